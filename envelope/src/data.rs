@@ -1,0 +1,92 @@
+//! How a body becomes the `data` of an event (CloudEvents JSON Format 1.0.2, section 3.1).
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::media_type;
+
+/// The payload of an event, borrowed from where it was read.
+#[derive(Clone, Copy, Debug)]
+pub enum Data<'a> {
+    /// No payload: the event has neither `data` nor `data_base64`.
+    Absent,
+    /// A JSON value, carried as `data` in exactly the caller's spelling.
+    Json(&'a RawValue),
+    /// Text, carried as `data`, a JSON string.
+    Text(&'a str),
+    /// Anything else, carried as `data_base64`.
+    Binary(&'a [u8]),
+}
+
+/// A body that says it is JSON and is not.
+#[derive(Debug)]
+pub struct InvalidJson {
+    source: serde_json::Error,
+}
+
+impl fmt::Display for InvalidJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the body is not JSON: {}", self.source)
+    }
+}
+
+impl std::error::Error for InvalidJson {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl<'a> Data<'a> {
+    /// Decides how `body` is carried. An empty body is no payload, whatever its type says. JSON is checked, and
+    /// kept byte for byte (white space around the value, which is not part of it, excepted). Text must be UTF-8
+    /// by its declaration and in fact. What has no type, or any other, is binary.
+    ///
+    /// # Errors
+    /// [`InvalidJson`] when the media type is JSON and the body is not.
+    pub fn from_body(media_type: Option<&str>, body: &'a [u8]) -> Result<Self, InvalidJson> {
+        let media_type = media_type.unwrap_or_default();
+        if body.is_empty() {
+            Ok(Self::Absent)
+        } else if media_type::is_json(media_type) {
+            serde_json::from_slice(body).map(Self::Json).map_err(|source| InvalidJson { source })
+        } else if let (true, Ok(text)) = (media_type::is_utf8_text(media_type), std::str::from_utf8(body)) {
+            Ok(Self::Text(text))
+        } else {
+            Ok(Self::Binary(body))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_its_spelling() {
+        let body = br#"{"b":1e400, "a" : 9007199254740993.00,"a":"\u00e9"}"#;
+        let Data::Json(raw) = Data::from_body(Some("application/json"), body).unwrap() else { panic!() };
+        assert_eq!(raw.get().as_bytes(), body);
+    }
+
+    #[test]
+    fn deeply_nested_json_costs_no_stack() {
+        let body = [b"[".repeat(1_000_000), b"]".repeat(1_000_000)].concat();
+        assert!(matches!(Data::from_body(Some("application/json"), &body), Ok(Data::Json(_))));
+    }
+
+    #[test]
+    fn what_says_json_must_be_json() {
+        for body in [&b"{"[..], b"{} {}", b"\xff", b"\"\xff\"", b" ", b"NaN", b"\xef\xbb\xbf{}"] {
+            assert!(Data::from_body(Some("application/json"), body).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn the_media_type_decides_the_rest() {
+        assert!(matches!(Data::from_body(Some("application/json"), b""), Ok(Data::Absent)));
+        assert!(matches!(Data::from_body(Some("text/plain"), "grün".as_bytes()), Ok(Data::Text("grün"))));
+        assert!(matches!(Data::from_body(Some("text/plain"), b"\xff"), Ok(Data::Binary(b"\xff"))));
+        assert!(matches!(Data::from_body(None, b"{}"), Ok(Data::Binary(b"{}"))));
+    }
+}

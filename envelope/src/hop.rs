@@ -1,0 +1,212 @@
+//! How records travel from the filter to the bridge, and what comes back.
+//!
+//! The filter sends `POST /v1/records` with a JSON body:
+//!
+//! ```json
+//! {"records":[{"topic":"orders","key":"42","headers":[["x-device","a7"]],"event":{"specversion":"1.0"}}]}
+//! ```
+//!
+//! `event` becomes the value of the Kafka record, in exactly the bytes that were sent. One call carries one
+//! record or many; the answer has one result for each, in the same order:
+//!
+//! ```json
+//! {"results":[{"outcome":"acknowledged","receipt":{"id":"…","topic":"orders","partition":0,"offset":7,"timestamp":"…","ack":"all"}}]}
+//! ```
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::octets::Octets;
+
+/// Where the bridge takes records from the filter.
+pub const RECORDS_PATH: &str = "/v1/records";
+
+/// The media type of both request and response.
+pub const RECORDS_CONTENT_TYPE: &str = "application/vnd.wicketgate.records+json";
+
+/// A response header that the bridge puts on each of its answers and nobody else does. A 503 or 504 without it
+/// was made by the proxy on the way, and says nothing of what Kafka has.
+pub const BRIDGE_HEADER: &str = "wicketgate-bridge";
+
+/// What one call carries. [`RecordWriter`] writes it without building it first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsRequest<'a> {
+    /// In the order in which they are produced.
+    #[serde(borrow)]
+    pub records: Vec<Record<'a>>,
+}
+
+/// One record for Kafka.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record<'a> {
+    /// The topic.
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    /// The key; absent means that the record has none, which is not the same as an empty one.
+    #[serde(borrow, default)]
+    pub key: Option<Octets<'a>>,
+    /// Record headers, in order; names may repeat.
+    #[serde(borrow, default)]
+    pub headers: Vec<(Cow<'a, str>, Octets<'a>)>,
+    /// The CloudEvent, and the value of the record.
+    #[serde(borrow)]
+    pub event: &'a RawValue,
+}
+
+/// The answer to one call.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RecordsResponse {
+    /// One for each record, in the order of the request.
+    pub results: Vec<RecordResult>,
+}
+
+/// What became of one record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum RecordResult {
+    /// Kafka has it, to the degree that the receipt's `ack` says.
+    Acknowledged {
+        /// The proof.
+        receipt: Receipt,
+    },
+    /// The bridge could not read the record. Nothing was written.
+    Invalid {
+        /// Which part, and why.
+        detail: String,
+    },
+    /// Larger than the producer or the topic takes. Nothing was written.
+    TooLarge,
+    /// Kafka will not take it, now or later: no such topic, no permission. Nothing was written.
+    Refused,
+    /// The bridge is saturated, or Kafka is known to be down. Nothing was written; a retry is safe.
+    Unavailable {
+        /// When to try again, in seconds.
+        retry_after: u32,
+    },
+    /// No answer from Kafka in time. The record may be written, or may yet be.
+    Unknown,
+}
+
+/// What a caller gets for a record that Kafka has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The `id` of the event.
+    pub id: String,
+    /// Where it is.
+    pub topic: String,
+    /// The partition of the topic.
+    pub partition: i32,
+    /// The offset within the partition.
+    pub offset: i64,
+    /// The record's own timestamp, RFC 3339 in UTC.
+    pub timestamp: String,
+    /// Who had the record when this receipt was made.
+    pub ack: Ack,
+}
+
+/// How far a record got before its receipt was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ack {
+    /// All in-sync replicas have it.
+    All,
+}
+
+impl fmt::Display for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+        })
+    }
+}
+
+/// Writes the body of one call. Records are appended as bytes that [`write_record`] made, so that they can be
+/// made where the request is known and gathered where the call is.
+#[derive(Debug)]
+pub struct RecordWriter {
+    body: Vec<u8>,
+    count: usize,
+}
+
+impl RecordWriter {
+    const OPEN: &[u8] = br#"{"records":["#;
+    const CLOSE: &[u8] = b"]}";
+
+    /// An empty call, with room for `capacity` bytes of records.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let mut body = Vec::with_capacity(capacity.saturating_add(Self::OPEN.len() + Self::CLOSE.len() + 16));
+        body.extend_from_slice(Self::OPEN);
+        Self { body, count: 0 }
+    }
+
+    /// Appends a record that [`write_record`] made.
+    pub fn push(&mut self, record: &[u8]) {
+        if self.count > 0 {
+            self.body.push(b',');
+        }
+        self.body.extend_from_slice(record);
+        self.count += 1;
+    }
+
+    /// How many records the call has.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the call has no record yet.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The finished body.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.body.extend_from_slice(Self::CLOSE);
+        self.body
+    }
+}
+
+/// Writes one record: its destination, then the event that `write_event` appends.
+pub fn write_record<'h>(
+    topic: &str,
+    key: Option<&[u8]>,
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    write_event: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.extend_from_slice(br#"{"topic":"#);
+    write_json_string(&mut out, topic);
+    if let Some(key) = key {
+        out.extend_from_slice(br#","key":"#);
+        write_json(&mut out, &Octets::from(key));
+    }
+    let mut headers = headers.peekable();
+    if headers.peek().is_some() {
+        out.extend_from_slice(br#","headers":["#);
+        for (index, (name, value)) in headers.enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_json(&mut out, &(name, Octets::from(value)));
+        }
+        out.push(b']');
+    }
+    out.extend_from_slice(br#","event":"#);
+    write_event(&mut out);
+    out.push(b'}');
+    out
+}
+
+pub(crate) fn write_json_string(out: &mut Vec<u8>, text: &str) {
+    write_json(out, text);
+}
+
+fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // A Vec takes every byte, and none of the values written here can fail to serialise: strings, and pairs of
+    // them.
+    let _ = serde_json::to_writer(out, value);
+}
