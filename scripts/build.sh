@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 need_rust
 need_c_toolchain
-ensure_rust wasm32-wasip1
+ensure_rust_target wasm32-wasip1
 
 say "Building the filter (target/wicketgate.wasm)"
 cargo build --locked --profile wasm --target wasm32-wasip1 -p wicketgate-filter

@@ -7,7 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_rust
 need_c_toolchain
 need_python
-ensure_rust wasm32-wasip1
+need git "It lists the files to check (Debian, Ubuntu: apt-get install git)."
+ensure_rust_target wasm32-wasip1
 ensure_rust_component rustfmt cargo-fmt
 ensure_rust_component clippy cargo-clippy
 ensure_packages shellcheck=shellcheck yamllint=yamllint

