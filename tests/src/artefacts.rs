@@ -1,0 +1,68 @@
+//! Where the parts under test are, and what to do when one is missing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The root of the project.
+pub fn root() -> &'static Path {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+    })
+}
+
+/// The filter as it ships.
+pub fn wasm() -> PathBuf {
+    existing("target/wicketgate.wasm", "make build")
+}
+
+/// The bridge as it ships.
+pub fn bridge() -> PathBuf {
+    existing("target/release/kafka-bridge", "make build")
+}
+
+/// The Envoy that the tests pin.
+pub fn envoy() -> PathBuf {
+    existing("target/tools/envoy-1.40.0/envoy", "scripts/fetch-envoy.sh")
+}
+
+/// The folder of Kafka's jars, in the version that `scripts/kafka/pom.xml` names.
+pub fn kafka_libs() -> PathBuf {
+    let pom =
+        fs::read_to_string(root().join("scripts/kafka/pom.xml")).expect("scripts/kafka/pom.xml is readable");
+    let version = pom
+        .split_once("<kafka.version>")
+        .and_then(|(_, rest)| rest.split_once("</kafka.version>"))
+        .map(|(version, _)| version)
+        .expect("scripts/kafka/pom.xml has a <kafka.version>");
+    existing(&format!("target/tools/kafka-{version}/libs"), "scripts/fetch-kafka.sh")
+}
+
+/// A folder for what this test process writes. Folders of processes that are gone are removed first; the last
+/// run's logs thus stay until the next run.
+pub fn run_dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let runs = root().join("target/e2e");
+        for entry in fs::read_dir(&runs).into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            if !Path::new("/proc").join(pid).exists() {
+                // Another test process may be removing it too.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let dir = runs.join(std::process::id().to_string());
+        fs::create_dir_all(&dir).expect("target/e2e is writable");
+        dir
+    })
+}
+
+fn existing(path: &str, mend: &str) -> PathBuf {
+    let absolute = root().join(path);
+    assert!(
+        absolute.exists(),
+        "{path} is missing, and this test needs it. Run `{mend}` first, or `make test`."
+    );
+    absolute
+}

@@ -1,0 +1,138 @@
+//! Child processes that cannot outlive the tests.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+use crate::artefacts;
+use crate::wait::until_blocking;
+
+/// A running program, its output in a file. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Mutex<Child>,
+    pid: u32,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program`. Its standard output and error go to `<name>-<n>.log` in the folder of this run.
+    pub fn start<A: AsRef<OsStr>>(name: &str, program: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let log = artefacts::run_dir().join(format!("{name}-{}.log", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let file = File::create(&log).expect("a log file can be made");
+        let mut command = dying_with_us(program);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a file handle can be cloned"))
+            .stderr(file);
+        let child = spawn(command).unwrap_or_else(|error| {
+            panic!("cannot start {name} ({} through setpriv, of util-linux): {error}", program.display())
+        });
+        Self { name: name.to_owned(), pid: child.id(), child: Mutex::new(child), log }
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The end of what it wrote, for the text of a failure.
+    pub fn log_tail(&self) -> String {
+        const LINES: usize = 40;
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let mut tail = format!("--- {} ({}, pid {}) ---\n", self.name, self.log.display(), self.pid);
+        for line in &lines[lines.len().saturating_sub(LINES)..] {
+            let _ = writeln!(tail, "{line}");
+        }
+        tail
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child
+            .lock()
+            .expect("no holder of this lock panics")
+            .try_wait()
+            .expect("a child can be waited for")
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_for_exit(&self, limit: Duration) -> ExitStatus {
+        until_blocking(limit, || self.exit_status())
+            .unwrap_or_else(|_| panic!("{} still runs after {limit:?}\n{}", self.name, self.log_tail()))
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub fn terminate(&self, limit: Duration) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_for_exit(limit)
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(&self) {
+        let mut child = self.child.lock().expect("no holder of this lock panics");
+        // It may have ended by itself already, which is as good.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Freezes it (SIGSTOP): it keeps its sockets and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -s {signal} {}", self.pid)]).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot send {signal} to {}", self.name);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log_tail());
+        }
+        self.kill();
+    }
+}
+
+/// A command for `program` that the kernel kills when the thread that spawned it ends; hand it to [`spawn`].
+pub fn dying_with_us(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Spawns from one thread that lives as long as this process. The parent-death signal is sent when the
+/// spawning *thread* ends, and tests run on threads of their own that end with the test.
+pub fn spawn(command: Command) -> io::Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static SPAWNER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        orders
+    });
+    let (reply, answer) = mpsc::channel();
+    spawner.send((command, reply)).expect("the spawning thread lives");
+    answer.recv().expect("the spawning thread answers")
+}
