@@ -49,6 +49,12 @@ impl<'a> From<&'a str> for Extension<'a> {
     }
 }
 
+impl<'a> From<Cow<'a, str>> for Extension<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::Text(text)
+    }
+}
+
 /// Whether `name` may name an attribute: lower-case ASCII letters and digits, 1 to 20 of them.
 pub fn is_attribute_name(name: &str) -> bool {
     (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())

@@ -8,9 +8,8 @@ pub fn essence(media_type: &str) -> &str {
 /// Whether the media type is JSON: `*/json` or `*/*+json` (CloudEvents JSON Format 1.0.2, section 3.1).
 pub fn is_json(media_type: &str) -> bool {
     let essence = essence(media_type);
-    subtype(essence).is_some_and(|subtype| {
-        subtype.eq_ignore_ascii_case("json") || has_suffix(subtype, "+json")
-    })
+    subtype(essence)
+        .is_some_and(|subtype| subtype.eq_ignore_ascii_case("json") || has_suffix(subtype, "+json"))
 }
 
 /// Whether a body of this media type is text that a reader expects to see as text: `text/*`, XML in any of its
@@ -23,9 +22,10 @@ pub fn is_utf8_text(media_type: &str) -> bool {
                 || has_suffix(subtype, "+xml")
                 || subtype.eq_ignore_ascii_case("x-www-form-urlencoded")
         });
-    textual && charset(media_type).is_none_or(|charset| {
-        charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii")
-    })
+    textual
+        && charset(media_type).is_none_or(|charset| {
+            charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii")
+        })
 }
 
 fn subtype(essence: &str) -> Option<&str> {
@@ -53,20 +53,34 @@ mod tests {
 
     #[test]
     fn json_is_told_by_its_subtype_or_suffix() {
-        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json", "text/json"] {
+        for yes in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/cloudevents+json",
+            "text/json",
+        ] {
             assert!(is_json(yes), "{yes}");
         }
-        for no in ["application/jsonp", "application/ndjson", "json", "text/plain", "application/x+jsonx", ""] {
+        for no in ["application/jsonp", "application/ndjson", "json", "text/plain", "application/x+jsonx", ""]
+        {
             assert!(!is_json(no), "{no}");
         }
     }
 
     #[test]
     fn text_must_be_utf8_to_be_carried_as_text() {
-        for yes in ["text/plain", "TEXT/html; charset=UTF-8", "application/xml", "image/svg+xml", "text/csv;charset=\"utf-8\"", "application/x-www-form-urlencoded"] {
+        for yes in [
+            "text/plain",
+            "TEXT/html; charset=UTF-8",
+            "application/xml",
+            "image/svg+xml",
+            "text/csv;charset=\"utf-8\"",
+            "application/x-www-form-urlencoded",
+        ] {
             assert!(is_utf8_text(yes), "{yes}");
         }
-        for no in ["text/plain; charset=iso-8859-1", "application/octet-stream", "image/png", "text", "é/x"] {
+        for no in ["text/plain; charset=iso-8859-1", "application/octet-stream", "image/png", "text", "é/x"]
+        {
             assert!(!is_utf8_text(no), "{no}");
         }
     }

@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for json in ["1", "null", "[]", "{}", r#"{"base64":"!"}"#, r#"{"text":"x"}"#, r#"{"base64":"","x":""}"#] {
+        for json in
+            ["1", "null", "[]", "{}", r#"{"base64":"!"}"#, r#"{"text":"x"}"#, r#"{"base64":"","x":""}"#]
+        {
             assert!(serde_json::from_str::<Octets<'_>>(json).is_err(), "{json}");
         }
     }

@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The core of Wicketgate: everything that decides, and nothing that touches the world.
+//!
+//! A gateway filter, the command line and the tests are shells around this crate. They hand it what happened
+//! ([`exchange::Event`]) and do what it says ([`exchange::Effect`]). Time and randomness come in through
+//! [`env::Env`]; there is no clock, no random source, no global state and no I/O in here.
+//!
+//! ```
+//! use wicketgate_policy::config::Config;
+//!
+//! let errors = Config::from_json(br#"{"source": 1, "routes": [{"name": "a"}]}"#).unwrap_err();
+//! assert!(errors.to_string().contains("source: wanted a string, got 1"));
+//! ```
+
+pub mod auth;
+pub mod callout;
+pub mod config;
+pub mod env;
+pub mod exchange;
+pub mod head;
+pub mod path;
+pub mod reply;
+pub mod reshape;
+pub mod route;
+pub mod template;

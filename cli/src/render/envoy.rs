@@ -1,0 +1,205 @@
+//! A complete Envoy configuration around a document. Envoy takes the configuration of a plugin inline only, so the
+//! document and the file that Envoy reads are two; this makes the second from the first.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use wicketgate_policy::config::{Config, ConfigErrors};
+
+/// The file, with a `@NAME@` for everything that varies.
+const TEMPLATE: &str = include_str!("envoy.yaml.in");
+
+/// What varies between one Envoy and the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvoyOptions {
+    /// Where Envoy takes requests.
+    pub listen: SocketAddr,
+    /// Where Envoy's admin interface is. It can end Envoy, so it belongs on a loopback address.
+    pub admin: SocketAddr,
+    /// Where kafka-bridge is.
+    pub bridge: HostPort,
+    /// The filter, `wicketgate.wasm`, as Envoy's process sees it.
+    pub wasm: String,
+    /// Where requests go that the document lets pass.
+    pub upstream: HostPort,
+}
+
+impl Default for EnvoyOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 10000)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9901)),
+            bridge: HostPort { host: "127.0.0.1".to_owned(), port: 8080 },
+            wasm: "target/wicketgate.wasm".to_owned(),
+            upstream: HostPort { host: "127.0.0.1".to_owned(), port: 8081 },
+        }
+    }
+}
+
+/// `host:port`, where the host is a name or an address (an IPv6 address in brackets).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    host: String,
+    port: u16,
+}
+
+impl From<SocketAddr> for HostPort {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wanted = || format!("wanted HOST:PORT, got {text:?}");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+        let port = port.parse().map_err(|_| wanted())?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        if host.is_empty() || !host.bytes().all(legal) {
+            return Err(wanted());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RenderError {
+    /// The document has mistakes; the filter would refuse it.
+    Document(ConfigErrors),
+    /// The path of the filter cannot stand in YAML as it is.
+    WasmPath(String),
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(errors) => errors.fmt(f),
+            Self::WasmPath(path) => {
+                write!(
+                    f,
+                    "wasm: wanted a path without quotes, backslashes and control characters, got {path:?}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for RenderError {}
+
+impl From<ConfigErrors> for RenderError {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Document(errors)
+    }
+}
+
+/// Renders a complete Envoy configuration around a document.
+///
+/// # Errors
+/// [`RenderError`] when the filter would refuse the document.
+pub fn envoy(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
+    Config::from_json(document.as_bytes())?;
+    envoy_unchecked(document, options)
+}
+
+/// As [`envoy()`], around a document that may have mistakes: for tests of how a gateway refuses it.
+///
+/// # Errors
+/// [`RenderError::WasmPath`].
+pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
+    if options.wasm.chars().any(|character| character.is_control() || matches!(character, '"' | '\\')) {
+        return Err(RenderError::WasmPath(options.wasm.clone()));
+    }
+    let mut yaml = TEMPLATE.to_owned();
+    for (name, value) in [
+        ("@LISTEN_ADDRESS@", options.listen.ip().to_string()),
+        ("@LISTEN_PORT@", options.listen.port().to_string()),
+        ("@ADMIN_ADDRESS@", options.admin.ip().to_string()),
+        ("@ADMIN_PORT@", options.admin.port().to_string()),
+        ("@BRIDGE_HOST@", options.bridge.host.clone()),
+        ("@BRIDGE_PORT@", options.bridge.port.to_string()),
+        ("@UPSTREAM_HOST@", options.upstream.host.clone()),
+        ("@UPSTREAM_PORT@", options.upstream.port.to_string()),
+        ("@WASM@", options.wasm.clone()),
+    ] {
+        yaml = yaml.replace(name, &value);
+    }
+    // Last, so that nothing in the document is taken for a placeholder.
+    Ok(embed(&yaml, document))
+}
+
+/// Puts the document, line by line, where the template has `@DOCUMENT@`, at that line's indentation: the text of a
+/// YAML block scalar (YAML 1.2, section 8.1.2).
+fn embed(yaml: &str, document: &str) -> String {
+    let mut out = String::with_capacity(yaml.len() + 2 * document.len());
+    for line in yaml.lines() {
+        match line.strip_suffix("@DOCUMENT@") {
+            None => out.push_str(line),
+            Some(indentation) => {
+                let lines: Vec<String> =
+                    document
+                        .lines()
+                        .map(|line| {
+                            if line.trim().is_empty() {
+                                String::new()
+                            } else {
+                                format!("{indentation}{line}")
+                            }
+                        })
+                        .collect();
+                out.push_str(&lines.join("\n"));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        for (text, wanted) in [
+            ("kafka-bridge:8080", "kafka-bridge:8080"),
+            ("[::1]:80", "[::1]:80"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), wanted);
+        }
+        for text in ["", "x", "x:", ":1", "x:65536", "x y:1", "x\":1"] {
+            assert!(text.parse::<HostPort>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_the_template() {
+        let yaml = envoy_unchecked("{\n  \"a\": \"@WASM@\"\n}\n", &EnvoyOptions::default()).unwrap();
+        assert_eq!(
+            yaml.matches('@').count(),
+            "\"@type\"".matches('@').count() * yaml.matches("\"@type\"").count() + 2
+        );
+        assert!(yaml.contains("  \"a\": \"@WASM@\""));
+    }
+
+    #[test]
+    fn a_document_with_mistakes_is_refused() {
+        let error = envoy("{}", &EnvoyOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("routes: wanted an array, got nothing"), "{error}");
+    }
+}

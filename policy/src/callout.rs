@@ -1,0 +1,133 @@
+//! Reads what came back from a callout to kafka-bridge.
+
+use wicketgate_envelope::hop::{RecordResult, RecordsResponse};
+
+/// What became of one record, as far as the gateway knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// kafka-bridge has answered.
+    Answered(RecordResult),
+    /// The call did not leave the gateway, or found nobody: nothing was written.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// The connection broke after the call had left, or the answer cannot be read.
+    Broken,
+}
+
+/// The answer to a callout, as the host hands it over.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether it carries the header that only kafka-bridge sets.
+    pub from_bridge: bool,
+    /// The content.
+    pub body: &'a [u8],
+}
+
+/// Says for each of `count` records what became of it. `None` is a call that failed without any answer.
+pub fn outcomes(response: Option<Response<'_>>, count: usize) -> Vec<Outcome> {
+    let all = |outcome: Outcome| vec![outcome; count];
+    match response {
+        None => all(Outcome::Broken),
+        Some(response) if response.from_bridge => from_bridge(&response, count),
+        Some(response) => all(from_proxy(&response)),
+    }
+}
+
+fn from_bridge(response: &Response<'_>, count: usize) -> Vec<Outcome> {
+    match serde_json::from_slice::<RecordsResponse>(response.body) {
+        Ok(answer) if answer.results.len() == count => {
+            answer.results.into_iter().map(Outcome::Answered).collect()
+        }
+        // kafka-bridge refuses a call as a whole before it looks at any record in it.
+        _ if matches!(response.status, 400..=499) => {
+            let result = if response.status == 413 { RecordResult::TooLarge } else { RecordResult::Refused };
+            vec![Outcome::Answered(result); count]
+        }
+        _ if response.status == 503 => {
+            vec![Outcome::Answered(RecordResult::Unavailable { retry_after: 1 }); count]
+        }
+        _ => vec![Outcome::Broken; count],
+    }
+}
+
+/// Envoy answers a callout in kafka-bridge's place: 504 when time is up, 503 for every way in which a connection can
+/// fail. Only its text tells those in which no connection was ever had from the others (Envoy,
+/// `Utility::resetReasonToString` in `source/common/http/utility.cc`, and `no healthy upstream` in the router). What
+/// it does not clearly say counts as sent.
+fn from_proxy(response: &Response<'_>) -> Outcome {
+    const NOT_SENT: [&[u8]; 5] = [
+        b"no healthy upstream",
+        b"reset reason: local connection failure",
+        b"reset reason: remote connection failure",
+        b"reset reason: connection timeout",
+        b"reset reason: overflow",
+    ];
+    match response.status {
+        504 => Outcome::TimedOut,
+        503 if NOT_SENT.iter().any(|text| contains(response.body, text)) => Outcome::Unreachable,
+        _ => Outcome::Broken,
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: u16, from_bridge: bool, body: &str) -> Outcome {
+        let response = Response { status, from_bridge, body: body.as_bytes() };
+        let [outcome] = outcomes(Some(response), 1).try_into().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn only_what_says_that_nothing_was_sent_counts_as_not_sent() {
+        let reset = "upstream connect error or disconnect/reset before headers. reset reason: ";
+        for (status, body, wanted) in [
+            (503, "no healthy upstream".to_owned(), Outcome::Unreachable),
+            (
+                503,
+                format!("{reset}remote connection failure, transport failure reason: x"),
+                Outcome::Unreachable,
+            ),
+            (503, format!("{reset}overflow"), Outcome::Unreachable),
+            (503, format!("{reset}connection termination"), Outcome::Broken),
+            (503, format!("{reset}protocol error"), Outcome::Broken),
+            (503, String::new(), Outcome::Broken),
+            (504, "upstream request timeout".to_owned(), Outcome::TimedOut),
+            (202, r#"{"results":[{"outcome":"unknown"}]}"#.to_owned(), Outcome::Broken),
+        ] {
+            assert_eq!(outcome(status, false, &body), wanted, "{status} {body}");
+        }
+        assert_eq!(outcomes(None, 2), [Outcome::Broken, Outcome::Broken]);
+    }
+
+    #[test]
+    fn the_bridge_is_taken_at_its_word_and_at_nothing_less() {
+        let answered = |result| Outcome::Answered(result);
+        for (status, body, wanted) in [
+            (502, r#"{"results":[{"outcome":"refused"}]}"#, answered(RecordResult::Refused)),
+            (
+                503,
+                r#"{"results":[{"outcome":"unavailable","retry_after":7}]}"#,
+                answered(RecordResult::Unavailable { retry_after: 7 }),
+            ),
+            (413, "{}", answered(RecordResult::TooLarge)),
+            (400, "{}", answered(RecordResult::Refused)),
+            (503, "{}", answered(RecordResult::Unavailable { retry_after: 1 })),
+            (202, "", Outcome::Broken),
+            (202, r#"{"results":[]}"#, Outcome::Broken),
+            (202, r#"{"results":[{"outcome":"acknowledged"}]}"#, Outcome::Broken),
+            (202, r#"{"results":[{"outcome":"unknown"},{"outcome":"unknown"}]}"#, Outcome::Broken),
+            (500, "{}", Outcome::Broken),
+        ] {
+            assert_eq!(outcome(status, true, body), wanted, "{status} {body}");
+        }
+    }
+}

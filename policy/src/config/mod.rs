@@ -1,0 +1,82 @@
+//! Configuration: a JSON document, checked as a whole, then compiled into what requests are decided by.
+
+mod compile;
+pub mod document;
+mod error;
+mod json;
+mod structure;
+
+use std::time::Duration;
+
+pub use self::document::Unmatched;
+use self::error::Mistakes;
+pub use self::error::{ConfigError, ConfigErrors};
+use self::json::Json;
+use crate::route::Routes;
+
+/// The JSON Schema of the document, as committed. `wicketgate schema` prints it from the types.
+pub const SCHEMA: &str = include_str!("../../schema/wicketgate.schema.json");
+
+/// A compiled configuration: all of it is right, and nothing is left to look up or parse per request.
+#[derive(Debug)]
+pub struct Config {
+    /// The `source` attribute of every event.
+    pub(crate) source: String,
+    /// Where kafka-bridge is.
+    pub bridge: Bridge,
+    /// The largest body, in bytes.
+    pub(crate) max_body_bytes: usize,
+    /// What happens to a request that no route matches.
+    pub(crate) unmatched: Unmatched,
+    pub(crate) routes: Routes,
+}
+
+/// Where kafka-bridge is and how long to wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// What the host calls it by: on Envoy, the name of a cluster.
+    pub upstream: String,
+    /// Its `Host`.
+    pub authority: String,
+    /// How long to wait for an answer.
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// Parses, checks and compiles a document.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`], every mistake in one go.
+    pub fn from_json(json: &[u8]) -> Result<Self, ConfigErrors> {
+        let mut mistakes = Mistakes::default();
+        let document = match parse(json, &mut mistakes) {
+            Ok(document) => document,
+            Err(error) => {
+                mistakes.add("", "a configuration document", error.to_string());
+                return Err(mistakes.into());
+            }
+        };
+        let broken = mistakes.paths();
+        let config = compile::compile(&document, &mut mistakes);
+        // What was repaired is wrong already, and not to be blamed a second time.
+        mistakes.forgive(&broken);
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes.into()) }
+    }
+}
+
+/// Reads the document, repaired where its structure is wrong.
+fn parse(json: &[u8], mistakes: &mut Mistakes) -> Result<document::Document, serde_json::Error> {
+    let json: Json = serde_json::from_slice(json)?;
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA)?;
+    let repaired = structure::check(&json, &schema, &schema, "", mistakes);
+    serde_json::from_value(repaired)
+}
+
+/// The JSON Schema of the document, generated from its types.
+#[cfg(feature = "schema")]
+pub fn generated_schema() -> serde_json::Value {
+    schemars::generate::SchemaSettings::draft07()
+        .into_generator()
+        .into_root_schema_for::<document::Document>()
+        .into()
+}

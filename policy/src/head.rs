@@ -1,0 +1,109 @@
+//! The head of a request, copied once from the host and kept as bytes.
+
+use std::fmt;
+
+/// More header fields than any gateway lets through by default; a host that hands over more is not believed.
+pub const MAX_FIELDS: usize = 1024;
+
+/// Request line and header fields. Field names are lower-case, values are bytes, repeated fields are kept apart
+/// and in order.
+#[derive(Clone, Debug, Default)]
+pub struct RequestHead {
+    method: Vec<u8>,
+    path: Vec<u8>,
+    client_address: Option<String>,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A field that may occur once occurred more often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
+impl RequestHead {
+    /// Takes a field or pseudo-header field (`:method`, `:path`) from the host. Other pseudo-header fields are
+    /// of no use here and are dropped.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b":method" => self.method = value.to_vec(),
+            b":path" => self.path = value.to_vec(),
+            _ if name.starts_with(b":") => {}
+            _ => self.fields.push((name.to_ascii_lowercase(), value.to_vec())),
+        }
+    }
+
+    /// Sets the IP address of the client, without a port.
+    pub fn set_client_address(&mut self, address: String) {
+        self.client_address = Some(address);
+    }
+
+    /// The method, such as `POST`.
+    pub fn method(&self) -> &[u8] {
+        &self.method
+    }
+
+    /// The request target as the client sent it, with its query.
+    pub fn target(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// The IP address of the client as the proxy knows it.
+    pub fn client_address(&self) -> Option<&str> {
+        self.client_address.as_deref()
+    }
+
+    /// How many header fields there are.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is no header field.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// All values of a field, in order. `name` is lower-case.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.fields
+            .iter()
+            .filter(move |(field, _)| field == name.as_bytes())
+            .map(|(_, value)| value.as_slice())
+    }
+
+    /// The value of a field that may occur once. `name` is lower-case.
+    ///
+    /// # Errors
+    /// [`Repeated`] when it occurs more often: proxies and services disagree about which one counts, and that
+    /// disagreement is a way around a check.
+    pub fn single<'a>(&'a self, name: &'a str) -> Result<Option<&'a [u8]>, Repeated> {
+        let mut values = self.all(name);
+        let first = values.next();
+        if values.next().is_some() { Err(Repeated) } else { Ok(first) }
+    }
+}
+
+impl fmt::Display for Repeated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wanted at most once, got it repeated")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_lowered_values_are_bytes_and_repetition_shows() {
+        let mut head = RequestHead::default();
+        head.push(b":method", b"POST");
+        head.push(b":path", b"/a?b");
+        head.push(b":authority", b"x");
+        head.push(b"X-One", b"\xff");
+        head.push(b"x-two", b"a");
+        head.push(b"X-TWO", b"b");
+        assert_eq!((head.method(), head.target(), head.len()), (&b"POST"[..], &b"/a?b"[..], 3));
+        assert_eq!(head.single("x-one"), Ok(Some(&b"\xff"[..])));
+        assert_eq!(head.single("x-two"), Err(Repeated));
+        assert_eq!(head.single("x-three"), Ok(None));
+        assert_eq!(head.all("x-two").collect::<Vec<_>>(), [b"a", b"b"]);
+    }
+}

@@ -1,0 +1,203 @@
+//! What the gateway answers by itself.
+
+use wicketgate_envelope::hop::Receipt;
+
+/// An answer that ends the request at the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header fields; names are lower-case, values visible ASCII.
+    pub headers: Vec<(&'static str, String)>,
+    /// The content.
+    pub body: Vec<u8>,
+}
+
+/// What a caller is told instead of a receipt. Each kind has one status, one title and one stable type,
+/// `urn:wicketgate:problem:<kind>` (RFC 9457); `docs/errors.md` lists them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The request cannot be read; the text says which part.
+    BadRequest(String),
+    /// No credential or a wrong one; the text is the value of `WWW-Authenticate`.
+    Unauthenticated(String),
+    /// No route has this path.
+    NotFound,
+    /// A route has this path, with these methods.
+    MethodNotAllowed(Vec<String>),
+    /// The body is larger than this many bytes.
+    TooLarge(usize),
+    /// The event is larger than Kafka takes.
+    EventTooLarge,
+    /// The body is compressed in a way that is not understood.
+    UnsupportedEncoding,
+    /// The gateway itself cannot go on.
+    Internal,
+    /// kafka-bridge or Kafka will not take the event, now or later.
+    Refused,
+    /// kafka-bridge cannot be reached, is saturated, or knows that Kafka is down. Nothing was written.
+    Unavailable {
+        /// When to try again, in seconds.
+        retry_after: u32,
+    },
+    /// The event may be in Kafka, or not.
+    OutcomeUnknown {
+        /// What made it unknown.
+        cause: UnknownCause,
+        /// The `id` that the event has if it is in Kafka.
+        event_id: String,
+    },
+}
+
+/// Why an outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownCause {
+    /// No answer in time.
+    Timeout,
+    /// The connection to kafka-bridge broke, or its answer could not be read.
+    Broken,
+}
+
+impl Problem {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Unauthenticated(_) => 401,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed(_) => 405,
+            Self::TooLarge(_) | Self::EventTooLarge => 413,
+            Self::UnsupportedEncoding => 415,
+            Self::Internal => 500,
+            Self::Refused | Self::OutcomeUnknown { cause: UnknownCause::Broken, .. } => 502,
+            Self::Unavailable { .. } => 503,
+            Self::OutcomeUnknown { cause: UnknownCause::Timeout, .. } => 504,
+        }
+    }
+
+    /// The last part of the `type`, stable.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad-request",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed(_) => "method-not-allowed",
+            Self::TooLarge(_) | Self::EventTooLarge => "too-large",
+            Self::UnsupportedEncoding => "unsupported-encoding",
+            Self::Internal => "internal",
+            Self::Refused => "refused",
+            Self::Unavailable { .. } => "unavailable",
+            Self::OutcomeUnknown { .. } => "outcome-unknown",
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "The request cannot be read",
+            Self::Unauthenticated(_) => "Not authenticated",
+            Self::NotFound => "Nothing is here",
+            Self::MethodNotAllowed(_) => "Not with this method",
+            Self::TooLarge(_) | Self::EventTooLarge => "Too large",
+            Self::UnsupportedEncoding => "The content encoding is not supported",
+            Self::Internal => "The gateway failed",
+            Self::Refused => "Kafka refused the event",
+            Self::Unavailable { .. } => "Kafka cannot be reached now",
+            Self::OutcomeUnknown { .. } => "The outcome is unknown",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::BadRequest(detail) => detail.clone(),
+            Self::Unauthenticated(_) => "Send one valid credential, as WWW-Authenticate says.".to_owned(),
+            Self::NotFound => "No route has this path.".to_owned(),
+            Self::MethodNotAllowed(allowed) => format!("This path takes {}.", allowed.join(", ")),
+            Self::TooLarge(max) => format!("The body may have {max} bytes."),
+            Self::EventTooLarge => "The event that this request makes is larger than Kafka takes.".to_owned(),
+            Self::UnsupportedEncoding => "Send the body without Content-Encoding.".to_owned(),
+            Self::Internal => "The request was not forwarded, and no event was written.".to_owned(),
+            Self::Refused => {
+                "No event was written, and trying again will not help before an operator has.".to_owned()
+            }
+            Self::Unavailable { .. } => "No event was written. Trying again later is safe.".to_owned(),
+            Self::OutcomeUnknown { .. } => {
+                "The event may have been written, or may yet be. Trying again may write it twice; \
+                 event_id tells whether it is there."
+                    .to_owned()
+            }
+        }
+    }
+
+    /// The answer that says so. `request_id` is told in a header and in the content.
+    pub fn reply(&self, request_id: &str) -> LocalReply {
+        let mut headers = vec![
+            ("content-type", "application/problem+json".to_owned()),
+            ("x-request-id", request_id.to_owned()),
+        ];
+        match self {
+            Self::Unauthenticated(challenge) => headers.push(("www-authenticate", challenge.clone())),
+            Self::MethodNotAllowed(allowed) => headers.push(("allow", allowed.join(", "))),
+            Self::UnsupportedEncoding => headers.push(("accept-encoding", "identity".to_owned())),
+            Self::Unavailable { retry_after } => headers.push(("retry-after", retry_after.to_string())),
+            _ => {}
+        }
+        let mut content = serde_json::json!({
+            "type": format!("urn:wicketgate:problem:{}", self.kind()),
+            "title": self.title(),
+            "status": self.status(),
+            "detail": self.detail(),
+            "request_id": request_id,
+        });
+        if let (Self::OutcomeUnknown { event_id, .. }, Some(content)) = (self, content.as_object_mut()) {
+            content.insert("event_id".to_owned(), event_id.as_str().into());
+        }
+        LocalReply { status: self.status(), headers, body: content.to_string().into_bytes() }
+    }
+}
+
+/// 202 with the receipt.
+pub fn accepted(receipt: &Receipt, request_id: &str) -> LocalReply {
+    LocalReply {
+        status: 202,
+        headers: vec![
+            ("content-type", "application/json".to_owned()),
+            ("x-request-id", request_id.to_owned()),
+        ],
+        // Strings and numbers: this cannot fail to serialise.
+        body: serde_json::to_vec(receipt).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_it_all_and_no_more() {
+        let problem = Problem::OutcomeUnknown { cause: UnknownCause::Timeout, event_id: "e1".to_owned() };
+        let reply = problem.reply("r1");
+        let content: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(reply.status, 504);
+        assert_eq!(content["type"], "urn:wicketgate:problem:outcome-unknown");
+        assert_eq!(
+            (&content["status"], &content["event_id"], &content["request_id"]),
+            (&504.into(), &"e1".into(), &"r1".into())
+        );
+        assert!(reply.headers.contains(&("content-type", "application/problem+json".to_owned())));
+    }
+
+    #[test]
+    fn headers_that_a_status_needs_are_there() {
+        for (problem, name, value) in [
+            (
+                Problem::Unauthenticated("ApiKey realm=\"x\"".to_owned()),
+                "www-authenticate",
+                "ApiKey realm=\"x\"",
+            ),
+            (Problem::MethodNotAllowed(vec!["POST".to_owned(), "PUT".to_owned()]), "allow", "POST, PUT"),
+            (Problem::Unavailable { retry_after: 3 }, "retry-after", "3"),
+        ] {
+            assert!(problem.reply("r").headers.contains(&(name, value.to_owned())), "{name}");
+        }
+    }
+}
