@@ -1,2 +1,104 @@
-//! Placeholder.
-fn main() {}
+//! The `kafka-bridge` process.
+
+use std::error::Error;
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use kafka_bridge::config::{Config, LogFormat};
+use kafka_bridge::embedded::EmbeddedBroker;
+use kafka_bridge::shutdown::Signals;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    match start(&config) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(stderr(), "kafka-bridge: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
+    start_logging(config)?;
+    let broker = config.embedded_broker.then(EmbeddedBroker::start).transpose()?;
+    let bootstrap_servers = match (&broker, &config.bootstrap_servers) {
+        (Some(broker), _) => {
+            let servers = broker.bootstrap_servers();
+            announce(&servers)?;
+            servers
+        }
+        (None, Some(servers)) => servers.clone(),
+        (None, None) => return Err("--bootstrap-servers or --embedded-broker is required".into()),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(serve(config, &bootstrap_servers));
+    // A thread may still be waiting for a cluster that does not answer.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn serve(config: &Config, bootstrap_servers: &str) -> Result<ExitCode, Box<dyn Error>> {
+    let mut signals = Signals::install()?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        format!("--listen {}: {error}; free the port or choose another with --listen", config.listen)
+    })?;
+    tracing::info!(listen = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let stopping = tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
+        let _ = stop.send(());
+        // Whoever asks twice does not want to wait.
+        signals.next().await
+    });
+    let running = kafka_bridge::run(config, bootstrap_servers, listener, async {
+        let _ = stopped.await;
+    });
+    tokio::select! {
+        leftover = running => {
+            let leftover = leftover?;
+            if leftover.is_none() {
+                tracing::info!("stopped; every request and record has its answer");
+                Ok(ExitCode::SUCCESS)
+            } else {
+                tracing::error!(?leftover, "stopped before everything had its answer");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+        _ = stopping => {
+            tracing::error!("second signal; stopped without waiting");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Says where the embedded broker is: to programs on stdout, to people on stderr.
+fn announce(bootstrap_servers: &str) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers}")?;
+    out.flush()?;
+    writeln!(
+        stderr(),
+        "WARNING: --embedded-broker: records are kept in this process's memory only, a few MiB of them, and are\n\
+         WARNING: lost when it ends. For demos and tests; for anything else use --bootstrap-servers."
+    )
+}
+
+fn start_logging(config: &Config) -> Result<(), Box<dyn Error>> {
+    let filter =
+        EnvFilter::try_new(&config.log).map_err(|error| format!("--log {:?}: {error}", config.log))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}

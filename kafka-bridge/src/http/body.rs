@@ -1,0 +1,98 @@
+//! Reading a request's body: whole, bounded in size, in time, and in memory over all requests.
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use wicketgate_envelope::media_type;
+
+use crate::http::Limits;
+use crate::problem::{Kind, Problem};
+
+/// A body, and its share of the memory that all bodies have together.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// Reads the body.
+///
+/// # Errors
+/// A problem that says which bound it broke, or that it broke off.
+pub(super) async fn read(body: Body, limits: &Limits) -> Result<Received, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limits.body_bytes {
+        return Err(too_large(limits));
+    }
+    let mut memory = reserve(limits, announced)?;
+    let reading = async {
+        let mut body = body;
+        let mut whole = BytesMut::new();
+        let mut first: Option<Bytes> = None;
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|_| Problem::new(Kind::BadRequest, "the body broke off before its announced end"))?;
+            // Trailers carry nothing that the bridge uses.
+            let Ok(data) = frame.into_data() else { continue };
+            let length = first.as_ref().map_or(whole.len(), Bytes::len).saturating_add(data.len());
+            if length > limits.body_bytes {
+                return Err(too_large(limits));
+            }
+            let reserved = memory.num_permits().saturating_mul(1024);
+            if length > reserved {
+                memory.merge(reserve(limits, length - reserved)?);
+            }
+            match first.take() {
+                None if whole.is_empty() => first = Some(data),
+                None => whole.extend_from_slice(&data),
+                Some(start) => {
+                    whole.reserve(announced.max(length));
+                    whole.extend_from_slice(&start);
+                    whole.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(first.unwrap_or_else(|| whole.freeze()))
+    };
+    match tokio::time::timeout(limits.body_timeout, reading).await {
+        Ok(bytes) => Ok(Received { bytes: bytes?, _memory: memory }),
+        Err(_) => Err(Problem::new(
+            Kind::RequestTimeout,
+            format!("the whole body must arrive within {}", humantime::format_duration(limits.body_timeout)),
+        )),
+    }
+}
+
+fn too_large(limits: &Limits) -> Problem {
+    Problem::new(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes))
+}
+
+fn reserve(limits: &Limits, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let kbytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    limits
+        .body_memory
+        .clone()
+        .try_acquire_many_owned(kbytes)
+        .map_err(|_| Problem::unavailable("the bridge is reading as many requests as it has memory for", 1))
+}
+
+/// Checks the media type of the body.
+///
+/// # Errors
+/// 415 with what was wanted and what came.
+pub(super) fn require_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Err(Problem::new(
+            Kind::UnsupportedMediaType,
+            format!("content-type: wanted {wanted}, got none"),
+        ));
+    };
+    let text = value.to_str().unwrap_or("(not text)");
+    if media_type::essence(text).eq_ignore_ascii_case(wanted) {
+        Ok(())
+    } else {
+        Err(Problem::new(Kind::UnsupportedMediaType, format!("content-type: wanted {wanted}, got {text:?}")))
+    }
+}

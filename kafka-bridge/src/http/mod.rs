@@ -1,0 +1,140 @@
+//! The HTTP interface: which path does what, and what every answer has in common.
+
+mod body;
+mod events;
+mod operations;
+mod receive;
+mod records;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_PATH};
+
+use crate::config::Config;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::problem::{Kind, Problem};
+use crate::producer::Producer;
+
+const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
+const EVENTS_PATH: &str = "/v1/topics/{topic}/events";
+
+/// What the handlers share.
+#[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
+pub struct Shared {
+    /// Where records go.
+    pub producer: Arc<Producer>,
+    /// Whether they can.
+    pub health: Arc<Health>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What requests may ask for.
+    pub limits: Limits,
+}
+
+/// What requests may ask for.
+#[derive(Debug)]
+pub struct Limits {
+    /// Bytes of one body.
+    pub body_bytes: usize,
+    /// Time for one body to arrive.
+    pub body_timeout: Duration,
+    /// Records in one call.
+    pub records: usize,
+    /// Time for one record's answer.
+    pub answer_timeout: Duration,
+    /// Memory for all bodies together, a permit a KiB.
+    pub body_memory: Arc<Semaphore>,
+}
+
+impl Limits {
+    /// As configured. All bodies together may take as much memory as the producer's queue.
+    pub fn new(config: &Config) -> Self {
+        let body_bytes = usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX);
+        let memory_kbytes = config.queue_kbytes.max(config.max_body_bytes.div_ceil(1024));
+        Self {
+            body_bytes,
+            body_timeout: config.body_timeout,
+            records: usize::try_from(config.max_records).unwrap_or(usize::MAX),
+            answer_timeout: config.answer_timeout(),
+            body_memory: Arc::new(Semaphore::new(usize::try_from(memory_kbytes).unwrap_or(usize::MAX))),
+        }
+    }
+}
+
+/// All routes.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route(RECORDS_PATH, post(records::produce))
+        .route(EVENTS_PATH, post(events::produce))
+        .route("/livez", get(operations::live))
+        .route("/readyz", get(operations::ready))
+        .route("/metrics", get(operations::metrics))
+        .fallback(async || Problem::new(Kind::NotFound, "the bridge has no such path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(Kind::MethodNotAllowed, "the Allow header names the methods that this path takes")
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), finish))
+        .with_state(shared)
+}
+
+/// Finishes each response: gives problems their body, marks it as the bridge's own, counts it.
+async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
+    let request_id = request_id(request.headers());
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        tracing::debug!(route, request_id = request_id.as_deref(), ?problem, "answered with a problem");
+        response = problem.render(response, request_id.as_deref());
+    }
+    response.headers_mut().insert(BRIDGE_HEADER, VERSION);
+    shared.metrics.request(route, response.status().as_u16());
+    response
+}
+
+/// Metric labels are part of the code, so that no request can make new ones.
+fn route_label(matched: Option<&str>) -> &'static str {
+    ["/livez", "/readyz", "/metrics", RECORDS_PATH, EVENTS_PATH]
+        .into_iter()
+        .find(|route| Some(*route) == matched)
+        .unwrap_or("none")
+}
+
+/// The caller's name for the request, if it is one that can be put into a log line as it is.
+fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    ((1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_short_and_printable_or_none() {
+        let id = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-request-id", HeaderValue::from_str(value).unwrap());
+            request_id(&headers).map(|id| id.to_string())
+        };
+        assert_eq!(id("0190-a"), Some("0190-a".to_owned()));
+        for bad in ["", "a b", "a\tb", &"x".repeat(129)] {
+            assert_eq!(id(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_paths_share_one_label() {
+        assert_eq!(route_label(Some("/v1/topics/{topic}/events")), "/v1/topics/{topic}/events");
+        assert_eq!(route_label(Some("/x")), "none");
+        assert_eq!(route_label(None), "none");
+    }
+}

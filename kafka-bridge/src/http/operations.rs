@@ -1,0 +1,36 @@
+//! What those who run the bridge ask it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::health::Readiness;
+use crate::http::Shared;
+use crate::metrics;
+use crate::problem::Problem;
+
+/// 200 as long as the process answers at all. It does not depend on Kafka: a restart would not mend Kafka.
+pub(super) async fn live() -> &'static str {
+    "live\n"
+}
+
+/// 200 if a record could be produced now.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<&'static str, Problem> {
+    match shared.health.readiness() {
+        Readiness::Ready => Ok("ready\n"),
+        not => Err(Problem::unavailable(not.text(), 1)),
+    }
+}
+
+/// All metrics, as text for Prometheus.
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let ready = shared.health.readiness() == Readiness::Ready;
+    let text = shared.metrics.encode(ready).map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        Problem::unavailable("the metrics cannot be written", 1)
+    })?;
+    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
+}

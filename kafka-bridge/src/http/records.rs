@@ -1,0 +1,129 @@
+//! `POST /v1/records`: what the filter sends.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use wicketgate_envelope::event::Attributes;
+use wicketgate_envelope::hop::{RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, RecordsResponse};
+
+use crate::http::receive::{self, Enqueued, Incoming};
+use crate::http::{Limits, Shared, body, request_id};
+use crate::problem::{self, Kind, Problem};
+
+/// Takes one call with one record or many. All are enqueued, in order and without a pause, before the first is
+/// waited for; each has a result of its own.
+pub(super) async fn produce(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    body::require_media_type(&headers, RECORDS_CONTENT_TYPE)?;
+    let received = body::read(body, &shared.limits).await?;
+    shared.metrics.body_read(received.bytes.len());
+    let request = decode(&received.bytes, &shared.limits)?;
+    let request_id = request_id(&headers);
+    let enqueued: Vec<Enqueued> =
+        request.records.iter().map(|record| enqueue(&shared, record, request_id.as_ref())).collect();
+    let deadline = Instant::now() + shared.limits.answer_timeout;
+    // librdkafka has its own copies.
+    drop(request);
+    drop(received);
+
+    let mut results = Vec::with_capacity(enqueued.len());
+    for record in enqueued {
+        results.push(receive::settle(record, deadline).await);
+    }
+    answer(&RecordsResponse { results })
+}
+
+fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<RecordsRequest<'a>, Problem> {
+    let request: RecordsRequest<'a> = serde_json::from_slice(bytes).map_err(|_| unreadable(bytes))?;
+    match request.records.len() {
+        0 => Err(Problem::new(Kind::BadRequest, "records: wanted at least one")),
+        count if count > limits.records => Err(Problem::new(
+            Kind::TooLarge,
+            format!("records: wanted at most {} in one call, got {count}", limits.records),
+        )),
+        _ => Ok(request),
+    }
+}
+
+/// Reads once more what cannot be read, to say where.
+fn unreadable(bytes: &[u8]) -> Problem {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let detail = match serde_path_to_error::deserialize::<_, RecordsRequest<'_>>(&mut json) {
+        Err(error) => format!("{}: {}", error.path(), error.inner()),
+        Ok(_) => "trailing characters after the call".to_owned(),
+    };
+    Problem::new(Kind::BadRequest, detail)
+}
+
+fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) -> Enqueued {
+    let event = record.event.get();
+    let attributes = match Attributes::from_json(event) {
+        Ok(attributes) => attributes,
+        Err(error) => {
+            shared.metrics.record("invalid");
+            return Enqueued::Settled(RecordResult::Invalid { detail: format!("event: {error}") });
+        }
+    };
+    let headers: Vec<(&str, &[u8])> =
+        record.headers.iter().map(|(name, value)| (&**name, &*value.0)).collect();
+    let incoming = Incoming {
+        topic: &record.topic,
+        key: record.key.as_ref().map(|key| &*key.0),
+        headers: &headers,
+        event_id: &attributes.id,
+        event: event.as_bytes(),
+    };
+    receive::enqueue(shared, &incoming, request_id)
+}
+
+fn answer(response: &RecordsResponse) -> Result<Response, Problem> {
+    let status = problem::status_of(&response.results);
+    let body = serde_json::to_vec(response).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        Problem::new(Kind::OutcomeUnknown, "the results cannot be told")
+    })?;
+    let mut answer = (status, [(header::CONTENT_TYPE, HeaderValue::from_static(RECORDS_CONTENT_TYPE))], body)
+        .into_response();
+    if status == Kind::Unavailable.status()
+        && let Some(seconds) = response.results.iter().filter_map(retry_after).max()
+    {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Ok(answer)
+}
+
+fn retry_after(result: &RecordResult) -> Option<u32> {
+    if let RecordResult::Unavailable { retry_after } = result { Some(*retry_after) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_call_is_told_where() {
+        for (body, wanted) in [
+            (&b"{"[..], "EOF"),
+            (b"{}", "missing field `records`"),
+            (
+                br#"{"records":[{"topic":"t","event":{}},{"topic":1,"event":{}}]}"#,
+                "records[1].topic: invalid type",
+            ),
+            (br#"{"records":[{"topic":"t"}]}"#, "records[0]: missing field `event`"),
+            (br#"{"records":[{"topic":"t","event":{},"kye":"k"}]}"#, "kye"),
+            (br#"{"records":[{"topic":"t","event":{},"headers":[["a"]]}]}"#, "records[0].headers[0]"),
+            (br#"{"records":[]} x"#, "trailing characters"),
+            (b"\xff", "expected value"),
+        ] {
+            let text = format!("{:?}", unreadable(body));
+            assert!(text.contains(wanted), "{}: {text}", String::from_utf8_lossy(body));
+        }
+    }
+}

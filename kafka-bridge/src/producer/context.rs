@@ -1,0 +1,124 @@
+//! What librdkafka calls back: delivery reports, statistics, errors, log lines. All of it on librdkafka's threads,
+//! so none of it may block.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rdkafka::ClientContext;
+use rdkafka::Message as _;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use tokio::sync::{Notify, oneshot};
+use wicketgate_envelope::timestamp::Timestamp;
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::producer::outcome::{self, Outcome};
+use crate::stats::Stats;
+
+/// Travels with a record through librdkafka. Because the delivery report settles it whether or not anybody waits
+/// any more, every record is counted exactly once.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) reply: oneshot::Sender<Outcome>,
+    pub(super) enqueued: Instant,
+    /// What the record says of itself, unless the topic has the broker say it (`LogAppendTime`).
+    pub(super) created: Timestamp,
+    pub(super) request_id: Option<Arc<str>>,
+}
+
+/// The callbacks of one producer.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) generation: u64,
+    /// Whether the timestamp in a broker's answer is that of the record. librdkafka's mock cluster always answers
+    /// with the same one, whatever it keeps.
+    pub(super) broker_tells_time: bool,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Told when this producer is beyond repair.
+    pub(super) fatal: Arc<Notify>,
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        let latency = ticket.enqueued.elapsed();
+        let outcome = match result {
+            Ok(message) => Outcome::Acknowledged {
+                partition: message.partition(),
+                offset: message.offset(),
+                timestamp: match message.timestamp() {
+                    rdkafka::Timestamp::LogAppendTime(millis) if self.broker_tells_time => {
+                        Timestamp::from_millis(millis)
+                    }
+                    _ => ticket.created,
+                },
+            },
+            Err((error, message)) => {
+                let outcome = error.rdkafka_error_code().map_or(Outcome::Unknown, outcome::not_delivered);
+                tracing::warn!(
+                    topic = message.topic(),
+                    request_id = ticket.request_id.as_deref(),
+                    outcome = outcome.label(),
+                    %error,
+                    "record not acknowledged"
+                );
+                outcome
+            }
+        };
+        self.metrics.record(outcome.label());
+        let answered = ticket.reply.send(outcome).is_ok();
+        self.metrics.ack(if answered { outcome.label() } else { "abandoned" }, latency);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if !self.health.follows(self.generation) {
+            return;
+        }
+        match serde_json::from_slice::<Stats>(statistics) {
+            Ok(stats) => {
+                self.health.statistics(&stats);
+                self.metrics.statistics(&stats);
+            }
+            Err(error) => tracing::error!(%error, "librdkafka's statistics cannot be read"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => {
+                tracing::error!(%error, reason, "the producer has failed for good and is being replaced");
+                self.fatal.notify_one();
+            }
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                tracing::error!(reason, "no broker is connected");
+                if self.health.follows(self.generation) {
+                    self.health.all_brokers_down();
+                }
+            }
+            _ => tracing::warn!(%error, reason, "librdkafka"),
+        }
+    }
+}
+
+/// Hands a log line of librdkafka on.
+fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => tracing::error!(facility, "librdkafka: {text}"),
+        RDKafkaLogLevel::Warning => tracing::warn!(facility, "librdkafka: {text}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "librdkafka: {text}"),
+        RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {text}"),
+    }
+}

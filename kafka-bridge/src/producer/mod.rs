@@ -1,0 +1,245 @@
+//! The Kafka producer: enqueues in the order in which it is called, and tells what became of each record.
+
+mod context;
+mod outcome;
+mod settings;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use tokio::sync::{Notify, oneshot};
+
+use wicketgate_envelope::timestamp::Timestamp;
+
+use crate::config::Config;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use context::{Context, Ticket};
+pub use outcome::Outcome;
+
+type Client = ThreadedProducer<Context>;
+
+/// How long one attempt to reach the cluster may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a producer that has failed for good keeps to itself between replacements, at first and at most.
+const REBUILD_PAUSE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(200)..=Duration::from_secs(15);
+
+/// One record, ready to be enqueued.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// The topic; a valid name.
+    pub topic: &'a str,
+    /// The key; `None` is no key, which differs from an empty one.
+    pub key: Option<&'a [u8]>,
+    /// The record's headers in order. Names hold no NUL byte.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The value.
+    pub value: &'a [u8],
+    /// The request that brought the record, for the log.
+    pub request_id: Option<&'a Arc<str>>,
+}
+
+/// A record's answer, once there is one.
+pub type Delivery = oneshot::Receiver<Outcome>;
+
+/// The producer of one cluster. Should librdkafka fail for good, it is replaced by a new one.
+#[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
+pub struct Producer {
+    maker: Maker,
+    current: RwLock<Arc<Client>>,
+    generation: AtomicU64,
+    flush_timeout: Duration,
+}
+
+/// All that a client of librdkafka is made of.
+struct Maker {
+    settings: ClientConfig,
+    broker_tells_time: bool,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    fatal: Arc<Notify>,
+}
+
+impl Maker {
+    /// Makes a client and has the others listen to it from now on.
+    fn client(&self, generation: u64) -> KafkaResult<Arc<Client>> {
+        let context = Context {
+            generation,
+            broker_tells_time: self.broker_tells_time,
+            health: Arc::clone(&self.health),
+            metrics: Arc::clone(&self.metrics),
+            fatal: Arc::clone(&self.fatal),
+        };
+        let client = self.settings.create_with_context(context)?;
+        self.health.follow(generation);
+        Ok(Arc::new(client))
+    }
+}
+
+impl Producer {
+    /// Makes a producer; connecting goes on in the background.
+    ///
+    /// # Errors
+    /// When librdkafka does not accept the settings or cannot start its threads.
+    pub fn new(
+        config: &Config,
+        bootstrap_servers: &str,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+    ) -> KafkaResult<Self> {
+        let maker = Maker {
+            settings: settings::producer(config, bootstrap_servers),
+            broker_tells_time: !config.embedded_broker,
+            health,
+            metrics,
+            fatal: Arc::new(Notify::new()),
+        };
+        Ok(Self {
+            current: RwLock::new(maker.client(1)?),
+            generation: AtomicU64::new(1),
+            flush_timeout: config.answer_timeout(),
+            maker,
+        })
+    }
+
+    /// Enqueues a record, without waiting. Records go out in the order of these calls.
+    ///
+    /// # Errors
+    /// The outcome of a record that was not enqueued, and therefore not written.
+    pub fn enqueue(&self, record: &Outgoing<'_>) -> Result<Delivery, Outcome> {
+        let refused = |outcome: Outcome| {
+            self.maker.metrics.record(outcome.label());
+            outcome
+        };
+        if self.maker.health.unreachable() {
+            return Err(refused(Outcome::Unavailable));
+        }
+        let (reply, delivery) = oneshot::channel();
+        let created = rdkafka::Timestamp::now().to_millis().unwrap_or(0);
+        let ticket = Box::new(Ticket {
+            reply,
+            enqueued: Instant::now(),
+            created: Timestamp::from_millis(created),
+            request_id: record.request_id.cloned(),
+        });
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for &(key, value) in record.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let message = BaseRecord {
+            topic: record.topic,
+            partition: None,
+            payload: Some(record.value),
+            key: record.key,
+            timestamp: Some(created),
+            headers: Some(headers),
+            delivery_opaque: ticket,
+        };
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        match current.send(message) {
+            Ok(()) => {
+                self.maker.metrics.record_enqueued(record.value.len());
+                Ok(delivery)
+            }
+            Err((error, _)) => {
+                drop(current);
+                Err(refused(self.not_enqueued(record, &error)))
+            }
+        }
+    }
+
+    fn not_enqueued(&self, record: &Outgoing<'_>, error: &KafkaError) -> Outcome {
+        let code = error.rdkafka_error_code();
+        // Without a code the record could not even be expressed to librdkafka.
+        let outcome = code.map_or(Outcome::Refused, outcome::not_enqueued);
+        let request_id = record.request_id.map(|id| &**id);
+        if code == Some(RDKafkaErrorCode::QueueFull) {
+            tracing::debug!(topic = record.topic, request_id, "queue full");
+        } else {
+            tracing::warn!(topic = record.topic, request_id, outcome = outcome.label(), %error, "record not taken");
+        }
+        if code == Some(RDKafkaErrorCode::Fatal) {
+            self.maker.fatal.notify_one();
+        }
+        outcome
+    }
+
+    fn current(&self) -> Arc<Client> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the cluster answers a request for metadata. Blocks for up to a second.
+    pub fn probe(&self) -> bool {
+        match self.current().client().fetch_metadata(None, PROBE_TIMEOUT) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!(%error, "the cluster does not answer");
+                false
+            }
+        }
+    }
+
+    /// Waits until all that was enqueued has its answer, for at most `timeout`; returns how many records have none.
+    /// Blocks.
+    pub fn flush(&self, timeout: Duration) -> usize {
+        let client = self.current();
+        if let Err(error) = client.flush(timeout) {
+            tracing::error!(%error, "records are left without an answer");
+        }
+        usize::try_from(client.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Keeps the producer alive: replaces one that has failed for good. Never returns.
+    pub async fn supervise(self: Arc<Self>) {
+        let (first_pause, longest_pause) = REBUILD_PAUSE.into_inner();
+        let mut pause = first_pause;
+        let mut replaced = Instant::now();
+        loop {
+            self.maker.fatal.notified().await;
+            // A notification that a replacement has already dealt with must not cause another.
+            if self.current().client().fatal_error().is_none() {
+                continue;
+            }
+            // A cluster that fences each new producer at once must not be flooded with them.
+            pause = if replaced.elapsed() > 2 * longest_pause {
+                first_pause
+            } else {
+                (pause * 2).min(longest_pause)
+            };
+            tokio::time::sleep(pause).await;
+            replaced = Instant::now();
+            let producer = Arc::clone(&self);
+            match tokio::task::spawn_blocking(move || producer.replace()).await {
+                Ok(Ok(())) => tracing::info!("the producer has been replaced"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "no new producer could be made; trying again");
+                    self.maker.fatal.notify_one();
+                }
+                Err(error) => tracing::error!(%error, "replacing the producer was cut short"),
+            }
+        }
+    }
+
+    fn replace(&self) -> KafkaResult<()> {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let next = self.maker.client(generation)?;
+        self.maker.metrics.producer_rebuilt();
+        let previous =
+            std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
+        // Its records get their answers, and those that never will are reported as such when it is dropped. That
+        // takes as long as a delivery may, so nobody waits for it.
+        let flush_timeout = self.flush_timeout;
+        tokio::task::spawn_blocking(move || {
+            let _ = previous.flush(flush_timeout);
+            drop(previous);
+        });
+        Ok(())
+    }
+}

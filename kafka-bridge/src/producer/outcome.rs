@@ -1,0 +1,139 @@
+//! What became of a record, from what librdkafka says.
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+use wicketgate_envelope::timestamp::Timestamp;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All in-sync replicas have it.
+    Acknowledged {
+        /// The partition.
+        partition: i32,
+        /// The offset within the partition.
+        offset: i64,
+        /// The record's own timestamp.
+        timestamp: Timestamp,
+    },
+    /// Larger than the producer or the topic takes. Not written.
+    TooLarge,
+    /// Kafka will not take it, now or later. Not written.
+    Refused,
+    /// It was never handed over: the queue is full, or Kafka is known to be out of reach. Not written.
+    Unavailable,
+    /// It was handed over, and nobody can say.
+    Unknown,
+}
+
+impl Outcome {
+    /// As a metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Acknowledged { .. } => "acknowledged",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The outcome of a record that the producer did not take. It is not in any queue, so it was not written.
+pub(super) fn not_enqueued(code: Code) -> Outcome {
+    match permanent(code) {
+        Some(outcome) => outcome,
+        None => Outcome::Unavailable,
+    }
+}
+
+/// The outcome of a record that was handed to the producer and came back with an error.
+///
+/// Only an answer that Kafka gives to that very record counts as "not written". Everything else is unknown, a
+/// timeout above all: a code alone does not tell whether an earlier attempt reached a broker.
+pub(super) fn not_delivered(code: Code) -> Outcome {
+    permanent(code).unwrap_or(Outcome::Unknown)
+}
+
+/// Codes after which sending the same record again has the same result.
+fn permanent(code: Code) -> Option<Outcome> {
+    Some(match code {
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
+            Outcome::TooLarge
+        }
+        Code::UnknownTopic
+        | Code::UnknownPartition
+        | Code::UnknownTopicOrPartition
+        | Code::InvalidTopic
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::PolicyViolation
+        | Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::InvalidRequiredAcks
+        | Code::UnsupportedForMessageFormat
+        | Code::UnsupportedCompressionType
+        | Code::UnsupportedVersion
+        | Code::InvalidArgument
+        | Code::InvalidRequest => Outcome::Refused,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_no_retry_mends_say_so_before_and_after_the_queue() {
+        for (code, outcome) in [
+            (Code::MessageSizeTooLarge, Outcome::TooLarge),
+            (Code::MessageBatchTooLarge, Outcome::TooLarge),
+            (Code::UnknownTopic, Outcome::Refused),
+            (Code::UnknownTopicOrPartition, Outcome::Refused),
+            (Code::UnknownPartition, Outcome::Refused),
+            (Code::InvalidTopic, Outcome::Refused),
+            (Code::TopicAuthorizationFailed, Outcome::Refused),
+            (Code::ClusterAuthorizationFailed, Outcome::Refused),
+            (Code::PolicyViolation, Outcome::Refused),
+            (Code::InvalidRecord, Outcome::Refused),
+        ] {
+            assert_eq!(not_enqueued(code), outcome, "{code:?}");
+            assert_eq!(not_delivered(code), outcome, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_never_entered_the_queue_can_be_retried_safely() {
+        for code in [Code::QueueFull, Code::Fatal, Code::State, Code::PurgeQueue] {
+            assert_eq!(not_enqueued(code), Outcome::Unavailable, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_handed_over_and_got_no_final_answer_is_unknown() {
+        for code in [
+            Code::MessageTimedOut,
+            Code::RequestTimedOut,
+            Code::BrokerTransportFailure,
+            Code::AllBrokersDown,
+            Code::NetworkException,
+            Code::NotEnoughReplicas,
+            Code::NotEnoughReplicasAfterAppend,
+            Code::NotLeaderForPartition,
+            Code::LeaderNotAvailable,
+            Code::KafkaStorageError,
+            Code::OutOfOrderSequenceNumber,
+            Code::InvalidProducerEpoch,
+            Code::UnknownProducerId,
+            Code::ProducerFenced,
+            Code::Fatal,
+            Code::PurgeQueue,
+            Code::PurgeInflight,
+            Code::QueueFull,
+            Code::Unknown,
+        ] {
+            assert_eq!(not_delivered(code), Outcome::Unknown, "{code:?}");
+        }
+    }
+}

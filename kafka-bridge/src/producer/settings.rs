@@ -1,0 +1,44 @@
+//! How librdkafka is set up (`CONFIGURATION.md` in its sources).
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use crate::config::Config;
+
+/// How often statistics come: the age of what `/readyz` says.
+const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The producer's settings.
+pub(super) fn producer(config: &Config, bootstrap_servers: &str) -> ClientConfig {
+    let delivery = config.delivery_timeout.as_millis();
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", bootstrap_servers)
+        .set("client.id", concat!("kafka-bridge/", env!("CARGO_PKG_VERSION")))
+        // An acknowledged record is on every in-sync replica, once, and in the order in which it was enqueued.
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("compression.type", "lz4")
+        // The same partition for the same key as Java's clients choose; librdkafka's default differs.
+        .set("partitioner", "murmur2_random")
+        // A caller waits for each record, so no record waits for company. Under load batches form anyway, from
+        // what arrives while a request to the broker is under way.
+        .set("linger.ms", "0")
+        // A broker measures a topic's max.message.bytes on whole batches. Batches well below Kafka's default of
+        // 1 MiB keep small records from being refused for the company they are in.
+        .set("batch.size", "262144")
+        .set("message.max.bytes", config.max_record_bytes.to_string())
+        .set("queue.buffering.max.messages", config.queue_records.to_string())
+        .set("queue.buffering.max.kbytes", config.queue_kbytes.to_string())
+        .set("delivery.timeout.ms", delivery.to_string())
+        // A topic that does not exist is reported as such before the delivery timeout makes it "unknown".
+        .set("topic.metadata.propagation.max.ms", (delivery / 2).clamp(1, 5_000).to_string())
+        // After an outage a broker is tried again within a second.
+        .set("reconnect.backoff.ms", "100")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        .set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
+    settings
+}

@@ -1,0 +1,101 @@
+//! Accepts connections, serves HTTP/1 and HTTP/2 on them, and ends them without cutting off a request.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+
+/// How long a connection may take over the head of its next request. This is also how long an idle one is kept:
+/// clients that pool connections should let go of them sooner.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long to wait when the operating system has no more sockets.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A server on its way out: it accepts no more, and finishes what it has.
+#[allow(missing_debug_implementations, reason = "the connections have nothing to show")]
+pub struct Draining {
+    connections: GracefulShutdown,
+}
+
+impl Draining {
+    /// Waits until the last request is answered.
+    pub async fn finish(self) {
+        self.connections.shutdown().await;
+    }
+}
+
+/// Serves `router` until `stop` is done; then the listener is closed.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> Draining {
+    let connections = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => return Draining { connections },
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => connection(stream, &router, &connections),
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+fn connection(stream: TcpStream, router: &Router, connections: &GracefulShutdown) {
+    // Answers are small; none of them waits to be sent together with the next.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT)
+        .keep_alive_timeout(HEAD_TIMEOUT)
+        .adaptive_window(true);
+    let used = Arc::new(AtomicBool::new(false));
+    let service = TowerToHyperService::new(router.clone());
+    let service = {
+        let used = Arc::clone(&used);
+        service_fn(move |request: Request<Incoming>| {
+            used.store(true, Ordering::Relaxed);
+            service.call(request)
+        })
+    };
+    let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let serving = connections.watch(serving);
+    tokio::spawn(async move {
+        let mut serving = std::pin::pin!(serving);
+        // hyper's own timeout starts once it knows the version of HTTP, for which it would wait forever.
+        let served = match tokio::time::timeout(HEAD_TIMEOUT, &mut serving).await {
+            Ok(served) => served,
+            Err(_) if used.load(Ordering::Relaxed) => serving.await,
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "connection ended early");
+        }
+    });
+}
