@@ -15,6 +15,8 @@
 
 pub mod artefacts;
 pub mod bridge;
+pub mod envoy;
+pub mod gateway;
 pub mod http_client;
 pub mod java;
 pub mod kafka;

@@ -1,0 +1,116 @@
+//! A real Envoy with the filter that ships.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use wicketgate::render::{self, EnvoyOptions, RenderError};
+
+use crate::artefacts;
+use crate::http_client::Client;
+use crate::ports::free_port;
+use crate::process::Process;
+use crate::wait::until;
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// As many workers as a filter needs for state that they do not share to show.
+pub const WORKERS: u32 = 2;
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Process,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Envoy {
+    /// Starts an Envoy around a filter document and waits until it takes requests.
+    pub async fn start(document: &str, bridge: SocketAddr, upstream: SocketAddr) -> Self {
+        let envoy = Self::launch(document, bridge, upstream, render::envoy);
+        let ready = until(START_LIMIT, || async {
+            let ended = envoy.process.exit_status();
+            assert!(ended.is_none(), "Envoy ended while it started\n{}", envoy.process.log_tail());
+            Client::http1(envoy.admin).try_get("/ready").await.filter(|answer| answer.status.is_success())
+        });
+        assert!(
+            ready.await.is_ok(),
+            "Envoy is not ready after {START_LIMIT:?}\n{}",
+            envoy.process.log_tail()
+        );
+        envoy
+    }
+
+    /// Starts an Envoy around a document that the filter should refuse, and returns how it ended.
+    pub fn refuse(document: &str) -> Process {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let envoy = Self::launch(document, nowhere, nowhere, render::envoy_unchecked);
+        envoy.process.wait_for_exit(START_LIMIT);
+        envoy.process
+    }
+
+    fn launch(
+        document: &str,
+        bridge: SocketAddr,
+        upstream: SocketAddr,
+        render: fn(&str, &EnvoyOptions) -> Result<String, RenderError>,
+    ) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let options = EnvoyOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            admin: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            bridge: bridge.into(),
+            wasm: artefacts::wasm().to_string_lossy().into_owned(),
+            upstream: upstream.into(),
+        };
+        let yaml =
+            render(document, &options).unwrap_or_else(|error| panic!("the document is refused:\n{error}"));
+        let file = artefacts::run_dir().join(format!("envoy-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed)));
+        fs::write(&file, yaml).expect("Envoy's configuration can be written");
+        let file = file.to_string_lossy().into_owned();
+        let workers = WORKERS.to_string();
+        // Hot restart shares memory between Envoys of one machine, which would make the tests' Envoys one family.
+        let args =
+            ["-c", &file, "--concurrency", &workers, "--disable-hot-restart", "--log-level", "warning"];
+        let process = Process::start("envoy", &artefacts::envoy(), args);
+        Self { process, address: options.listen, admin: options.admin }
+    }
+
+    /// Where it takes requests.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its counters and gauges, by name.
+    pub async fn stats(&self) -> BTreeMap<String, u64> {
+        let answer =
+            Client::http1(self.admin).try_get("/stats").await.expect("Envoy's admin interface answers");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let pair = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        text.lines().filter_map(pair).collect()
+    }
+
+    /// How many connections each worker has taken.
+    pub async fn connections_by_worker(&self) -> Vec<u64> {
+        let stats = self.stats().await;
+        let of = |worker: u32| {
+            let suffix = format!(".worker_{worker}.downstream_cx_total");
+            let own = format!("_{}{suffix}", self.address.port());
+            let (_, count) =
+                stats.iter().find(|(name, _)| name.starts_with("listener.") && name.ends_with(&own))?;
+            Some(*count)
+        };
+        (0..WORKERS).map(|worker| of(worker).expect("Envoy counts connections by worker")).collect()
+    }
+}
