@@ -37,8 +37,8 @@ pub(super) struct Context {
     pub(super) broker_tells_time: bool,
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
-    /// Told when this producer is beyond repair.
-    pub(super) fatal: Arc<Notify>,
+    /// Told when this producer may be beyond repair.
+    pub(super) suspect: Arc<Notify>,
 }
 
 impl ProducerContext for Context {
@@ -94,19 +94,16 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Fatal) => {
-                tracing::error!(%error, reason, "the producer has failed for good and is being replaced");
-                self.fatal.notify_one();
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::error!(reason, "no broker is connected");
+            if self.health.follows(self.generation) {
+                self.health.all_brokers_down();
             }
-            Some(RDKafkaErrorCode::AllBrokersDown) => {
-                tracing::error!(reason, "no broker is connected");
-                if self.health.follows(self.generation) {
-                    self.health.all_brokers_down();
-                }
-            }
-            _ => tracing::warn!(%error, reason, "librdkafka"),
+            return;
         }
+        tracing::warn!(%error, reason, "librdkafka");
+        // A fatal error comes under the code of its cause, so the producer has to be asked.
+        self.suspect.notify_one();
     }
 }
 

@@ -64,7 +64,8 @@ struct Maker {
     broker_tells_time: bool,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
-    fatal: Arc<Notify>,
+    /// Told when the producer may be beyond repair.
+    suspect: Arc<Notify>,
 }
 
 impl Maker {
@@ -75,7 +76,7 @@ impl Maker {
             broker_tells_time: self.broker_tells_time,
             health: Arc::clone(&self.health),
             metrics: Arc::clone(&self.metrics),
-            fatal: Arc::clone(&self.fatal),
+            suspect: Arc::clone(&self.suspect),
         };
         let client = self.settings.create_with_context(context)?;
         self.health.follow(generation);
@@ -99,7 +100,7 @@ impl Producer {
             broker_tells_time: !config.embedded_broker,
             health,
             metrics,
-            fatal: Arc::new(Notify::new()),
+            suspect: Arc::new(Notify::new()),
         };
         Ok(Self {
             current: RwLock::new(maker.client(1)?),
@@ -166,7 +167,7 @@ impl Producer {
             tracing::warn!(topic = record.topic, request_id, outcome = outcome.label(), %error, "record not taken");
         }
         if code == Some(RDKafkaErrorCode::Fatal) {
-            self.maker.fatal.notify_one();
+            self.maker.suspect.notify_one();
         }
         outcome
     }
@@ -202,11 +203,9 @@ impl Producer {
         let mut pause = first_pause;
         let mut replaced = Instant::now();
         loop {
-            self.maker.fatal.notified().await;
-            // A notification that a replacement has already dealt with must not cause another.
-            if self.current().client().fatal_error().is_none() {
-                continue;
-            }
+            self.maker.suspect.notified().await;
+            let Some((code, _)) = self.current().client().fatal_error() else { continue };
+            tracing::error!(%code, "the producer has failed for good and is being replaced");
             // A cluster that fences each new producer at once must not be flooded with them.
             pause = if replaced.elapsed() > 2 * longest_pause {
                 first_pause
@@ -220,7 +219,7 @@ impl Producer {
                 Ok(Ok(())) => tracing::info!("the producer has been replaced"),
                 Ok(Err(error)) => {
                     tracing::error!(%error, "no new producer could be made; trying again");
-                    self.maker.fatal.notify_one();
+                    self.maker.suspect.notify_one();
                 }
                 Err(error) => tracing::error!(%error, "replacing the producer was cut short"),
             }

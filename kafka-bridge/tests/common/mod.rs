@@ -1,0 +1,245 @@
+//! A bridge on a port of its own, a mock cluster whose faults the test chooses, and a consumer to look into it.
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::Parser as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{HeaderMap, Request, StatusCode};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kafka_bridge::Leftover;
+use kafka_bridge::config::Config;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Headers as _;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const RECORDS: &str = "application/vnd.wicketgate.records+json";
+pub const EVENT: &str = "application/cloudevents+json";
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Brokers whose faults the test chooses.
+pub type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+pub fn cluster() -> Cluster {
+    MockCluster::new(1).unwrap()
+}
+
+/// The bridge inside the test's process, with the listener of the real one.
+pub struct Bridge {
+    pub client: Client,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Leftover>,
+}
+
+impl Bridge {
+    /// Starts a bridge; it may not be ready yet.
+    pub async fn start(bootstrap_servers: &str, flags: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(listener.local_addr().unwrap());
+        let arguments = ["kafka-bridge", "--embedded-broker"].iter().chain(flags);
+        let config = Config::try_parse_from(arguments).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let bootstrap_servers = bootstrap_servers.to_owned();
+        let running = tokio::spawn(async move {
+            let stop = async {
+                let _ = stopped.await;
+            };
+            kafka_bridge::run(&config, &bootstrap_servers, listener, stop).await.unwrap()
+        });
+        Self { client, stop, running }
+    }
+
+    pub async fn ready(cluster: &Cluster, flags: &[&str]) -> Self {
+        let bridge = Self::start(&cluster.bootstrap_servers(), flags).await;
+        bridge.client.until_ready(true, Duration::from_secs(10)).await;
+        bridge
+    }
+
+    pub async fn stop(self) -> Leftover {
+        self.stop.send(()).unwrap();
+        self.running.await.unwrap()
+    }
+}
+
+#[derive(Clone)]
+pub struct Client {
+    pub address: SocketAddr,
+    http: HyperClient<HttpConnector, Full<Bytes>>,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Checks all that a problem has, whatever it is about.
+    pub fn assert_problem(&self, status: u16, kind: &str) -> Value {
+        let json = self.json();
+        assert_eq!(self.status, status, "{json}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{json}");
+        assert_eq!(self.header("wicketgate-bridge"), Some(VERSION), "{json}");
+        assert_eq!(json["type"], format!("urn:wicketgate:problem:{kind}"), "{json}");
+        assert_eq!(json["status"], status, "{json}");
+        for member in ["title", "detail"] {
+            assert!(json[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {json}");
+        }
+        json
+    }
+}
+
+impl Client {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, http: HyperClient::builder(TokioExecutor::new()).build_http() }
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap()
+    }
+
+    pub async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, hyper_util::client::legacy::Error> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.http.request(request.body(Full::new(body.into())).unwrap()).await?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub async fn records(&self, body: impl Into<Bytes>) -> Answer {
+        self.send("POST", "/v1/records", &[("content-type", RECORDS)], body).await
+    }
+
+    pub async fn event(&self, topic: &str, body: impl Into<Bytes>) -> Answer {
+        self.send("POST", &format!("/v1/topics/{topic}/events"), &[("content-type", EVENT)], body).await
+    }
+
+    /// Waits until `/readyz` says so; returns how long that took.
+    pub async fn until_ready(&self, ready: bool, within: Duration) -> Duration {
+        let started = Instant::now();
+        loop {
+            let answer = self.try_send("GET", "/readyz", &[], "").await;
+            if answer.as_ref().is_ok_and(|answer| answer.status.is_success() == ready) {
+                return started.elapsed();
+            }
+            assert!(started.elapsed() < within, "not ready={ready} within {within:?}: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The value of a metric that counts, with its labels, such as `kafka_bridge_records_total{outcome="unknown"}`; 0 if it has
+    /// none yet.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").await.body;
+        let text = std::str::from_utf8(&text).unwrap();
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// A CloudEvent with this id, and `data` of about as many bytes.
+pub fn event(id: &str, data_bytes: usize) -> String {
+    let data = "x".repeat(data_bytes);
+    format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"urn:test","type":"com.example.test","data":"{data}"}}"#
+    )
+}
+
+/// What came out of Kafka.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub value: Vec<u8>,
+}
+
+/// Reads `count` records of a topic from its start, in the order of their partitions and offsets.
+pub fn read(cluster: &Cluster, topic: &str, count: usize) -> Vec<Stored> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "test")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    let mut partitions = TopicPartitionList::new();
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).unwrap();
+    for partition in metadata.topics()[0].partitions() {
+        partitions.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+    }
+    consumer.assign(&partitions).unwrap();
+    let mut stored = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stored.len() < count {
+        assert!(Instant::now() < deadline, "{} of {count} records: {stored:?}", stored.len());
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let message = message.unwrap();
+        stored.push(Stored {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis().unwrap(),
+            key: message.key().map(<[u8]>::to_vec),
+            headers: message.headers().map_or_else(Vec::new, |headers| {
+                headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap().to_vec())).collect()
+            }),
+            value: message.payload().unwrap().to_vec(),
+        });
+    }
+    stored.sort_by_key(|stored| (stored.partition, stored.offset));
+    stored
+}
+
+/// How many records a topic has.
+pub fn count(cluster: &Cluster, topic: &str) -> usize {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+    let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).unwrap();
+    let Some(topic) = metadata.topics().iter().find(|found| found.name() == topic) else { return 0 };
+    let ends = topic.partitions().iter().map(|partition| {
+        consumer.fetch_watermarks(topic.name(), partition.id(), Duration::from_secs(5)).unwrap().1
+    });
+    usize::try_from(ends.sum::<i64>()).unwrap()
+}

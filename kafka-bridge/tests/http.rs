@@ -1,0 +1,137 @@
+//! What the bridge says to requests that it does not take.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Bridge, EVENT, RECORDS, cluster, count, event};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn each_refusal_is_a_problem_that_says_what_was_wrong() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--max-records", "2"]).await;
+    let one = format!(r#"{{"topic":"t","event":{}}}"#, event("1", 1));
+    let three = format!(r#"{{"records":[{one},{one},{one}]}}"#);
+    for (method, path, content_type, body, status, kind, detail) in [
+        ("GET", "/", "", "", 404, "not-found", "no such path"),
+        ("POST", "/v1/records/", RECORDS, "{}", 404, "not-found", "no such path"),
+        ("GET", "/v1/records", "", "", 405, "method-not-allowed", "Allow"),
+        ("DELETE", "/readyz", "", "", 405, "method-not-allowed", "Allow"),
+        ("POST", "/v1/records", "", "{}", 415, "unsupported-media-type", "got none"),
+        ("POST", "/v1/records", "application/json", "{}", 415, "unsupported-media-type", RECORDS),
+        ("POST", "/v1/topics/t/events", "application/json", "{}", 415, "unsupported-media-type", EVENT),
+        ("POST", "/v1/records", RECORDS, "{", 400, "bad-request", "EOF"),
+        ("POST", "/v1/records", RECORDS, r#"{"records":[]}"#, 400, "bad-request", "records: "),
+        ("POST", "/v1/records", RECORDS, r#"{"records":[{"topic":"t"}]}"#, 400, "bad-request", "records[0]"),
+        ("POST", "/v1/records", RECORDS, &three, 413, "too-large", "at most 2"),
+        ("POST", "/v1/topics/t/events", EVENT, "", 400, "bad-request", "body: "),
+        ("POST", "/v1/topics/t/events", EVENT, "{}", 400, "bad-request", "specversion"),
+        ("POST", "/v1/topics/%2e%2e/events", EVENT, &event("1", 1), 400, "bad-request", "topic: "),
+        ("POST", "/v1/topics/%ff/events", EVENT, &event("1", 1), 400, "bad-request", "path: "),
+    ] {
+        let headers = [("content-type", content_type), ("x-request-id", "r-7")];
+        let headers = if content_type.is_empty() { &headers[1..] } else { &headers[..] };
+        let answer = bridge.client.send(method, path, headers, body.to_owned()).await;
+        let problem = answer.assert_problem(status, kind);
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{method} {path}: {problem}");
+        assert_eq!(problem["request_id"], "r-7", "{method} {path}");
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}: {answer:?}");
+    }
+    assert_eq!(count(&cluster, "t"), 0);
+}
+
+#[tokio::test]
+async fn answers_to_operators_are_marked_too() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        let answer = bridge.client.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("wicketgate-bridge"), Some(common::VERSION), "{path}");
+    }
+    assert_eq!(bridge.client.metric("kafka_bridge_ready").await, 1);
+    assert_eq!(bridge.client.metric("kafka_bridge_brokers_up").await, 1);
+}
+
+/// Sends bytes as they are, and reads until the bridge closes or `within` is over.
+async fn raw(bridge: &Bridge, request: &[u8], within: Duration) -> String {
+    let mut stream = TcpStream::connect(bridge.client.address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(within, stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_before_or_while_it_arrives() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--max-body-bytes", "1000"]).await;
+    let head = format!("POST /v1/topics/t/events HTTP/1.1\r\nhost: x\r\ncontent-type: {EVENT}\r\n");
+    let announced = format!("{head}content-length: 1001\r\n\r\n");
+    let answer = raw(&bridge, announced.as_bytes(), Duration::from_secs(2)).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let chunk = format!("1f4\r\n{}\r\n", "x".repeat(500));
+    let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}{chunk}{chunk}");
+    let answer = raw(&bridge, chunked.as_bytes(), Duration::from_secs(2)).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413 ") && answer.contains("urn:wicketgate:problem:too-large"),
+        "{answer}"
+    );
+    // At the limit it is read, whatever the chunks.
+    let fits = event("1", 1000 - event("1", 0).len());
+    let (first, rest) = fits.split_at(7);
+    let chunked = format!(
+        "{head}connection: close\r\ntransfer-encoding: chunked\r\n\r\n7\r\n{first}\r\n{:x}\r\n{rest}\r\n0\r\nt: 1\r\n\r\n",
+        rest.len()
+    );
+    let answer = raw(&bridge, chunked.as_bytes(), Duration::from_secs(5)).await;
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--body-timeout", "300ms"]).await;
+    let head = format!(
+        "POST /v1/topics/t/events HTTP/1.1\r\nhost: x\r\ncontent-type: {EVENT}\r\ncontent-length: 99\r\n\r\n{{"
+    );
+    let started = Instant::now();
+    let answer = raw(&bridge, head.as_bytes(), Duration::from_secs(5)).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("300ms"), "{answer}");
+    assert!((300..2_000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn all_bodies_together_have_bounded_memory() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(
+        &cluster,
+        &["--queue-kbytes", "64", "--max-body-bytes", "65536", "--body-timeout", "20s"],
+    )
+    .await;
+    // One caller announces all there is, and dawdles.
+    let mut slow = TcpStream::connect(bridge.client.address).await.unwrap();
+    let head = format!(
+        "POST /v1/topics/t/events HTTP/1.1\r\nhost: x\r\ncontent-type: {EVENT}\r\ncontent-length: 65536\r\nexpect: 100-continue\r\n\r\n"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // "100 Continue" shows that the bridge has begun to read.
+    let mut line = [0; 12];
+    slow.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"HTTP/1.1 100");
+    let answer = bridge.client.event("t", event("1", 100)).await;
+    answer.assert_problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    drop(slow);
+    let started = Instant::now();
+    while bridge.client.event("t", event("1", 100)).await.status != 202 {
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "the memory of a caller that left is not given back"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! The process: how it starts, what it prints, how it ends.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Client, cluster, count, event};
+
+/// A running `kafka-bridge`, killed should the test end first.
+struct Process {
+    child: Child,
+    client: Client,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-bridge"));
+    command.args(flags).env_remove("KAFKA_BOOTSTRAP_SERVERS").env_remove("RUST_LOG");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Process {
+    /// Starts it on a free port, which its log names.
+    fn start(flags: &[&str]) -> Self {
+        let mut command = command(flags);
+        let mut child = command.args(["--listen", "127.0.0.1:0", "--log-format", "json"]).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended without saying where it listens");
+            if let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line)
+                && let Some(listen) = entry["fields"]["listen"].as_str()
+            {
+                break listen.parse().unwrap();
+            }
+        };
+        // A full pipe would stop the process.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, client: Client::new(address) }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
+    let cluster = cluster();
+    let mut process = Process::start(&["--bootstrap-servers", &cluster.bootstrap_servers()]);
+    process.client.until_ready(true, Duration::from_secs(10)).await;
+    // Slow enough that there is always something in flight.
+    cluster.broker_round_trip_time(1, Duration::from_millis(30)).unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..16)
+        .map(|caller| {
+            let client = process.client.clone();
+            let ended = Arc::clone(&ended);
+            tokio::spawn(async move {
+                let (mut acknowledged, mut sent) = (0, 0);
+                while !ended.load(Ordering::Relaxed) {
+                    let body = event(&format!("{caller}-{sent}"), 100);
+                    let headers = [("content-type", common::EVENT)];
+                    // A connection that is closed between two requests is no loss: nothing was answered.
+                    let Ok(answer) = client.try_send("POST", "/v1/topics/t/events", &headers, body).await
+                    else {
+                        break;
+                    };
+                    assert_eq!(answer.status, 202, "{answer:?}");
+                    acknowledged += 1;
+                    sent += 1;
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    while process.client.metric(r#"kafka_bridge_records_total{outcome="acknowledged"}"#).await < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    process.signal("-TERM");
+    let status = process.ended(Duration::from_secs(10)).await;
+    ended.store(true, Ordering::Relaxed);
+    assert_eq!(status.code(), Some(0));
+    let mut acknowledged = 0;
+    for caller in callers {
+        acknowledged += caller.await.unwrap();
+    }
+    assert!(acknowledged >= 100);
+    let stored = count(&cluster, "t");
+    assert!(stored >= acknowledged, "{acknowledged} acknowledged, {stored} stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_with_its_exit_code_that_records_were_left() {
+    let cluster = cluster();
+    let flags = ["--bootstrap-servers", &cluster.bootstrap_servers(), "--shutdown-timeout", "500ms"];
+    let mut process = Process::start(&flags);
+    process.client.until_ready(true, Duration::from_secs(10)).await;
+    assert_eq!(process.client.event("t", event("1", 10)).await.status, 202);
+    cluster.broker_round_trip_time(1, Duration::from_secs(30)).unwrap();
+    let client = process.client.clone();
+    let call = tokio::spawn(async move {
+        client
+            .try_send("POST", "/v1/topics/t/events", &[("content-type", common::EVENT)], event("2", 10))
+            .await
+    });
+    let handed_over = u64::try_from(event("1", 10).len() * 2).unwrap();
+    while process.client.metric("kafka_bridge_record_values_bytes_total").await < handed_over {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    process.signal("-INT");
+    let status = process.ended(Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(1));
+    if let Ok(answer) = call.await.unwrap() {
+        assert!(!answer.status.is_success(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_broker_tells_programs_where_it_is_and_people_what_it_is() {
+    let mut child = command(&["--embedded-broker", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    let mut before = String::new();
+    while !line.contains("started") {
+        before.push_str(&line);
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "{before}");
+    }
+    assert!(before.contains("WARNING") && before.contains("lost"), "{before}");
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let mut printed = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let port =
+        printed.strip_prefix("KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:").and_then(|rest| rest.strip_suffix('\n'));
+    assert!(port.is_some_and(|port| port.parse::<u16>().is_ok()), "{printed:?}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_in_a_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (flags, environment, code, wanted) in [
+        (&[][..], "", 2, "--embedded-broker"),
+        (&["--embedded-broker"][..], "kafka:9092", 2, "cannot be used with"),
+        (&["--embedded-broker", "--bootstrap-servers", "kafka:9092"][..], "", 2, "cannot be used with"),
+        (&["--embedded-broker", "--log", "a=b=c"][..], "", 1, "--log"),
+        (&["--bootstrap-servers", "kafka:9092", "--listen", &taken][..], "", 1, "free the port"),
+    ] {
+        let mut command = command(flags);
+        if !environment.is_empty() {
+            command.env("KAFKA_BOOTSTRAP_SERVERS", environment);
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {text}");
+        assert!(text.contains(wanted) && !text.contains("panicked"), "{flags:?}: {text}");
+    }
+}
