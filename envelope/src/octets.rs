@@ -79,6 +79,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Octets<'a> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     #[test]

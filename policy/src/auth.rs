@@ -157,6 +157,9 @@ pub fn challenge(methods: &[Method]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn methods(anonymous: bool) -> Vec<Method> {

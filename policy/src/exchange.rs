@@ -265,3 +265,6 @@ fn content_length(head: &RequestHead) -> Result<Option<u64>, Problem> {
         std::str::from_utf8(value).ok().filter(|_| digits).map(|text| text.parse().unwrap_or(u64::MAX));
     number.map(Some).ok_or_else(|| Problem::BadRequest("content-length: wanted digits".to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

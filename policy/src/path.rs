@@ -126,6 +126,9 @@ fn decode_segment(raw: &[u8]) -> Result<String, PathError> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn segments(target: &str) -> Result<Vec<String>, PathError> {

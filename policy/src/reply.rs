@@ -1,5 +1,6 @@
 //! What the gateway answers by itself.
 
+use serde::Serialize;
 use wicketgate_envelope::hop::Receipt;
 
 /// An answer that ends the request at the gateway.
@@ -56,6 +57,19 @@ pub enum UnknownCause {
     Timeout,
     /// The connection to kafka-bridge broke, or its answer could not be read.
     Broken,
+}
+
+/// The members of a problem (RFC 9457, section 3.1), and two of ours.
+#[derive(Serialize)]
+struct Content<'a> {
+    #[serde(rename = "type")]
+    type_: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<&'a String>,
 }
 
 impl Problem {
@@ -141,17 +155,18 @@ impl Problem {
             Self::Unavailable { retry_after } => headers.push(("retry-after", retry_after.to_string())),
             _ => {}
         }
-        let mut content = serde_json::json!({
-            "type": format!("urn:wicketgate:problem:{}", self.kind()),
-            "title": self.title(),
-            "status": self.status(),
-            "detail": self.detail(),
-            "request_id": request_id,
-        });
-        if let (Self::OutcomeUnknown { event_id, .. }, Some(content)) = (self, content.as_object_mut()) {
-            content.insert("event_id".to_owned(), event_id.as_str().into());
-        }
-        LocalReply { status: self.status(), headers, body: content.to_string().into_bytes() }
+        let content = Content {
+            type_: format!("urn:wicketgate:problem:{}", self.kind()),
+            title: self.title(),
+            status: self.status(),
+            detail: self.detail(),
+            request_id,
+            event_id: match self {
+                Self::OutcomeUnknown { event_id, .. } => Some(event_id),
+                _ => None,
+            },
+        };
+        LocalReply { status: self.status(), headers, body: json(&content) }
     }
 }
 
@@ -163,13 +178,20 @@ pub fn accepted(receipt: &Receipt, request_id: &str) -> LocalReply {
             ("content-type", "application/json".to_owned()),
             ("x-request-id", request_id.to_owned()),
         ],
-        // Strings and numbers: this cannot fail to serialise.
-        body: serde_json::to_vec(receipt).unwrap_or_default(),
+        body: json(receipt),
     }
+}
+
+fn json(content: &impl Serialize) -> Vec<u8> {
+    // What is answered consists of strings and numbers, which cannot fail to serialise.
+    serde_json::to_vec(content).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     #[test]

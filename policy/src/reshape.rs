@@ -170,6 +170,9 @@ fn trace_context(head: &RequestHead) -> Option<(&str, Option<Cow<'_, str>>)> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

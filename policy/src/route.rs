@@ -174,6 +174,9 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn route(name: &str, methods: &[&str], path: &str) -> Rc<Route> {

@@ -80,6 +80,9 @@ fn unknown_parameter(path_parameters: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn fill(template: &str) -> Result<String, String> {

@@ -52,7 +52,9 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
 
 fn compile_bridge(bridge: &super::document::Bridge, mistakes: &mut Mistakes) -> Bridge {
     let authority = bridge.authority.as_ref().unwrap_or(&bridge.upstream);
-    for (path, text) in [("bridge.upstream", &bridge.upstream), ("bridge.authority", authority)] {
+    let texts =
+        [("bridge.upstream", Some(&bridge.upstream)), ("bridge.authority", bridge.authority.as_ref())];
+    for (path, text) in texts.into_iter().filter_map(|(path, text)| Some((path, text?))) {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             mistakes.add(path, "a name without white space", quoted(text));
         }

@@ -80,3 +80,6 @@ pub fn generated_schema() -> serde_json::Value {
         .into_root_schema_for::<document::Document>()
         .into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,6 +275,9 @@ fn number_of(schema: &Value, keyword: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     /// Every keyword that constrains must be one that is checked here; a new one must not go unnoticed.

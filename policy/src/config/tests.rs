@@ -1,0 +1,189 @@
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+
+const GOOD: &str = r#"{
+  "source": "urn:test",
+  "bridge": { "upstream": "bridge", "timeout": "1500ms" },
+  "authentication": { "keys": { "type": "api_key", "header": "X-Api-Key" } },
+  "consumers": [{ "name": "alice", "api_keys": [
+    { "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" }] }],
+  "unmatched": "reject",
+  "routes": [{ "name": "orders", "match": { "methods": ["POST"], "path": "/v1/orders/{id}" },
+      "authentication": { "any_of": ["keys"] }, "action": "produce",
+      "event": { "type": "order" }, "kafka": { "topic": "orders" } }]
+}"#;
+
+/// The mistakes in the good document after a change.
+fn mistakes(from: &str, to: &str) -> Vec<String> {
+    assert!(GOOD.contains(from), "{from}");
+    match Config::from_json(GOOD.replacen(from, to, 1).as_bytes()) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_good_document_is_compiled() {
+    let config = Config::from_json(GOOD.as_bytes()).unwrap();
+    assert_eq!(config.bridge.timeout, Duration::from_millis(1500));
+    assert_eq!(config.bridge.authority, "bridge");
+    assert_eq!(config.max_body_bytes, 1_048_576);
+}
+
+#[test]
+fn each_mistake_is_told_with_its_path() {
+    for (from, to, wanted) in [
+        (
+            "\"urn:test\"",
+            "\"a b\"",
+            "source: wanted a URI reference, such as https://api.example.com, got \"a b\"",
+        ),
+        ("\"urn:test\"", "null", "source: wanted a string, got null"),
+        ("\"source\": \"urn:test\",", "", "source: wanted a string, got nothing (the field is missing)"),
+        (
+            "\"source\"",
+            "\"sauce\": 1, \"source\"",
+            "sauce: wanted one of $schema, authentication, bridge, consumers, limits, routes, source, unmatched, got an unknown field",
+        ),
+        (
+            "\"source\"",
+            "\"unmatched\": \"pass\", \"source\"",
+            "unmatched: wanted this field once, got it repeated",
+        ),
+        (
+            "\"1500ms\"",
+            "\"0s\"",
+            "bridge.timeout: wanted a duration from 100ms to 5min, such as 10s, got \"0s\"",
+        ),
+        (
+            "\"1500ms\"",
+            "\"1500\"",
+            "bridge.timeout: wanted a duration from 100ms to 5min, such as 10s, got \"1500\"",
+        ),
+        (
+            "\"upstream\": \"bridge\"",
+            "\"upstream\": \"\"",
+            "bridge.upstream: wanted a name without white space, got \"\"",
+        ),
+        ("\"reject\"", "\"drop\"", "unmatched: wanted one of reject, pass, got \"drop\""),
+        ("\"api_key\"", "\"jwt\"", "authentication.keys.type: wanted one of api_key, got \"jwt\""),
+        (
+            "\"X-Api-Key\"",
+            "\"X Key\"",
+            "authentication.keys.header: wanted the name of a header, got \"X Key\"",
+        ),
+        (
+            "\"keys\": {",
+            "\"anonymous\": { \"type\": \"api_key\", \"header\": \"y\" }, \"keys\": {",
+            "authentication.anonymous: wanted another name, got \"anonymous\", which is built in",
+        ),
+        (
+            "[\"keys\"]",
+            "[\"kyes\"]",
+            "routes[0].authentication.any_of[0]: wanted one of anonymous, keys, got \"kyes\"",
+        ),
+        (
+            "[\"keys\"]",
+            "[\"anonymous\", \"keys\"]",
+            "routes[0].authentication.any_of[0]: wanted anonymous last, because nothing after it is tried, got \"anonymous\"",
+        ),
+        ("[\"POST\"]", "[]", "routes[0].match.methods: wanted at least one item, got none"),
+        (
+            "[\"POST\"]",
+            "[\"POST\", \"POST\"]",
+            "routes[0].match.methods[1]: wanted each method once, got \"POST\"",
+        ),
+        (
+            "\"/v1/orders/{id}\"",
+            "\"v1\"",
+            "routes[0].match.path: wanted a path that begins with a slash, got \"v1\"",
+        ),
+        (
+            "\"topic\": \"orders\"",
+            "\"topic\": \"or/ders\"",
+            "routes[0].kafka.topic: wanted the name of a topic: 1 to 249 letters, digits, '.', '_' and '-', got \"or/ders\"",
+        ),
+        (
+            "\"topic\": \"orders\"",
+            "\"topic\": \"o\", \"key\": \"{order}\"",
+            "routes[0].kafka.key: wanted a parameter of the route's path (id), got \"{order}\"",
+        ),
+        (
+            "\"topic\": \"orders\"",
+            "\"topic\": \"o\", \"key\": \"\"",
+            "routes[0].kafka.key: wanted a template that is not empty (leave the field out for none), got \"\"",
+        ),
+        (
+            "\"topic\": \"orders\"",
+            "\"topic\": \"o\", \"forward_headers\": [\"x-api-key\"]",
+            "routes[0].kafka.forward_headers[0]: wanted a header that carries no credential and is neither the connection's nor the record's own, got \"x-api-key\"",
+        ),
+    ] {
+        assert_eq!(mistakes(from, to), [wanted], "{from} -> {to}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_none_twice() {
+    let document = r#"{ "source": 1, "unmatched": "reject", "bridge": { "upstream": "b", "timeout": "x" },
+        "routes": [ { "name": "a", "match": { "methods": ["get"], "path": 5 }, "action": "produce",
+                      "authentication": { "any_of": ["nobody"] }, "event": { "type": "t" }, "kafka": { "topic": "!" } },
+                    { "name": "a", "match": { "methods": ["PUT"], "path": "/x" }, "action": "produce",
+                      "authentication": { "any_of": ["anonymous"] }, "event": { "type": "t" }, "kafka": { "topic": "t" } },
+                    { "name": "b", "match": { "methods": ["GET", "PUT"], "path": "/x" }, "action": "produce",
+                      "authentication": { "any_of": ["anonymous"] }, "event": { "type": "t" }, "kafka": { "topic": "t" } } ] }"#;
+    let errors = Config::from_json(document.as_bytes()).unwrap_err();
+    let mut paths: Vec<&str> = errors.0.iter().map(|error| error.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(
+        paths,
+        [
+            "bridge.timeout",
+            "routes[0].authentication.any_of[0]",
+            "routes[0].kafka.topic",
+            "routes[0].match.methods[0]",
+            "routes[0].match.path",
+            "routes[1].name",
+            "routes[2].match",
+            "source",
+        ]
+    );
+}
+
+#[test]
+fn secrets_are_never_shown_not_even_misplaced_ones() {
+    let hash = "\"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"";
+    assert_eq!(
+        mistakes(hash, "\"my-plain-key\""),
+        ["consumers[0].api_keys[0].sha256: wanted 64 hexadecimal digits, got 12 bytes (not shown)"]
+    );
+    assert_eq!(
+        mistakes(hash, "[\"my-plain-key\"]"),
+        ["consumers[0].api_keys[0].sha256: wanted a string, got an array"]
+    );
+    let document = Config::from_json(GOOD.as_bytes()).unwrap();
+    assert!(!format!("{document:?}").contains("2bb8"), "{document:?}");
+}
+
+#[test]
+fn a_key_belongs_to_one_consumer() {
+    let key = "{ \"sha256\": \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\" }";
+    assert_eq!(
+        mistakes(
+            "\"consumers\": [",
+            &format!("\"consumers\": [{{ \"name\": \"bob\", \"api_keys\": [{key}] }}, ")
+        ),
+        ["consumers[1].api_keys[0].sha256: wanted a key of its own, got one that consumer \"bob\" has"]
+    );
+}
+
+#[test]
+fn what_is_not_a_document_at_all_is_refused() {
+    for text in ["", "{", "[]", "null", "1", "\"x\"", "{} {}", "\u{feff}{}", "{\"a\":1,}"] {
+        assert!(Config::from_json(text.as_bytes()).is_err(), "{text}");
+    }
+    assert!(Config::from_json(b"\xff").is_err());
+    assert!(Config::from_json("[".repeat(100_000).as_bytes()).is_err());
+}

@@ -1,0 +1,340 @@
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+use wicketgate_envelope::hop::{Ack, Receipt};
+use wicketgate_envelope::timestamp::Timestamp;
+
+use super::*;
+
+const DOCUMENT: &str = r#"{
+  "source": "urn:test",
+  "bridge": { "upstream": "bridge" },
+  "limits": { "body_bytes": 10 },
+  "authentication": { "keys": { "type": "api_key", "header": "X-Api-Key" } },
+  "consumers": [{ "name": "alice", "api_keys": [
+    { "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" }] }],
+  "unmatched": "reject",
+  "routes": [
+    { "name": "orders", "match": { "methods": ["POST"], "path": "/v1/orders/{id}" },
+      "authentication": { "any_of": ["keys"] }, "action": "produce",
+      "event": { "type": "order", "subject": "o-{id}" },
+      "kafka": { "topic": "orders", "key": "{id}", "forward_headers": ["X-Device"] } },
+    { "name": "open", "match": { "methods": ["PUT"], "path": "/open" },
+      "authentication": { "any_of": ["anonymous"] }, "action": "produce",
+      "event": { "type": "open" }, "kafka": { "topic": "open" } }
+  ]
+}"#;
+
+/// 2026-11-22T13:16:26.123Z, and bytes that count up.
+struct TestEnv(u8);
+
+impl Env for TestEnv {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_795_353_386_123)
+    }
+
+    fn fill_random(&mut self, buffer: &mut [u8]) {
+        buffer.fill(self.0);
+        self.0 = self.0.wrapping_add(1);
+    }
+}
+
+const ORDER: [(&str, &str); 4] = [
+    (":method", "POST"),
+    (":path", "/v1/orders/42?x=secret"),
+    ("x-api-key", "secret"),
+    ("x-request-id", "r1"),
+];
+
+fn exchange() -> Exchange {
+    Exchange::new(Rc::new(Config::from_json(DOCUMENT.as_bytes()).unwrap()))
+}
+
+fn head(fields: &[(&str, &str)], more: &[(&str, &[u8])]) -> RequestHead {
+    let mut head = RequestHead::default();
+    fields.iter().for_each(|(name, value)| head.push(name.as_bytes(), value.as_bytes()));
+    more.iter().for_each(|(name, value)| head.push(name.as_bytes(), value));
+    head
+}
+
+fn step(exchange: &mut Exchange, event: Event<'_>) -> Effect {
+    exchange.step(event, &mut TestEnv(1))
+}
+
+/// The effect of a head without a body.
+fn decide(fields: &[(&str, &str)]) -> Effect {
+    step(&mut exchange(), Event::Head { head: head(fields, &[]), end_of_stream: true })
+}
+
+fn dispatched(effect: Effect) -> serde_json::Value {
+    match effect {
+        Effect::Dispatch { record, .. } => serde_json::from_slice(&record).unwrap(),
+        other => panic!("not dispatched: {other:?}"),
+    }
+}
+
+fn replied(effect: Effect) -> (u16, serde_json::Value, LocalReply) {
+    match effect {
+        Effect::Reply(reply) => (reply.status, serde_json::from_slice(&reply.body).unwrap(), reply),
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn admitted() -> Exchange {
+    let mut exchange = exchange();
+    let event = Event::Head { head: head(&ORDER, &[]), end_of_stream: false };
+    assert_eq!(step(&mut exchange, event), Effect::Wait);
+    exchange
+}
+
+fn waiting() -> Exchange {
+    let mut exchange = exchange();
+    dispatched(step(&mut exchange, Event::Head { head: head(&ORDER, &[]), end_of_stream: true }));
+    exchange
+}
+
+fn receipt() -> Receipt {
+    let (id, topic, timestamp) =
+        ("e1".to_owned(), "orders".to_owned(), "2026-01-01T00:00:00.000Z".to_owned());
+    Receipt { id, topic, partition: 3, offset: 7, timestamp, ack: Ack::All }
+}
+
+#[test]
+fn a_request_becomes_a_record_with_the_body_as_it_came() {
+    let mut exchange = exchange();
+    let fields = head(
+        &[&ORDER[..], &[("Content-Type", "application/json"), ("x-other", "no")]].concat(),
+        &[("X-Device", b"a"), ("x-device", b"\xff")],
+    );
+    assert_eq!(step(&mut exchange, Event::Head { head: fields, end_of_stream: false }), Effect::Wait);
+    assert_eq!(step(&mut exchange, Event::BodyBuffered { len: 3, end_of_stream: false }), Effect::Wait);
+    assert_eq!(
+        step(&mut exchange, Event::BodyBuffered { len: 9, end_of_stream: true }),
+        Effect::ReadBody { len: 9 }
+    );
+    let effect = step(&mut exchange, Event::Body(b"{\"a\":1.0}"));
+    let Effect::Dispatch { record, request_id } = &effect else { panic!("{effect:?}") };
+    assert_eq!(request_id, "r1");
+    assert!(record.ends_with(br#""data":{"a":1.0}}}"#));
+    let record = dispatched(effect);
+    assert_eq!(
+        record,
+        serde_json::json!({
+            "topic": "orders",
+            "key": "42",
+            "headers": [["x-device", "a"], ["x-device", {"base64": "/w=="}]],
+            "event": {
+                "specversion": "1.0",
+                "id": "01a20366-9c8b-7101-8101-010101010101",
+                "source": "urn:test",
+                "type": "order",
+                "subject": "o-42",
+                "time": "2026-11-22T13:16:26.123Z",
+                "datacontenttype": "application/json",
+                "partitionkey": "42",
+                "authtype": "api_key",
+                "authid": "alice",
+                "wgversion": 1,
+                "wgroute": "orders",
+                "wgmethod": "POST",
+                "wgpath": "/v1/orders/42",
+                "wgrequestid": "r1",
+                "data": {"a": 1.0}
+            }
+        })
+    );
+    let outcome = Outcome::Answered(RecordResult::Acknowledged { receipt: receipt() });
+    let (status, content, _) = replied(step(&mut exchange, Event::Outcome(outcome)));
+    assert_eq!((status, &content["offset"], &content["ack"]), (202, &7.into(), &"all".into()));
+}
+
+#[test]
+fn a_credential_never_gets_into_the_record() {
+    let Effect::Dispatch { record, .. } = decide(&ORDER) else { panic!() };
+    assert!(!String::from_utf8(record).unwrap().contains("secret"));
+}
+
+#[test]
+fn no_key_is_no_key_and_no_body_is_no_data() {
+    let record =
+        dispatched(decide(&[(":method", "PUT"), (":path", "/open"), ("content-type", "application/json")]));
+    assert_eq!(record.get("key"), None);
+    let event = &record["event"];
+    for absent in ["partitionkey", "data", "data_base64", "datacontenttype", "authid"] {
+        assert_eq!(event.get(absent), None, "{absent}");
+    }
+    assert_eq!(event["authtype"], "unauthenticated");
+}
+
+#[test]
+fn what_is_denied_by_its_head_is_never_dispatched() {
+    let with = |changes: &[(&'static str, &'static str)]| {
+        let mut fields = ORDER.to_vec();
+        for change in changes {
+            match fields.iter_mut().find(|(name, _)| *name == change.0 && name.starts_with(':')) {
+                Some(field) => *field = *change,
+                None => fields.push(*change),
+            }
+        }
+        fields
+    };
+    let without_key: Vec<_> = ORDER.into_iter().filter(|(name, _)| *name != "x-api-key").collect();
+    for (fields, wanted) in [
+        (without_key.clone(), 401),
+        ([without_key, vec![("x-api-key", "wrong")]].concat(), 401),
+        (with(&[("x-api-key", "secret")]), 400),
+        (with(&[(":path", "/v1/orders")]), 404),
+        (with(&[(":path", "/v1/orders/42/")]), 404),
+        (with(&[(":path", "/v1/x/../orders/42")]), 400),
+        (with(&[(":method", "GET")]), 405),
+        (with(&[("content-length", "11")]), 413),
+        (with(&[("content-length", "99999999999999999999999")]), 413),
+        (with(&[("content-length", "-1")]), 400),
+        (with(&[("content-length", "1"), ("content-length", "1")]), 400),
+        (with(&[("content-encoding", "gzip")]), 415),
+        (with(&[("content-type", "a/b\u{1}")]), 400),
+    ] {
+        let (status, content, reply) = replied(decide(&fields));
+        assert_eq!(status, wanted, "{fields:?}");
+        assert_eq!(content["request_id"], "r1");
+        assert!(reply.headers.contains(&("x-request-id", "r1".to_owned())));
+    }
+}
+
+#[test]
+fn a_request_ends_with_its_trailers_too() {
+    let mut exchange = admitted();
+    step(&mut exchange, Event::BodyBuffered { len: 2, end_of_stream: false });
+    assert_eq!(step(&mut exchange, Event::Trailers), Effect::ReadBody { len: 2 });
+    assert_eq!(dispatched(step(&mut exchange, Event::Body(b"ab")))["event"]["data_base64"], "YWI=");
+    let mut exchange = admitted();
+    dispatched(step(&mut exchange, Event::Trailers));
+}
+
+#[test]
+fn a_body_over_its_limit_is_refused_as_soon_as_that_shows() {
+    let mut exchange = admitted();
+    assert_eq!(step(&mut exchange, Event::BodyBuffered { len: 10, end_of_stream: false }), Effect::Wait);
+    assert_eq!(replied(step(&mut exchange, Event::BodyBuffered { len: 11, end_of_stream: false })).0, 413);
+    assert_eq!(step(&mut exchange, Event::BodyBuffered { len: 12, end_of_stream: true }), Effect::Wait);
+}
+
+#[test]
+fn every_outcome_has_its_answer() {
+    for (outcome, wanted, kind) in [
+        (Outcome::Answered(RecordResult::TooLarge), 413, "too-large"),
+        (Outcome::Answered(RecordResult::Refused), 502, "refused"),
+        (Outcome::Answered(RecordResult::Invalid { detail: "secret".to_owned() }), 502, "refused"),
+        (Outcome::Answered(RecordResult::Unavailable { retry_after: 9 }), 503, "unavailable"),
+        (Outcome::Answered(RecordResult::Unknown), 504, "outcome-unknown"),
+        (Outcome::Unreachable, 503, "unavailable"),
+        (Outcome::TimedOut, 504, "outcome-unknown"),
+        (Outcome::Broken, 502, "outcome-unknown"),
+    ] {
+        let (status, content, reply) = replied(step(&mut waiting(), Event::Outcome(outcome.clone())));
+        assert_eq!(status, wanted, "{outcome:?}");
+        assert_eq!(content["type"], format!("urn:wicketgate:problem:{kind}"));
+        assert_eq!(content.get("event_id").is_some(), kind == "outcome-unknown");
+        assert!(!String::from_utf8(reply.body).unwrap().contains("secret"));
+    }
+}
+
+#[test]
+fn unmatched_requests_pass_only_where_the_document_says_so() {
+    let document = DOCUMENT.replace("\"reject\"", "\"pass\"");
+    let mut exchange = Exchange::new(Rc::new(Config::from_json(document.as_bytes()).unwrap()));
+    let unmatched = head(&[(":method", "GET"), (":path", "/else")], &[]);
+    assert_eq!(step(&mut exchange, Event::Head { head: unmatched, end_of_stream: false }), Effect::Continue);
+    assert_eq!(step(&mut exchange, Event::BodyBuffered { len: 99, end_of_stream: false }), Effect::Continue);
+    assert_eq!(step(&mut exchange, Event::Trailers), Effect::Continue);
+}
+
+#[test]
+fn a_request_without_a_usable_name_gets_one() {
+    for id in ["", "a b", "grün", &"x".repeat(129)] {
+        let mut fields = ORDER.to_vec();
+        fields.retain(|(name, _)| *name != "x-request-id");
+        fields.push(("x-request-id", id));
+        assert_eq!(
+            dispatched(decide(&fields))["event"]["wgrequestid"],
+            "01a20366-9c8b-7101-8101-010101010101",
+            "{id}"
+        );
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod any_order {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Any {
+        Head(bool, bool),
+        HeadUnreadable,
+        BodyBuffered(usize, bool),
+        Trailers,
+        Body(Vec<u8>),
+        BodyUnreadable,
+        Outcome(Outcome),
+        Closed,
+    }
+
+    fn any_event() -> impl Strategy<Value = Any> {
+        prop_oneof![
+            (any::<bool>(), any::<bool>()).prop_map(|(good, end)| Any::Head(good, end)),
+            Just(Any::HeadUnreadable),
+            (0..20_usize, any::<bool>()).prop_map(|(len, end)| Any::BodyBuffered(len, end)),
+            Just(Any::Trailers),
+            proptest::collection::vec(any::<u8>(), 0..12).prop_map(Any::Body),
+            Just(Any::BodyUnreadable),
+            Just(Any::Outcome(Outcome::Broken)),
+            Just(Any::Outcome(Outcome::Answered(RecordResult::Acknowledged { receipt: receipt() }))),
+            Just(Any::Closed),
+        ]
+    }
+
+    proptest! {
+        /// However a host calls: one dispatch and one answer at most, nothing moves on, and 202 only after a record
+        /// was sent and acknowledged.
+        #[test]
+        fn nothing_is_answered_twice_and_nothing_slips_through(events in proptest::collection::vec(any_event(), 0..12)) {
+            let mut exchange = exchange();
+            let (mut dispatches, mut replies) = (0, 0);
+            for event in events {
+                let acknowledged =
+                    matches!(event, Any::Outcome(Outcome::Answered(RecordResult::Acknowledged { .. })));
+                let good = matches!(event, Any::Head(true, _));
+                let body;
+                let event = match event {
+                    Any::Head(good, end_of_stream) => {
+                        let fields = if good { head(&ORDER, &[]) } else { RequestHead::default() };
+                        Event::Head { head: fields, end_of_stream }
+                    }
+                    Any::HeadUnreadable => Event::HeadUnreadable,
+                    Any::BodyBuffered(len, end_of_stream) => Event::BodyBuffered { len, end_of_stream },
+                    Any::Trailers => Event::Trailers,
+                    Any::Body(bytes) => { body = bytes; Event::Body(&body) }
+                    Any::BodyUnreadable => Event::BodyUnreadable,
+                    Any::Outcome(outcome) => Event::Outcome(outcome),
+                    Any::Closed => Event::Closed,
+                };
+                match step(&mut exchange, event) {
+                    Effect::Continue => prop_assert!(false, "a request went on"),
+                    Effect::Dispatch { .. } => {
+                        prop_assert!(replies == 0);
+                        dispatches += 1;
+                    }
+                    Effect::Reply(reply) => {
+                        replies += 1;
+                        prop_assert_eq!(reply.status == 202, acknowledged);
+                        prop_assert!(reply.status != 202 || dispatches == 1);
+                        prop_assert!(!good || reply.status >= 400);
+                    }
+                    Effect::Wait | Effect::ReadBody { .. } | Effect::Nothing => {}
+                }
+            }
+            prop_assert!(dispatches <= 1 && replies <= 1);
+        }
+    }
+}
