@@ -139,7 +139,7 @@ await() {
 
 answers() { [[ "$(http_status "$1" "$2")" == "$3" ]]; }
 bridge_said_where() { grep -q '^KAFKA_BOOTSTRAP_SERVERS=' "$logs/kafka-bridge.log"; }
-tail_reads() { grep -q '^tailing ' "$logs/tail.log"; }
+tail_reads() { grep -qx 'tail: ready' "$logs/tail.log"; }
 
 need_rust
 need_c_toolchain

@@ -17,9 +17,10 @@ wicketgate="$root/target/debug/wicketgate"
 mkdir -p "$fresh/envoy" "$fresh/policy/schema"
 "$wicketgate" schema >"$fresh/policy/schema/wicketgate.schema.json"
 "$wicketgate" render envoy envoy/demo.json >"$fresh/envoy/envoy.yaml"
-# Inside compose the ports are the container's own, and the bridge is found by its service name.
-"$wicketgate" render envoy envoy/demo.json --listen 0.0.0.0:10000 --admin 0.0.0.0:9901 \
-  --bridge kafka-bridge:8080 --wasm /etc/wicketgate/wicketgate.wasm >"$fresh/envoy/compose.yaml"
+# In compose callers come from outside of the container, and the bridge is found by its service's name. Envoy's
+# admin interface stays on the container's loopback: it can stop Envoy.
+"$wicketgate" render envoy envoy/demo.json --listen 0.0.0.0:10000 --bridge kafka-bridge:8080 \
+  --wasm /etc/wicketgate/wicketgate.wasm >"$fresh/envoy/compose.yaml"
 
 stale=0
 while IFS= read -r file; do
