@@ -65,7 +65,7 @@ impl Gateway {
     }
 }
 
-/// A filter document with one route, [`route`], for each pair of name and topic.
+/// A filter document with one route, `route`, for each pair of name and topic.
 pub fn document<'r>(routes: impl IntoIterator<Item = (&'r str, &'r str)>, timeout: &str) -> Value {
     json!({
         "source": "urn:wicketgate:e2e",
