@@ -53,7 +53,7 @@ check "clippy" cargo clippy --locked --workspace --exclude wicketgate-filter --a
 check "clippy for the filter (wasm32-wasip1)" \
   cargo clippy --locked -p wicketgate-filter --target wasm32-wasip1 -- -D warnings
 check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --exclude wicketgate-filter --no-deps
-check "dependencies: bans, licenses, sources" "$tool_bin/cargo-deny" --locked check bans licenses sources
+check "dependencies: bans, licenses, sources" "$tool_bin/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources
 check "generated files" scripts/generate.sh --check
 check "shell scripts" shell_scripts
 check "JSON files" json_files
