@@ -89,6 +89,16 @@ impl Envoy {
         &self.process
     }
 
+    /// Panics if the filter has failed, or Envoy itself is in trouble: a filter that traps denies one request and
+    /// is started anew, which a caller could take for an ordinary denial.
+    pub fn assert_unharmed(&self) {
+        let log = self.process.log();
+        for sign in ["[critical]", "Wasm VM failed", "panicked"] {
+            assert!(!log.contains(sign), "{sign} in Envoy's log\n{}", self.process.log_tail());
+        }
+        assert!(self.process.exit_status().is_none(), "Envoy has ended\n{}", self.process.log_tail());
+    }
+
     /// Its counters and gauges, by name.
     pub async fn stats(&self) -> BTreeMap<String, u64> {
         let answer =

@@ -43,6 +43,13 @@ pub fn shared() -> &'static Kafka {
     })
 }
 
+/// A cluster with the settings that the tests give it: the shared one, unless that is somebody else's.
+pub fn ours() -> &'static Kafka {
+    static OURS: OnceLock<Kafka> = OnceLock::new();
+    let shared = shared();
+    if shared.is_foreign() { OURS.get_or_init(Kafka::start) } else { shared }
+}
+
 impl Kafka {
     /// Starts a node of its own (broker and controller in one process) on free loopback ports, for a test that
     /// breaks it. Blocks until it takes requests.

@@ -1,16 +1,18 @@
 //! Topics of one test, and what is in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::kafka::{Kafka, MAX_RECORD_BYTES};
 
@@ -74,6 +76,15 @@ impl<'k> Topic<'k> {
         topics
     }
 
+    /// Lets the topic take records of this size at most.
+    pub async fn limit_records_to(&self, bytes: usize) {
+        let bytes = bytes.to_string();
+        let config = AlterConfig::new(ResourceSpecifier::Topic(&self.name)).set("max.message.bytes", &bytes);
+        let results = admin(self.kafka).alter_configs(&[config], &AdminOptions::new()).await;
+        let [result] = results.expect("Kafka alters topics").try_into().expect("one result for one topic");
+        result.unwrap_or_else(|(_, code)| panic!("Kafka refused to alter {}: {code}", self.name));
+    }
+
     /// Its name in Kafka.
     pub fn name(&self) -> &str {
         &self.name
@@ -119,9 +130,14 @@ impl Record {
         named.map(|(_, value)| value.as_deref().unwrap_or_default()).collect()
     }
 
-    /// The value as JSON.
-    pub fn event(&self) -> serde_json::Value {
-        serde_json::from_slice(self.bytes()).expect("the value is JSON")
+    /// The value as a JSON object. A member that JSON allows and [`Value`] cannot hold, such as
+    /// `1e400`, is there as its text.
+    pub fn event(&self) -> Value {
+        let members: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_slice(self.bytes()).expect("the value is a JSON object");
+        let read =
+            |raw: Box<RawValue>| serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get()));
+        members.into_iter().map(|(name, raw)| (name, read(raw))).collect()
     }
 
     /// The value.

@@ -140,3 +140,22 @@ async fn one_byte_more_than_allowed_is_refused() {
     expect::problem(&client.send(request).await, 413, "too-large");
     lane.assert_nothing_happened().await;
 }
+
+/// The gateway allows it, and the topic does not. The producer must not be the worse for it.
+#[tokio::test]
+async fn more_than_the_topic_takes_is_refused() {
+    let lane = Lane::take("small-topic").await;
+    lane.topic.limit_records_to(50_000).await;
+    let client = lane.gateway.http1();
+    for _ in 0..3 {
+        let request = lane.post(&client, "big").body(full(expect::noise(100_000, 7))).unwrap();
+        expect::problem(&client.send(request).await, 413, "too-large");
+        let request = lane.post(&client, "small").body(full(expect::noise(10_000, 8))).unwrap();
+        expect::accepted(&client.send(request).await);
+    }
+    let records = lane.topic.records().await;
+    assert_eq!(records.len(), 3);
+    for record in &records {
+        expect::envelope(record, "small");
+    }
+}

@@ -13,13 +13,14 @@ use wicketgate_tests::kafka;
 use wicketgate_tests::topic::{Record, Topic};
 
 /// Name and number of partitions. A test has a lane to itself, so that what it finds there is its own.
-const LANES: [(&str, i32); 21] = [
+const LANES: [(&str, i32); 22] = [
     ("json", 1),
     ("text", 1),
     ("binary", 1),
     ("empty", 1),
     ("not-json", 1),
     ("size", 1),
+    ("small-topic", 1),
     ("headers", 1),
     ("odd-headers", 1),
     ("pieces", 1),
@@ -93,6 +94,8 @@ impl Drop for Lane {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("lane {}\n{}", self.name, self.gateway.log_tails());
+        } else {
+            self.gateway.envoy.assert_unharmed();
         }
     }
 }
