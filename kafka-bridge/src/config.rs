@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{ArgGroup, Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, ValueEnum};
 
 /// How long after the delivery timeout an answer may still be on its way. librdkafka looks for expired records
 /// once a second, so its own report of a timeout is always somewhat late; callers are answered before that.
@@ -12,7 +13,6 @@ pub const ANSWER_GRACE: Duration = Duration::from_millis(500);
 /// Takes CloudEvents over HTTP and answers once Kafka has them.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kafka-bridge", version, about)]
-#[command(group(ArgGroup::new("kafka").required(true).args(["bootstrap_servers", "embedded_broker"])))]
 pub struct Config {
     /// Where to listen.
     #[arg(long, env = "BRIDGE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
@@ -34,6 +34,11 @@ pub struct Config {
     /// How long a request's body may take to arrive.
     #[arg(long, env = "BRIDGE_BODY_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub body_timeout: Duration,
+
+    /// How long a connection may be idle, or take over the head of its next request. Clients that pool connections
+    /// should let go of them sooner.
+    #[arg(long, env = "BRIDGE_IDLE_TIMEOUT", default_value = "60s", value_name = "DURATION", value_parser = positive_duration)]
+    pub idle_timeout: Duration,
 
     /// The largest body of a request, in bytes.
     #[arg(long, env = "BRIDGE_MAX_BODY_BYTES", default_value_t = 16 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
@@ -79,6 +84,45 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Reads flags and environment; ends the process, with a text on stderr, if they make no sense or ask for help.
+    pub fn from_command_line() -> Self {
+        let config = Self::parse();
+        if let Err((kind, text)) = config.check() {
+            Self::command().error(kind, text).exit();
+        }
+        config
+    }
+
+    /// Checks what no single value can be blamed for.
+    ///
+    /// # Errors
+    /// What is wrong, and the next step.
+    pub fn check(&self) -> Result<(), (ErrorKind, String)> {
+        match (&self.bootstrap_servers, self.embedded_broker) {
+            (None, false) => Err((
+                ErrorKind::MissingRequiredArgument,
+                "no Kafka cluster: give one with --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS, or start a broker \
+                 that forgets everything with --embedded-broker"
+                    .to_owned(),
+            )),
+            (Some(servers), true) => Err((
+                ErrorKind::ArgumentConflict,
+                format!(
+                    "two Kafka clusters: --embedded-broker, and {servers} from --bootstrap-servers or \
+                     KAFKA_BOOTSTRAP_SERVERS; leave out one of them"
+                ),
+            )),
+            _ if u64::from(self.queue_kbytes) * 1024 < u64::from(self.max_record_bytes) => Err((
+                ErrorKind::ArgumentConflict,
+                format!(
+                    "--queue-kbytes {}: wanted room for at least one record of --max-record-bytes {}",
+                    self.queue_kbytes, self.max_record_bytes
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// How long a caller can wait for the answer to a record that was enqueued.
     pub fn answer_timeout(&self) -> Duration {
         self.delivery_timeout + ANSWER_GRACE
@@ -112,8 +156,8 @@ fn bootstrap_servers(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::FromArgMatches as _;
     use clap::builder::Resettable;
-    use clap::{CommandFactory as _, FromArgMatches as _};
 
     fn parse(arguments: &[&str]) -> Result<Config, String> {
         // What the environment of the test run holds must not matter.
@@ -122,6 +166,7 @@ mod tests {
             .try_get_matches_from(std::iter::once(&"kafka-bridge").chain(arguments))
             .and_then(|matches| Config::from_arg_matches(&matches))
             .map_err(|error| error.to_string())
+            .and_then(|config| config.check().map(|()| config).map_err(|(_, text)| text))
     }
 
     #[test]
@@ -131,7 +176,7 @@ mod tests {
         let none = parse(&[]).unwrap_err();
         assert!(none.contains("--bootstrap-servers") && none.contains("--embedded-broker"), "{none}");
         let both = parse(&["--embedded-broker", "--bootstrap-servers", "a:9092"]).unwrap_err();
-        assert!(both.contains("cannot be used with"), "{both}");
+        assert!(both.contains("KAFKA_BOOTSTRAP_SERVERS") && both.contains("a:9092"), "{both}");
     }
 
     #[test]
@@ -147,6 +192,7 @@ mod tests {
             ("--max-body-bytes", "0", "1..=1073741824"),
             ("--max-record-bytes", "999", "1000..=1000000000"),
             ("--listen", "8080", "invalid socket address"),
+            ("--queue-kbytes", "8191", "--max-record-bytes 8388608"),
         ] {
             let mut arguments = vec![flag, value];
             if flag != "--bootstrap-servers" {

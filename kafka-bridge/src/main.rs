@@ -5,7 +5,6 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
 use kafka_bridge::config::{Config, LogFormat};
 use kafka_bridge::embedded::EmbeddedBroker;
 use kafka_bridge::shutdown::Signals;
@@ -13,7 +12,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = Config::from_command_line();
     match start(&config) {
         Ok(code) => code,
         Err(error) => {

@@ -15,10 +15,6 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long a connection may take over the head of its next request. This is also how long an idle one is kept:
-/// clients that pool connections should let go of them sooner.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How long to wait when the operating system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,8 +31,14 @@ impl Draining {
     }
 }
 
-/// Serves `router` until `stop` is done; then the listener is closed.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> Draining {
+/// Serves `router` until `stop` is done; then the listener is closed. A connection that is idle for `idle_timeout`,
+/// or takes as long over the head of a request, is closed too.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    idle_timeout: Duration,
+    stop: impl Future<Output = ()>,
+) -> Draining {
     let connections = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -44,7 +46,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             biased;
             () = &mut stop => return Draining { connections },
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection(stream, &router, &connections),
+                Ok((stream, _)) => connection(stream, &router, idle_timeout, &connections),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted; trying again");
@@ -62,18 +64,18 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn connection(stream: TcpStream, router: &Router, connections: &GracefulShutdown) {
+fn connection(stream: TcpStream, router: &Router, idle_timeout: Duration, connections: &GracefulShutdown) {
     // Answers are small; none of them waits to be sent together with the next.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(HEAD_TIMEOUT)
-        .keep_alive_timeout(HEAD_TIMEOUT)
+        .keep_alive_interval(idle_timeout)
+        .keep_alive_timeout(idle_timeout)
         .adaptive_window(true);
     let used = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(router.clone());
@@ -89,7 +91,7 @@ fn connection(stream: TcpStream, router: &Router, connections: &GracefulShutdown
     tokio::spawn(async move {
         let mut serving = std::pin::pin!(serving);
         // hyper's own timeout starts once it knows the version of HTTP, for which it would wait forever.
-        let served = match tokio::time::timeout(HEAD_TIMEOUT, &mut serving).await {
+        let served = match tokio::time::timeout(idle_timeout, &mut serving).await {
             Ok(served) => served,
             Err(_) if used.load(Ordering::Relaxed) => serving.await,
             Err(_) => Ok(()),

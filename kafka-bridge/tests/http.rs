@@ -109,7 +109,16 @@ async fn all_bodies_together_have_bounded_memory() {
     let cluster = cluster();
     let bridge = Bridge::ready(
         &cluster,
-        &["--queue-kbytes", "64", "--max-body-bytes", "65536", "--body-timeout", "20s"],
+        &[
+            "--max-record-bytes",
+            "65536",
+            "--queue-kbytes",
+            "64",
+            "--max-body-bytes",
+            "65536",
+            "--body-timeout",
+            "20s",
+        ],
     )
     .await;
     // One caller announces all there is, and dawdles.
@@ -134,4 +143,32 @@ async fn all_bodies_together_have_bounded_memory() {
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--idle-timeout", "300ms"]).await;
+    for start in ["", "P", "PRI * HTTP/2.0\r\n", "POST /v1/records HTTP/1.1\r\nhost:"] {
+        let started = Instant::now();
+        raw(&bridge, start.as_bytes(), Duration::from_secs(5)).await;
+        assert!((250..2_000).contains(&started.elapsed().as_millis()), "{start:?}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_to_those_who_begin_with_it() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    let client = bridge.client.over_http_2();
+    let calls = (0..50).map(|n| {
+        let client = client.clone();
+        tokio::spawn(async move { client.event("t", event(&n.to_string(), 20_000)).await })
+    });
+    for (n, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
+        let answer = call.await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.version), (202, hyper::Version::HTTP_2));
+        assert_eq!(answer.json()["id"], n.to_string());
+    }
+    assert_eq!(count(&cluster, "t"), 50);
 }

@@ -169,9 +169,9 @@ fn what_cannot_work_is_refused_in_a_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (flags, environment, code, wanted) in [
-        (&[][..], "", 2, "--embedded-broker"),
-        (&["--embedded-broker"][..], "kafka:9092", 2, "cannot be used with"),
-        (&["--embedded-broker", "--bootstrap-servers", "kafka:9092"][..], "", 2, "cannot be used with"),
+        (&[][..], "", 2, "no Kafka cluster"),
+        (&["--embedded-broker"][..], "kafka:9092", 2, "two Kafka clusters"),
+        (&["--embedded-broker", "--bootstrap-servers", "kafka:9092"][..], "", 2, "two Kafka clusters"),
         (&["--embedded-broker", "--log", "a=b=c"][..], "", 1, "--log"),
         (&["--bootstrap-servers", "kafka:9092", "--listen", &taken][..], "", 1, "free the port"),
     ] {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::Parser as _;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode, Version};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -82,6 +82,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
+    pub version: Version,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -115,6 +116,11 @@ impl Client {
         Self { address, http: HyperClient::builder(TokioExecutor::new()).build_http() }
     }
 
+    pub fn over_http_2(&self) -> Self {
+        let http = HyperClient::builder(TokioExecutor::new()).http2_only(true).build_http();
+        Self { http, ..self.clone() }
+    }
+
     pub async fn send(
         &self,
         method: &str,
@@ -139,7 +145,7 @@ impl Client {
         let response = self.http.request(request.body(Full::new(body.into())).unwrap()).await?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(Answer { status: head.status, version: head.version, headers: head.headers, body })
     }
 
     pub async fn get(&self, path: &str) -> Answer {
