@@ -18,6 +18,7 @@ pub mod env;
 pub mod exchange;
 pub mod head;
 pub mod path;
+pub mod query;
 pub mod reply;
 pub mod reshape;
 pub mod route;

@@ -95,6 +95,11 @@ pub fn without_query(target: &[u8]) -> &[u8] {
     target.split(|&byte| byte == b'?').next().unwrap_or_default()
 }
 
+/// The part of a request target behind its first `?`, if there is one.
+pub fn query(target: &[u8]) -> Option<&[u8]> {
+    target.iter().position(|&byte| byte == b'?').and_then(|index| target.get(index + 1..))
+}
+
 fn decode_segment(raw: &[u8]) -> Result<String, PathError> {
     let mut rest = raw;
     while let Some((&byte, after)) = rest.split_first() {
@@ -175,6 +180,16 @@ mod tests {
             ("/v1/%c0%af", PathError::Utf8),
         ] {
             assert_eq!(segments(target), Err(error), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_query_begins_at_the_first_question_mark() {
+        for (target, path, behind) in
+            [("/a", "/a", None), ("/a?", "/a", Some("")), ("/a?b?c", "/a", Some("b?c"))]
+        {
+            assert_eq!(without_query(target.as_bytes()), path.as_bytes(), "{target}");
+            assert_eq!(query(target.as_bytes()), behind.map(str::as_bytes), "{target}");
         }
     }
 
