@@ -160,6 +160,8 @@ pub struct Attributes<'a> {
 pub enum InvalidEvent {
     /// Not JSON, not an object, or an attribute is missing, repeated or of the wrong type.
     Json(serde_json::Error),
+    /// JSON, but not an object.
+    NotAnObject,
     /// A version of CloudEvents that this crate does not know.
     SpecVersion(String),
     /// A required attribute is the empty string.
@@ -170,6 +172,7 @@ impl std::fmt::Display for InvalidEvent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Json(error) => write!(f, "not a CloudEvent in JSON: {error}"),
+            Self::NotAnObject => f.write_str("not a CloudEvent in JSON: wanted an object"),
             Self::SpecVersion(got) => write!(f, "specversion: wanted \"{SPEC_VERSION}\", got {got:?}"),
             Self::Empty(attribute) => write!(f, "{attribute}: wanted a non-empty string, got \"\""),
         }
@@ -185,6 +188,10 @@ impl<'a> Attributes<'a> {
     /// [`InvalidEvent`] when CloudEvents 1.0.2, section 3, does not hold.
     pub fn from_json(json: &'a str) -> Result<Self, InvalidEvent> {
         let attributes: Self = serde_json::from_str(json).map_err(InvalidEvent::Json)?;
+        // serde reads a struct from an array as well, taking its elements for the fields in order.
+        if !json.trim_ascii_start().starts_with('{') {
+            return Err(InvalidEvent::NotAnObject);
+        }
         if attributes.specversion != SPEC_VERSION {
             return Err(InvalidEvent::SpecVersion(attributes.specversion.into_owned()));
         }

@@ -29,6 +29,15 @@ async fn each_refusal_is_a_problem_that_says_what_was_wrong() {
         ("POST", "/v1/records", RECORDS, &three, 413, "too-large", "at most 2"),
         ("POST", "/v1/topics/t/events", EVENT, "", 400, "bad-request", "body: "),
         ("POST", "/v1/topics/t/events", EVENT, "{}", 400, "bad-request", "specversion"),
+        (
+            "POST",
+            "/v1/topics/t/events",
+            EVENT,
+            r#"["1.0","1","s","t"]"#,
+            400,
+            "bad-request",
+            "wanted an object",
+        ),
         ("POST", "/v1/topics/%2e%2e/events", EVENT, &event("1", 1), 400, "bad-request", "topic: "),
         ("POST", "/v1/topics/%ff/events", EVENT, &event("1", 1), 400, "bad-request", "path: "),
     ] {

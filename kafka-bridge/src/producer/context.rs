@@ -49,7 +49,9 @@ impl ProducerContext for Context {
         let outcome = match result {
             Ok(message) => Outcome::Acknowledged {
                 partition: message.partition(),
-                offset: message.offset(),
+                // Negative when the broker recognised a repeated request and no longer knew where the first one
+                // went. As in Java's client, that is -1.
+                offset: message.offset().max(-1),
                 timestamp: match message.timestamp() {
                     rdkafka::Timestamp::LogAppendTime(millis) if self.broker_tells_time => {
                         Timestamp::from_millis(millis)
