@@ -2,7 +2,8 @@
 # Every test, in stages: what is cheap and precise first. Installs what the tests need. Nothing is skipped: a part
 # that cannot be had fails the run.
 #
-# KAFKA_BOOTSTRAP_SERVERS=host:port,... runs the end-to-end tests against that cluster instead of a Kafka of their own.
+# KAFKA_BOOTSTRAP_SERVERS=host:port,... runs the end-to-end tests against that cluster. A Kafka is fetched even so:
+# its own command-line clients check what ours wrote, and tests that freeze a broker bring their own.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -24,16 +25,14 @@ install_tools() {
   need_python
   ensure_rust_target wasm32-wasip1
   ensure_rust_target wasm32-unknown-unknown
-  local packages=(node=nodejs)
-  [[ -n "${KAFKA_BOOTSTRAP_SERVERS:-}" ]] || packages+=(java=default-jre-headless mvn=maven)
-  ensure_packages "${packages[@]}"
+  ensure_packages node=nodejs java=default-jre-headless mvn=maven
   # The runner and the library it serves refuse to work with each other's other versions.
   ensure_cargo_tool wasm-bindgen-cli "$(locked_version wasm-bindgen)"
 }
 
 fetch_servers() {
   scripts/fetch-envoy.sh
-  [[ -n "${KAFKA_BOOTSTRAP_SERVERS:-}" ]] || scripts/fetch-kafka.sh
+  scripts/fetch-kafka.sh
 }
 
 core_in_wasm() {
