@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -46,26 +46,28 @@ pub struct Record {
 impl<'k> Topic<'k> {
     /// Makes a topic named after `label`, in a name that no other topic of the cluster has.
     pub async fn create(kafka: &'k Kafka, label: &str, partitions: i32) -> Self {
-        let [topic] = Self::create_all(kafka, [(label, partitions)]).await;
+        let [topic] = Self::create_all(kafka, [(label, partitions, MAX_RECORD_BYTES)]).await;
         topic
     }
 
-    /// Makes several in one request.
-    pub async fn create_all<const N: usize>(kafka: &'k Kafka, labels: [(&str, i32); N]) -> [Self; N] {
+    /// Makes several in one request, each from its label, its number of partitions and the size in bytes of the
+    /// largest batch that it takes.
+    pub async fn create_all<const N: usize>(kafka: &'k Kafka, plans: [(&str, i32, usize); N]) -> [Self; N] {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let topics = labels.map(|(label, partitions)| {
+        let topics = plans.map(|(label, partitions, _)| {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let started =
                 std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let unique = format!("{}-{}", std::process::id(), started.as_millis());
             Self { kafka, name: format!("wicketgate-e2e-{label}-{unique}-{number}"), partitions }
         });
-        let size = MAX_RECORD_BYTES.to_string();
+        let sizes = plans.map(|(_, _, bytes)| bytes.to_string());
         let new: Vec<NewTopic<'_>> = topics
             .iter()
-            .map(|topic| {
+            .zip(&sizes)
+            .map(|(topic, size)| {
                 NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1))
-                    .set("max.message.bytes", &size)
+                    .set("max.message.bytes", size)
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(LIMIT));
@@ -74,15 +76,6 @@ impl<'k> Topic<'k> {
             result.unwrap_or_else(|(name, code)| panic!("Kafka refused to create {name}: {code}"));
         }
         topics
-    }
-
-    /// Lets the topic take records of this size at most.
-    pub async fn limit_records_to(&self, bytes: usize) {
-        let bytes = bytes.to_string();
-        let config = AlterConfig::new(ResourceSpecifier::Topic(&self.name)).set("max.message.bytes", &bytes);
-        let results = admin(self.kafka).alter_configs(&[config], &AdminOptions::new()).await;
-        let [result] = results.expect("Kafka alters topics").try_into().expect("one result for one topic");
-        result.unwrap_or_else(|(_, code)| panic!("Kafka refused to alter {}: {code}", self.name));
     }
 
     /// Its name in Kafka.

@@ -5,7 +5,7 @@ use wicketgate_tests::http_client::{full, pieces};
 use wicketgate_tests::raw_http;
 
 use crate::expect;
-use crate::lane::Lane;
+use crate::lane::{Lane, SMALL_TOPIC_BYTES};
 
 /// JSON that a parser and printer on the way would change: order, repeated names, numbers beyond 64 bits, escapes.
 const ODD_JSON: &str = "{\"b\" :1e400,\t\"a\" : 9007199254740993.00, \"a\":123456789012345678901234567890,\r\n  \
@@ -145,12 +145,12 @@ async fn one_byte_more_than_allowed_is_refused() {
 #[tokio::test]
 async fn more_than_the_topic_takes_is_refused() {
     let lane = Lane::take("small-topic").await;
-    lane.topic.limit_records_to(50_000).await;
     let client = lane.gateway.http1();
     for _ in 0..3 {
-        let request = lane.post(&client, "big").body(full(expect::noise(100_000, 7))).unwrap();
+        let request = lane.post(&client, "big").body(full(expect::noise(SMALL_TOPIC_BYTES, 7))).unwrap();
         expect::problem(&client.send(request).await, 413, "too-large");
-        let request = lane.post(&client, "small").body(full(expect::noise(10_000, 8))).unwrap();
+        let request =
+            lane.post(&client, "small").body(full(expect::noise(SMALL_TOPIC_BYTES / 5, 8))).unwrap();
         expect::accepted(&client.send(request).await);
     }
     let records = lane.topic.records().await;

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use wicketgate_tests::bridge::Bridge;
 use wicketgate_tests::gateway::{Gateway, KEY, document};
 use wicketgate_tests::http_client::Client;
-use wicketgate_tests::kafka;
+use wicketgate_tests::kafka::{self, MAX_RECORD_BYTES};
 use wicketgate_tests::topic::{Record, Topic};
 
 /// Name and number of partitions. A test has a lane to itself, so that what it finds there is its own.
@@ -37,6 +37,9 @@ const LANES: [(&str, i32); 22] = [
     ("paths", 1),
     ("consumers", 1),
 ];
+
+/// What the topic of the lane `small-topic` takes, in bytes.
+pub(crate) const SMALL_TOPIC_BYTES: usize = 50_000;
 
 type Topics = HashMap<&'static str, Mutex<Option<Topic<'static>>>>;
 static SHARED: OnceCell<(Gateway, Topics)> = OnceCell::const_new();
@@ -102,7 +105,10 @@ impl Drop for Lane {
 
 async fn start() -> (Gateway, Topics) {
     let kafka = kafka::shared();
-    let topics = Topic::create_all(kafka, LANES).await;
+    let plans = LANES.map(|(name, partitions)| {
+        (name, partitions, if name == "small-topic" { SMALL_TOPIC_BYTES } else { MAX_RECORD_BYTES })
+    });
+    let topics = Topic::create_all(kafka, plans).await;
     let routes = LANES.iter().zip(&topics).map(|(&(name, _), topic)| (name, topic.name()));
     let document = document(routes, "10s");
     let gateway = Gateway::start(&document, Bridge::start(kafka.bootstrap_servers(), &[]).await).await;
