@@ -17,6 +17,7 @@ pub mod config;
 pub mod env;
 pub mod exchange;
 pub mod head;
+pub mod json_pointer;
 pub mod path;
 pub mod query;
 pub mod reply;
