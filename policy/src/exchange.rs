@@ -182,8 +182,8 @@ impl Exchange {
         }
         let path = CanonicalPath::from_target(head.target())
             .map_err(|error| Problem::BadRequest(format!("path: {error}")))?;
-        let (route, parameters) = match (self.config.routes.find(head.method(), &path), self.config.unmatched)
-        {
+        let host = head.host().map_err(|error| Problem::BadRequest(format!("host: {error}")))?;
+        let (route, parameters) = match (self.config.routes.find(&head, host, &path), self.config.unmatched) {
             (Matched::Route(route, parameters), _) => (route, parameters),
             (_, Unmatched::Pass) => return Ok(None),
             (Matched::MethodNotAllowed(allowed), Unmatched::Reject) => {

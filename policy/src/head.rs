@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::host::{self, HostError};
+
 /// More header fields than any gateway lets through by default; a host that hands over more is not believed.
 pub const MAX_FIELDS: usize = 1024;
 
@@ -11,6 +13,7 @@ pub const MAX_FIELDS: usize = 1024;
 pub struct RequestHead {
     method: Vec<u8>,
     path: Vec<u8>,
+    authority: Option<Vec<u8>>,
     client_address: Option<String>,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -20,12 +23,13 @@ pub struct RequestHead {
 pub struct Repeated;
 
 impl RequestHead {
-    /// Takes a field or pseudo-header field (`:method`, `:path`) from the host. Other pseudo-header fields are
-    /// of no use here and are dropped.
+    /// Takes a field or pseudo-header field (`:method`, `:path`, `:authority`) from the host. Other
+    /// pseudo-header fields are of no use here and are dropped.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b":method" => self.method = value.to_vec(),
             b":path" => self.path = value.to_vec(),
+            b":authority" => self.authority = Some(value.to_vec()),
             _ if name.starts_with(b":") => {}
             _ => self.fields.push((name.to_ascii_lowercase(), value.to_vec())),
         }
@@ -44,6 +48,24 @@ impl RequestHead {
     /// The request target as the client sent it, with its query.
     pub fn target(&self) -> &[u8] {
         &self.path
+    }
+
+    /// The host that the request is for, from `:authority` or else `Host`: a name without a final dot, or an address;
+    /// without a port; in whatever case it came. `None` if the request names none.
+    ///
+    /// # Errors
+    /// [`HostError`] when what is there is no host, or is not one host.
+    pub fn host(&self) -> Result<Option<&str>, HostError> {
+        let field = self.single("host").map_err(|Repeated| HostError::Repeated)?;
+        let field = field.map(host::parse).transpose()?;
+        let authority = self.authority.as_deref().map(host::parse).transpose()?;
+        match (authority, field) {
+            (Some(one), Some(other)) => {
+                let same = one.unwrap_or_default().eq_ignore_ascii_case(other.unwrap_or_default());
+                if same { Ok(one) } else { Err(HostError::Contradiction) }
+            }
+            (one, other) => Ok(one.or(other).flatten()),
+        }
     }
 
     /// The IP address of the client as the proxy knows it.
@@ -81,6 +103,12 @@ impl RequestHead {
     }
 }
 
+/// Whether a header field can have this name (RFC 9110, section 5.1: a token).
+pub fn is_field_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
 impl fmt::Display for Repeated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("wanted at most once, got it repeated")
@@ -108,5 +136,34 @@ mod tests {
         assert_eq!(head.single("x-two"), Err(Repeated));
         assert_eq!(head.single("x-three"), Ok(None));
         assert_eq!(head.all("x-two").collect::<Vec<_>>(), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn the_host_is_one() {
+        let host = |fields: &[(&str, &str)]| {
+            let mut head = RequestHead::default();
+            fields.iter().for_each(|(name, value)| head.push(name.as_bytes(), value.as_bytes()));
+            head.host().map(|host| host.map(str::to_owned))
+        };
+        for (fields, wanted) in [
+            (&[][..], Ok(None)),
+            (&[("host", "")], Ok(None)),
+            (&[(":authority", "A.b:1")], Ok(Some("A.b"))),
+            (&[("Host", "a.b")], Ok(Some("a.b"))),
+            (&[(":authority", "a.b:1"), ("host", "A.B.")], Ok(Some("a.b"))),
+            (&[(":authority", "a"), ("host", "b")], Err(HostError::Contradiction)),
+            (&[(":authority", "a"), ("host", "")], Err(HostError::Contradiction)),
+            (&[("host", "a"), ("host", "a")], Err(HostError::Repeated)),
+            (&[("host", "a,b")], Err(HostError::Illegal)),
+            (&[(":authority", "a"), ("host", "a/b")], Err(HostError::Illegal)),
+        ] {
+            assert_eq!(host(fields), wanted.map(|host| host.map(str::to_owned)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_fields_are_tokens() {
+        assert!(["a", "X-One", "x_1.~"].into_iter().all(is_field_name));
+        assert!(!["", ":path", "a b", "a:", "ü", "a,b", "a\n"].into_iter().any(is_field_name));
     }
 }

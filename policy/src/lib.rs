@@ -13,12 +13,15 @@
 
 pub mod auth;
 pub mod callout;
+pub mod conditions;
 pub mod config;
 pub mod env;
 pub mod exchange;
 pub mod head;
+pub mod host;
 pub mod json_pointer;
 pub mod path;
+pub mod path_pattern;
 pub mod query;
 pub mod reply;
 pub mod reshape;

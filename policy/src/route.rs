@@ -1,9 +1,17 @@
 //! Which route a request takes.
+//!
+//! The more specific wins: first by host (an exact one, then the longer wildcard, then any), then by path (from the
+//! left, a literal segment before a parameter), then by conditions on headers (more before fewer, a value before mere
+//! presence). The order in which routes are written says nothing.
 
 use std::rc::Rc;
 
 use crate::auth::Method;
+use crate::conditions::Conditions;
+use crate::head::RequestHead;
+use crate::host::HostPattern;
 use crate::path::CanonicalPath;
+use crate::path_pattern::PathPattern;
 use crate::template::Template;
 
 /// A compiled route.
@@ -11,8 +19,7 @@ use crate::template::Template;
 pub struct Route {
     /// Its name.
     pub name: String,
-    pub(crate) methods: Vec<String>,
-    pub(crate) pattern: PathPattern,
+    pub(crate) matcher: Matcher,
     pub(crate) authentication: Vec<Method>,
     /// The value of `WWW-Authenticate` in a denial.
     pub(crate) challenge: String,
@@ -24,117 +31,37 @@ pub struct Route {
     pub(crate) forward_headers: Vec<String>,
 }
 
-/// A path template, by segments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPattern {
-    segments: Vec<Segment>,
+/// Which requests a route takes.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    /// Hosts, of which one must match. Never empty; [`HostPattern::Any`] for all.
+    pub hosts: Vec<HostPattern>,
+    /// Methods, in upper case.
+    pub methods: Vec<String>,
+    /// Paths.
+    pub pattern: PathPattern,
+    /// What headers must say.
+    pub conditions: Conditions,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Literal(String),
-    Parameter(String),
-}
-
-impl PathPattern {
-    /// Parses a template such as `/v1/orders/{order_id}`.
-    ///
-    /// # Errors
-    /// What was wanted, in words.
-    pub fn parse(template: &str) -> Result<Self, String> {
-        let Some(path) = template.strip_prefix('/') else {
-            return Err("a path that begins with a slash".to_owned());
-        };
-        let mut segments: Vec<Segment> = Vec::new();
-        for text in path.split('/') {
-            let segment = match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-                Some(name) => {
-                    if !is_parameter_name(name) {
-                        return Err(
-                            "names of path parameters made of letters, digits and underscores".to_owned()
-                        );
-                    }
-                    if segments
-                        .iter()
-                        .any(|segment| matches!(segment, Segment::Parameter(other) if other == name))
-                    {
-                        return Err("each path parameter once".to_owned());
-                    }
-                    Segment::Parameter(name.to_owned())
-                }
-                None if text.contains(['{', '}']) => {
-                    return Err("braces only around a whole segment".to_owned());
-                }
-                None => Segment::Literal(text.to_owned()),
-            };
-            segments.push(segment);
-        }
-        // A literal that a request's path can never have would be a route that never matches. Literals are written
-        // decoded, so they are encoded here to be put to the same rule.
-        let literals = segments.iter().map(|segment| match segment {
-            Segment::Literal(text) => {
-                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
-                    .to_string()
-                    .replace("%2E", ".")
-            }
-            Segment::Parameter(_) => "x".to_owned(),
-        });
-        let example = literals.fold(String::new(), |path, segment| path + "/" + &segment);
-        match CanonicalPath::from_target(example.as_bytes()) {
-            Ok(_) => Ok(Self { segments }),
-            Err(error) => Err(format!("a path that a request can have; {error}")),
-        }
+impl Matcher {
+    /// Whether some request meets both, and neither is the more specific.
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        self.hosts.iter().any(|host| other.hosts.contains(host))
+            && self.pattern.same_paths(&other.pattern)
+            && self.methods.iter().any(|method| other.methods.contains(method))
+            && self.conditions.conflict_with(&other.conditions)
     }
 
-    /// The names of the parameters, in order.
-    pub fn parameters(&self) -> Vec<String> {
-        self.segments
-            .iter()
-            .filter_map(|segment| match segment {
-                Segment::Parameter(name) => Some(name.clone()),
-                Segment::Literal(_) => None,
-            })
-            .collect()
-    }
-
-    /// Whether both match the same paths.
-    pub(crate) fn same_paths(&self, other: &Self) -> bool {
-        self.specificity().eq(other.specificity())
-    }
-
-    /// The values of the parameters if the path matches. A parameter never matches an empty segment.
-    fn matches<'p>(&self, path: &'p CanonicalPath) -> Option<Vec<&'p str>> {
-        if self.segments.len() != path.segments().len() {
-            return None;
-        }
-        let mut values = Vec::new();
-        for (segment, text) in self.segments.iter().zip(path.segments()) {
-            match segment {
-                Segment::Literal(literal) if literal == text => {}
-                Segment::Parameter(_) if !text.is_empty() => values.push(text.as_str()),
-                _ => return None,
-            }
-        }
-        Some(values)
-    }
-
-    /// Sorts the more specific first: from the left, a literal segment before a parameter.
-    fn specificity(&self) -> impl Iterator<Item = (bool, &str)> {
-        self.segments.iter().map(|segment| match segment {
-            Segment::Literal(text) => (false, text.as_str()),
-            Segment::Parameter(_) => (true, ""),
-        })
+    fn has_method(&self, method: &[u8]) -> bool {
+        self.methods.iter().any(|known| known.as_bytes() == method)
     }
 }
 
-fn is_parameter_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// All routes, the more specific first.
+/// All routes, the more specific first; a route stands here once for each of its hosts.
 #[derive(Debug, Default)]
 pub struct Routes {
-    routes: Vec<Rc<Route>>,
+    routes: Vec<(HostPattern, Rc<Route>)>,
 }
 
 /// What the routes say to a request.
@@ -142,99 +69,51 @@ pub struct Routes {
 pub enum Matched<'p> {
     /// This route takes it, with these path parameters.
     Route(Rc<Route>, Vec<&'p str>),
-    /// Its path is known, but only with these methods.
+    /// It would be taken, but only with these methods.
     MethodNotAllowed(Vec<String>),
-    /// No route has its path.
+    /// No route is for its host, its path and its headers.
     NotFound,
 }
 
 impl Routes {
-    pub(crate) fn new(mut routes: Vec<Rc<Route>>) -> Self {
-        routes.sort_by(|one, other| one.pattern.specificity().cmp(other.pattern.specificity()));
+    pub(crate) fn new(routes: Vec<Rc<Route>>) -> Self {
+        let with_host = |route: Rc<Route>| {
+            let hosts = route.matcher.hosts.clone();
+            hosts.into_iter().map(move |host| (host, Rc::clone(&route)))
+        };
+        let mut routes: Vec<_> = routes.into_iter().flat_map(with_host).collect();
+        routes.sort_by(|(one_host, one), (other_host, other)| {
+            let (one, other) = (&one.matcher, &other.matcher);
+            (one_host.specificity().cmp(&other_host.specificity()))
+                .then_with(|| one.pattern.specificity().cmp(other.pattern.specificity()))
+                .then_with(|| one.conditions.specificity().cmp(&other.conditions.specificity()))
+        });
         Self { routes }
     }
 
-    /// Finds the route for a request.
-    pub fn find<'p>(&self, method: &[u8], path: &'p CanonicalPath) -> Matched<'p> {
+    /// Finds the route for a request. `host` is what [`RequestHead::host`] says.
+    pub fn find<'p>(&self, head: &RequestHead, host: Option<&str>, path: &'p CanonicalPath) -> Matched<'p> {
+        let any_method = || self.of_path(host, path).filter(|route| route.matcher.conditions.hold(head));
+        if let Some(route) = any_method().find(|route| route.matcher.has_method(head.method())) {
+            return Matched::Route(Rc::clone(route), route.matcher.pattern.values(path));
+        }
         let mut allowed: Vec<String> = Vec::new();
-        for route in &self.routes {
-            let Some(parameters) = route.pattern.matches(path) else { continue };
-            if route.methods.iter().any(|allowed| allowed.as_bytes() == method) {
-                return Matched::Route(Rc::clone(route), parameters);
-            }
-            for method in &route.methods {
-                if !allowed.contains(method) {
-                    allowed.push(method.clone());
-                }
+        for method in any_method().flat_map(|route| &route.matcher.methods) {
+            if !allowed.contains(method) {
+                allowed.push(method.clone());
             }
         }
         if allowed.is_empty() { Matched::NotFound } else { Matched::MethodNotAllowed(allowed) }
     }
+
+    /// The routes that have this host and this path, the more specific first.
+    fn of_path(&self, host: Option<&str>, path: &CanonicalPath) -> impl Iterator<Item = &Rc<Route>> {
+        self.routes
+            .iter()
+            .filter(move |(pattern, route)| pattern.matches(host) && route.matcher.pattern.matches(path))
+            .map(|(_, route)| route)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    fn route(name: &str, methods: &[&str], path: &str) -> Rc<Route> {
-        Rc::new(Route {
-            name: name.to_owned(),
-            methods: methods.iter().map(|&method| method.to_owned()).collect(),
-            pattern: PathPattern::parse(path).unwrap(),
-            authentication: Vec::new(),
-            challenge: String::new(),
-            event_type: String::new(),
-            subject: None,
-            topic: String::new(),
-            key: None,
-            forward_headers: Vec::new(),
-        })
-    }
-
-    fn find(routes: &Routes, method: &str, target: &str) -> String {
-        let path = CanonicalPath::from_target(target.as_bytes()).unwrap();
-        match routes.find(method.as_bytes(), &path) {
-            Matched::Route(route, parameters) => format!("{}({})", route.name, parameters.join(",")),
-            Matched::MethodNotAllowed(allowed) => format!("405 {}", allowed.join(",")),
-            Matched::NotFound => "404".to_owned(),
-        }
-    }
-
-    #[test]
-    fn literals_win_from_the_left_whatever_the_order() {
-        let routes = Routes::new(vec![
-            route("any", &["POST"], "/{a}/{b}"),
-            route("right", &["POST"], "/{a}/x"),
-            route("left", &["POST", "PUT"], "/x/{b}"),
-            route("both", &["PUT"], "/x/x"),
-        ]);
-        for (method, target, wanted) in [
-            ("POST", "/x/x", "left(x)"),
-            ("PUT", "/x/x", "both()"),
-            ("POST", "/x/y", "left(y)"),
-            ("POST", "/y/x", "right(y)"),
-            ("POST", "/y/%7a", "any(y,z)"),
-            ("GET", "/x/x", "405 PUT,POST"),
-            ("post", "/y/y", "405 POST"),
-            ("POST", "/x", "404"),
-            ("POST", "/x/", "404"),
-            ("POST", "/x/x/", "404"),
-            ("POST", "/", "404"),
-        ] {
-            assert_eq!(find(&routes, method, target), wanted, "{method} {target}");
-        }
-    }
-
-    #[test]
-    fn patterns_that_cannot_be_are_refused() {
-        for pattern in ["", "v1", "/a//b", "/a/../b", "/{}", "/{a b}", "/{a}/{a}", "/a{b}", "/a\\b", "/{a"] {
-            assert!(PathPattern::parse(pattern).is_err(), "{pattern}");
-        }
-        for pattern in ["/", "/a/", "/grün/{x}", "/a b", "/a.b/..c"] {
-            assert!(PathPattern::parse(pattern).is_ok(), "{pattern}");
-        }
-    }
-}
+mod tests;

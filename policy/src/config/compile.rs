@@ -11,7 +11,11 @@ use super::document::{
 use super::error::{Mistakes, quoted};
 use super::{Bridge, Config};
 use crate::auth::{self, ApiKeys, KeyDigest, Method};
-use crate::route::{PathPattern, Route, Routes};
+use crate::conditions::Conditions;
+use crate::head::is_field_name;
+use crate::host::HostPattern;
+use crate::path_pattern::PathPattern;
+use crate::route::{Matcher, Route, Routes};
 use crate::template::Template;
 
 /// The built-in way to authenticate that asks nothing.
@@ -147,10 +151,7 @@ fn compile_routes(
         let Some(route) = compile_route(route, &path, methods, &credential_headers, mistakes) else {
             continue;
         };
-        let taken = compiled.iter().find(|(_, earlier)| {
-            earlier.pattern.same_paths(&route.pattern)
-                && earlier.methods.iter().any(|method| route.methods.contains(method))
-        });
+        let taken = compiled.iter().find(|(_, earlier)| earlier.matcher.conflicts_with(&route.matcher));
         if let Some((earlier, _)) = taken {
             mistakes.add(
                 format!("{path}.match"),
@@ -219,8 +220,12 @@ fn compile_route(
     let key = template("kafka.key", &route.kafka.key);
     Some(Route {
         name: route.name.clone(),
-        methods: route.matches.methods.clone(),
-        pattern,
+        matcher: Matcher {
+            hosts: vec![HostPattern::Any],
+            methods: route.matches.methods.clone(),
+            pattern,
+            conditions: Conditions::default(),
+        },
         challenge: auth::challenge(&authentication),
         authentication,
         event_type: route.event.type_.clone(),
@@ -285,12 +290,6 @@ fn check_kafka(kafka: &Kafka, path: &str, credential_headers: &[&str], mistakes:
             mistakes.add(path, "each header once", quoted(name));
         }
     }
-}
-
-/// RFC 9110, section 5.1: a token.
-fn is_field_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// What a CloudEvents string may be made of (CloudEvents 1.0.2, section 3.2).
