@@ -1,22 +1,23 @@
 //! How a body becomes the `data` of an event (CloudEvents JSON Format 1.0.2, section 3.1).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::value::RawValue;
 
 use crate::media_type;
 
-/// The payload of an event, borrowed from where it was read.
-#[derive(Clone, Copy, Debug)]
+/// The payload of an event, borrowed from where it was read wherever it stands there as it is.
+#[derive(Clone, Debug)]
 pub enum Data<'a> {
     /// No payload: the event has neither `data` nor `data_base64`.
     Absent,
     /// A JSON value, carried as `data` in exactly the caller's spelling.
     Json(&'a RawValue),
     /// Text, carried as `data`, a JSON string.
-    Text(&'a str),
+    Text(Cow<'a, str>),
     /// Anything else, carried as `data_base64`.
-    Binary(&'a [u8]),
+    Binary(Cow<'a, [u8]>),
 }
 
 /// A body that says it is JSON and is not.
@@ -38,6 +39,17 @@ impl std::error::Error for InvalidJson {
 }
 
 impl<'a> Data<'a> {
+    /// The payload as the bytes that it stands for: JSON as it is spelled, text in UTF-8. `None` is no payload.
+    pub fn into_bytes(self) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Absent => None,
+            Self::Json(raw) => Some(Cow::Borrowed(raw.get().as_bytes())),
+            Self::Text(Cow::Borrowed(text)) => Some(Cow::Borrowed(text.as_bytes())),
+            Self::Text(Cow::Owned(text)) => Some(Cow::Owned(text.into_bytes())),
+            Self::Binary(bytes) => Some(bytes),
+        }
+    }
+
     /// Decides how `body` is carried. An empty body is no payload, whatever its type says. JSON is checked, and
     /// kept byte for byte (white space around the value, which is not part of it, excepted). Text must be UTF-8
     /// by its declaration and in fact. What has no type, or any other, is binary.
@@ -51,9 +63,9 @@ impl<'a> Data<'a> {
         } else if media_type::is_json(media_type) {
             serde_json::from_slice(body).map(Self::Json).map_err(|source| InvalidJson { source })
         } else if let (true, Ok(text)) = (media_type::is_utf8_text(media_type), std::str::from_utf8(body)) {
-            Ok(Self::Text(text))
+            Ok(Self::Text(Cow::Borrowed(text)))
         } else {
-            Ok(Self::Binary(body))
+            Ok(Self::Binary(Cow::Borrowed(body)))
         }
     }
 }
@@ -88,8 +100,10 @@ mod tests {
     #[test]
     fn the_media_type_decides_the_rest() {
         assert!(matches!(Data::from_body(Some("application/json"), b""), Ok(Data::Absent)));
-        assert!(matches!(Data::from_body(Some("text/plain"), "grün".as_bytes()), Ok(Data::Text("grün"))));
-        assert!(matches!(Data::from_body(Some("text/plain"), b"\xff"), Ok(Data::Binary(b"\xff"))));
-        assert!(matches!(Data::from_body(None, b"{}"), Ok(Data::Binary(b"{}"))));
+        let text = Data::from_body(Some("text/plain"), "grün".as_bytes());
+        assert!(matches!(text, Ok(Data::Text(Cow::Borrowed("grün")))));
+        let binary = Data::from_body(Some("text/plain"), b"\xff");
+        assert!(matches!(binary, Ok(Data::Binary(Cow::Borrowed(b"\xff")))));
+        assert!(matches!(Data::from_body(None, b"{}"), Ok(Data::Binary(Cow::Borrowed(b"{}")))));
     }
 }

@@ -1,13 +1,22 @@
-//! CloudEvents 1.0.2 in JSON: written by the filter, read by the bridge.
+//! CloudEvents 1.0.2 in JSON: written by the filter, read by filter and bridge.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 
 use crate::data::Data;
 use crate::timestamp::Timestamp;
+
+mod attributes;
+mod context;
+mod invalid;
+mod read;
+
+pub use attributes::Attributes;
+pub use context::{Context, ContextBuilder, MAX_EXTENSIONS};
+pub use invalid::InvalidEvent;
+pub use read::{ParsedEvent, parse};
 
 /// The only version of CloudEvents that this crate writes and reads.
 pub const SPEC_VERSION: &str = "1.0";
@@ -23,10 +32,12 @@ pub struct Event<'a> {
     pub type_: &'a str,
     /// What the event is about, within `source`.
     pub subject: Option<&'a str>,
-    /// When the gateway took the request in.
-    pub time: Timestamp,
+    /// When it happened, or when the gateway took the request in.
+    pub time: Time<'a>,
     /// The media type of `data`.
     pub data_content_type: Option<&'a str>,
+    /// The schema that `data` adheres to, an absolute URI.
+    pub data_schema: Option<&'a str>,
     /// Extension attributes, in the order in which they are written. Names are lower-case ASCII letters and
     /// digits (CloudEvents 1.0.2, section 3.1.1); [`is_attribute_name`] tells.
     pub extensions: &'a [(&'a str, Extension<'a>)],
@@ -34,18 +45,53 @@ pub struct Event<'a> {
     pub data: Data<'a>,
 }
 
+/// The `time` of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time<'a> {
+    /// The gateway's clock.
+    At(Timestamp),
+    /// RFC 3339, as the caller spelled it: with its offset, and as precise as it is.
+    Claimed(&'a str),
+}
+
+impl From<Timestamp> for Time<'_> {
+    fn from(time: Timestamp) -> Self {
+        Self::At(time)
+    }
+}
+
 /// The value of an extension attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extension<'a> {
-    /// A string.
+    /// A string, and whatever else CloudEvents spells as one in JSON.
     Text(Cow<'a, str>),
     /// A signed 32-bit integer, as CloudEvents has them.
     Integer(i32),
+    /// A boolean.
+    Boolean(bool),
+}
+
+impl<'a> Extension<'a> {
+    /// The canonical string (CloudEvents 1.0.2, section 3, "Type System"), which is what a header carries.
+    pub fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text,
+            Self::Integer(number) => Cow::Owned(number.to_string()),
+            Self::Boolean(true) => Cow::Borrowed("true"),
+            Self::Boolean(false) => Cow::Borrowed("false"),
+        }
+    }
 }
 
 impl<'a> From<&'a str> for Extension<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Extension<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
     }
 }
 
@@ -55,7 +101,8 @@ impl<'a> From<Cow<'a, str>> for Extension<'a> {
     }
 }
 
-/// Whether `name` may name an attribute: lower-case ASCII letters and digits, 1 to 20 of them.
+/// Whether `name` may name an attribute that is made here: lower-case ASCII letters and digits, 1 to 20 of them.
+/// What others made may be longer, because 20 is a recommendation.
 pub fn is_attribute_name(name: &str) -> bool {
     (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
@@ -73,20 +120,26 @@ impl Event<'_> {
         if let Some(subject) = self.subject {
             write_text(out, "subject", subject);
         }
-        write_text(out, "time", &self.time.to_string());
+        match self.time {
+            Time::At(time) => write_text(out, "time", &time.to_string()),
+            Time::Claimed(text) => write_text(out, "time", text),
+        }
         if let Some(media_type) = self.data_content_type {
             write_text(out, "datacontenttype", media_type);
+        }
+        if let Some(schema) = self.data_schema {
+            write_text(out, "dataschema", schema);
         }
         for (name, value) in self.extensions {
             match value {
                 Extension::Text(text) => write_text(out, name, text),
-                Extension::Integer(number) => {
+                Extension::Integer(_) | Extension::Boolean(_) => {
                     write_name(out, name);
-                    out.extend_from_slice(number.to_string().as_bytes());
+                    out.extend_from_slice(value.clone().into_text().as_bytes());
                 }
             }
         }
-        match self.data {
+        match &self.data {
             Data::Absent => {}
             Data::Json(raw) => {
                 write_name(out, "data");
@@ -105,7 +158,7 @@ impl Event<'_> {
 
     /// A lower bound of the bytes that `data` needs.
     fn data_len(&self) -> usize {
-        match self.data {
+        match &self.data {
             Data::Absent => 0,
             Data::Json(raw) => raw.get().len(),
             Data::Text(text) => text.len(),
@@ -131,77 +184,5 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     if let Some(room) = out.get_mut(start..) {
         // The room is exactly what padded base64 of these bytes takes, so this cannot fall short.
         let _ = STANDARD.encode_slice(bytes, room);
-    }
-}
-
-/// The attributes of an event that decide where it goes and what its receipt says; everything else is passed
-/// over unread, and stays in the record as it came.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Attributes<'a> {
-    /// Must be [`SPEC_VERSION`].
-    #[serde(borrow)]
-    pub specversion: Cow<'a, str>,
-    /// Unique together with `source`.
-    #[serde(borrow)]
-    pub id: Cow<'a, str>,
-    /// The context in which the event happened.
-    #[serde(borrow)]
-    pub source: Cow<'a, str>,
-    /// What kind of event it is.
-    #[serde(borrow, rename = "type")]
-    pub type_: Cow<'a, str>,
-    /// The partitioning extension (CloudEvents extensions, `partitionkey`).
-    #[serde(borrow, default)]
-    pub partitionkey: Option<Cow<'a, str>>,
-}
-
-/// An event that lacks what CloudEvents requires of it.
-#[derive(Debug)]
-pub enum InvalidEvent {
-    /// Not JSON, not an object, or an attribute is missing, repeated or of the wrong type.
-    Json(serde_json::Error),
-    /// JSON, but not an object.
-    NotAnObject,
-    /// A version of CloudEvents that this crate does not know.
-    SpecVersion(String),
-    /// A required attribute is the empty string.
-    Empty(&'static str),
-}
-
-impl std::fmt::Display for InvalidEvent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Json(error) => write!(f, "not a CloudEvent in JSON: {error}"),
-            Self::NotAnObject => f.write_str("not a CloudEvent in JSON: wanted an object"),
-            Self::SpecVersion(got) => write!(f, "specversion: wanted \"{SPEC_VERSION}\", got {got:?}"),
-            Self::Empty(attribute) => write!(f, "{attribute}: wanted a non-empty string, got \"\""),
-        }
-    }
-}
-
-impl std::error::Error for InvalidEvent {}
-
-impl<'a> Attributes<'a> {
-    /// Reads the attributes of an event in JSON and checks those that CloudEvents requires.
-    ///
-    /// # Errors
-    /// [`InvalidEvent`] when CloudEvents 1.0.2, section 3, does not hold.
-    pub fn from_json(json: &'a str) -> Result<Self, InvalidEvent> {
-        let attributes: Self = serde_json::from_str(json).map_err(InvalidEvent::Json)?;
-        // serde reads a struct from an array as well, taking its elements for the fields in order.
-        if !json.trim_ascii_start().starts_with('{') {
-            return Err(InvalidEvent::NotAnObject);
-        }
-        if attributes.specversion != SPEC_VERSION {
-            return Err(InvalidEvent::SpecVersion(attributes.specversion.into_owned()));
-        }
-        for (name, value) in
-            [("id", &attributes.id), ("source", &attributes.source), ("type", &attributes.type_)]
-        {
-            if value.is_empty() {
-                return Err(InvalidEvent::Empty(name));
-            }
-        }
-        Ok(attributes)
     }
 }

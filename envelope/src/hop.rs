@@ -6,7 +6,8 @@
 //! {"records":[{"topic":"orders","key":"42","headers":[["x-device","a7"]],"event":{"specversion":"1.0"}}]}
 //! ```
 //!
-//! `event` becomes the value of the Kafka record, in exactly the bytes that were sent. One call carries one
+//! `event` becomes the value of the Kafka record, in exactly the bytes that were sent, unless `mode` says
+//! otherwise. One call carries one
 //! record or many; the answer has one result for each, in the same order:
 //!
 //! ```json
@@ -53,9 +54,34 @@ pub struct Record<'a> {
     /// Record headers, in order; names may repeat.
     #[serde(borrow, default)]
     pub headers: Vec<(Cow<'a, str>, Octets<'a>)>,
-    /// The CloudEvent, and the value of the record.
+    /// The partition; absent leaves the choice to the key, or to the bridge where there is none.
+    #[serde(default)]
+    pub partition: Option<i32>,
+    /// The record's own timestamp, in milliseconds since 1970-01-01T00:00:00Z; absent leaves it to the bridge.
+    #[serde(default)]
+    pub timestamp: Option<i64>,
+    /// What the value of the record is.
+    #[serde(default)]
+    pub mode: ValueMode,
+    /// Whether the record has a null value, which deletes its key from a compacted topic.
+    #[serde(default)]
+    pub tombstone: bool,
+    /// The CloudEvent. [`crate::kafka::message`] makes headers and value of it.
     #[serde(borrow)]
     pub event: &'a RawValue,
+}
+
+/// How an event lies in a Kafka record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueMode {
+    /// The value is the whole event in JSON.
+    #[default]
+    Structured,
+    /// The value is `data`; the attributes are record headers `ce_<name>`.
+    Binary,
+    /// The value is `data`, and the attributes stay behind.
+    Raw,
 }
 
 /// The answer to one call.
@@ -170,17 +196,48 @@ impl RecordWriter {
     }
 }
 
-/// Writes one record: its destination, then the event that `write_event` appends.
+/// Where a record goes and how it is written, as far as that is not the same for all.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The key. No key is not the same as an empty one.
+    pub key: Option<&'a [u8]>,
+    /// The partition, where the key is not to decide it.
+    pub partition: Option<i32>,
+    /// The record's timestamp, in milliseconds since 1970-01-01T00:00:00Z, where it is not the time of producing.
+    pub timestamp: Option<i64>,
+    /// What the value is.
+    pub mode: ValueMode,
+    /// Whether the value is null.
+    pub tombstone: bool,
+}
+
+impl<'a> Destination<'a> {
+    /// A topic, and everything else as Kafka and the bridge have it.
+    pub fn topic(topic: &'a str) -> Self {
+        Self {
+            topic,
+            key: None,
+            partition: None,
+            timestamp: None,
+            mode: ValueMode::default(),
+            tombstone: false,
+        }
+    }
+}
+
+/// Writes one record: its destination, its own headers, then the event that `write_event` appends. What is as
+/// [`Destination::topic`] has it is left out.
 pub fn write_record<'h>(
-    topic: &str,
-    key: Option<&[u8]>,
+    destination: &Destination<'_>,
     headers: impl Iterator<Item = (&'h str, &'h [u8])>,
     write_event: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.extend_from_slice(br#"{"topic":"#);
-    write_json_string(&mut out, topic);
-    if let Some(key) = key {
+    write_json_string(&mut out, destination.topic);
+    if let Some(key) = destination.key {
         out.extend_from_slice(br#","key":"#);
         write_json(&mut out, &Octets::from(key));
     }
@@ -195,6 +252,21 @@ pub fn write_record<'h>(
         }
         out.push(b']');
     }
+    if let Some(partition) = destination.partition {
+        out.extend_from_slice(br#","partition":"#);
+        write_json(&mut out, &partition);
+    }
+    if let Some(timestamp) = destination.timestamp {
+        out.extend_from_slice(br#","timestamp":"#);
+        write_json(&mut out, &timestamp);
+    }
+    if destination.mode != ValueMode::default() {
+        out.extend_from_slice(br#","mode":"#);
+        write_json(&mut out, &destination.mode);
+    }
+    if destination.tombstone {
+        out.extend_from_slice(br#","tombstone":true"#);
+    }
     out.extend_from_slice(br#","event":"#);
     write_event(&mut out);
     out.push(b'}');
@@ -206,7 +278,7 @@ pub(crate) fn write_json_string(out: &mut Vec<u8>, text: &str) {
 }
 
 fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // A Vec takes every byte, and none of the values written here can fail to serialise: strings, and pairs of
-    // them.
+    // A Vec takes every byte, and none of the values written here can fail to serialise: strings, pairs of
+    // them, and numbers.
     let _ = serde_json::to_writer(out, value);
 }

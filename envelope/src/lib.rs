@@ -1,14 +1,16 @@
 //! The contract between the Wicketgate filter and `kafka-bridge`: what an event looks like ([`event`],
-//! [`data`]), and how records travel from one to the other ([`hop`]). Both sides use this crate and its golden
-//! vectors, so neither can drift from the other.
+//! [`data`]), how records travel from one to the other ([`hop`]), and what Kafka gets ([`kafka`]). Both sides use
+//! this crate and its golden vectors (`envelope/vectors`), so neither can drift from the other.
 //!
 //! `docs/envelope.md` is the prose specification.
 
 pub mod data;
 pub mod event;
 pub mod hop;
+pub mod kafka;
 pub mod media_type;
 pub mod octets;
+pub mod quote;
 pub mod timestamp;
 
 /// Version of the envelope, carried in every event as the extension attribute `wgversion`. It changes when an

@@ -22,10 +22,25 @@ pub fn is_utf8_text(media_type: &str) -> bool {
                 || has_suffix(subtype, "+xml")
                 || subtype.eq_ignore_ascii_case("x-www-form-urlencoded")
         });
-    textual
-        && charset(media_type).is_none_or(|charset| {
-            charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii")
-        })
+    textual && is_utf8(media_type)
+}
+
+/// Whether the charset, if the media type names one, is UTF-8 or a subset of it.
+pub fn is_utf8(media_type: &str) -> bool {
+    charset(media_type).is_none_or(|charset| {
+        charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii")
+    })
+}
+
+/// Whether this is a media type at all: two tokens with a slash between them, then parameters in visible ASCII,
+/// which are not looked into.
+pub fn is_media_type(text: &str) -> bool {
+    let token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && essence(text).split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }
 
 fn subtype(essence: &str) -> Option<&str> {
@@ -85,6 +100,16 @@ mod tests {
         for no in ["text/plain; charset=iso-8859-1", "application/octet-stream", "image/png", "text", "é/x"]
         {
             assert!(!is_utf8_text(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_two_tokens() {
+        for yes in ["a/b", "text/plain; charset=\"utf-8\"", "application/vnd.x+json;v=1", " a/b "] {
+            assert!(is_media_type(yes), "{yes}");
+        }
+        for no in ["", "json", "a/", "/b", "a/b/c", "a b/c", "a/b; x=\u{e9}", "a/b\n", "\u{e9}/b"] {
+            assert!(!is_media_type(no), "{no}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use wicketgate_envelope::ENVELOPE_VERSION;
 use wicketgate_envelope::data::Data;
 use wicketgate_envelope::event::{Event, Extension};
-use wicketgate_envelope::hop;
+use wicketgate_envelope::hop::{self, Destination};
 use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::auth::Principal;
@@ -71,8 +71,9 @@ impl Admitted {
             source: &config.source,
             type_: &self.route.event_type,
             subject: self.subject.as_deref(),
-            time: self.time,
+            time: self.time.into(),
             data_content_type: self.content_type.as_deref().filter(|_| !matches!(data, Data::Absent)),
+            data_schema: None,
             extensions: &extensions,
             data,
         };
@@ -81,8 +82,11 @@ impl Admitted {
             .forward_headers
             .iter()
             .flat_map(|name| self.head.all(name).map(move |value| (name.as_str(), value)));
-        let key = self.key.as_deref().map(str::as_bytes);
-        Ok(hop::write_record(&self.route.topic, key, headers, |out| event.write_json(out)))
+        let destination = Destination {
+            key: self.key.as_deref().map(str::as_bytes),
+            ..Destination::topic(&self.route.topic)
+        };
+        Ok(hop::write_record(&destination, headers, |out| event.write_json(out)))
     }
 
     fn extensions(&self) -> Vec<(&'static str, Extension<'_>)> {
