@@ -1,55 +1,48 @@
-//! The one place where callouts leave, and where their answers are read.
+//! A call to kafka-bridge, and its answer, as the host has them.
 
 use std::time::Duration;
 
-use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_CONTENT_TYPE, RECORDS_PATH, RecordWriter};
-use wicketgate_policy::callout::{self, Outcome, Response};
+use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_CONTENT_TYPE, RECORDS_PATH};
+use wicketgate_policy::callout::Response;
 use wicketgate_policy::config::Bridge;
 
 use crate::host::{self, Buffer, HeaderMap};
 
-/// Sends one record to kafka-bridge on behalf of the request that is being handled. Says whether the host took the
-/// call; if not, it has said why in its own log.
-pub(crate) fn dispatch(bridge: &Bridge, request_id: &str, record: &[u8]) -> bool {
-    let mut call = RecordWriter::with_capacity(record.len());
-    call.push(record);
-    let headers = vec![
+/// Sends a call on behalf of the context that is being called back. Returns the host's number of it, or `None` if the
+/// host did not take it, which it then says in its own log.
+pub(crate) fn dispatch(bridge: &Bridge, request_id: Option<&str>, body: &[u8]) -> Option<u32> {
+    let mut headers = vec![
         (":method", "POST"),
         (":path", RECORDS_PATH),
         (":authority", bridge.authority.as_str()),
         ("content-type", RECORDS_CONTENT_TYPE),
-        ("x-request-id", request_id),
     ];
+    headers.extend(request_id.map(|id| ("x-request-id", id)));
+    // A timeout of 0 would mean none. The configuration does not allow it.
+    let timeout = bridge.timeout.max(Duration::from_millis(1));
     // The SDK keeps track of who called, so this call has to go through it; of the statuses that a host has for it, the
     // SDK takes all.
-    proxy_wasm::hostcalls::dispatch_http_call(
-        &bridge.upstream,
-        headers,
-        Some(&call.finish()),
-        vec![],
-        timeout(bridge),
-    )
-    .is_ok()
+    proxy_wasm::hostcalls::dispatch_http_call(&bridge.upstream, headers, Some(body), vec![], timeout).ok()
 }
 
-/// A timeout of 0 would mean none. The configuration does not allow it.
-fn timeout(bridge: &Bridge) -> Duration {
-    bridge.timeout.max(Duration::from_millis(1))
+/// An answer, copied from the host.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: u16,
+    from_bridge: bool,
+    body: Vec<u8>,
 }
 
-/// Reads the answer that the host announces, for a call of one record. A call that got none, because its connection
-/// broke or its answer was too large, is announced with no header at all (Envoy, `Context::onHttpCallFailure`).
-pub(crate) fn outcome(num_headers: usize, body_size: usize) -> Outcome {
-    let response = if num_headers == 0 { None } else { read_response(body_size) };
-    let response = response.as_ref().map(|(status, from_bridge, body)| Response {
-        status: *status,
-        from_bridge: *from_bridge,
-        body,
-    });
-    callout::outcomes(response, 1).pop().unwrap_or(Outcome::Broken)
+impl Answer {
+    pub(crate) fn as_response(&self) -> Response<'_> {
+        Response { status: self.status, from_bridge: self.from_bridge, body: &self.body }
+    }
 }
 
-fn read_response(body_size: usize) -> Option<(u16, bool, Vec<u8>)> {
+/// Reads the answer that the host announces. `None` if it cannot be read. A call that got no answer, because its
+/// connection broke or the answer was too large, is announced with no header at all (Envoy,
+/// `Context::onHttpCallFailure`), and must not be read.
+pub(crate) fn read_response(body_size: usize) -> Option<Answer> {
     let map = host::header_map(HeaderMap::CalloutResponse)?;
     let pairs = host::decode_pairs(&map)?;
     let value = |name: &str| {
@@ -60,5 +53,5 @@ fn read_response(body_size: usize) -> Option<(u16, bool, Vec<u8>)> {
     let from_bridge = value(BRIDGE_HEADER).is_some();
     let body =
         if body_size == 0 { Vec::new() } else { host::buffer(Buffer::CalloutResponseBody, body_size)? };
-    Some((status, from_bridge, body))
+    Some(Answer { status, from_bridge, body })
 }

@@ -6,6 +6,7 @@
 mod callout;
 mod environment;
 mod host;
+mod outbox;
 mod root;
 mod stream;
 

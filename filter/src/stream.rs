@@ -1,5 +1,6 @@
 //! One request: the host's callbacks become events of an exchange, its effects become host calls.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -14,31 +15,63 @@ use wicketgate_policy::reply::{LocalReply, Problem};
 
 use crate::environment::HostEnv;
 use crate::host::{self, Buffer, HeaderMap};
-use crate::{callout, host::encode_pairs};
+use crate::outbox::{Outbox, Parcel};
 
+/// The host's context of a request. It goes when the request goes.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    exchange: Option<Exchange>,
+    request: Option<Rc<Request>>,
+}
+
+/// A request as the outbox knows it, too, while it waits.
+#[derive(Debug)]
+pub(crate) struct Request {
+    context_id: u32,
+    exchange: RefCell<Exchange>,
+    outbox: Rc<Outbox>,
 }
 
 impl Stream {
     /// Without a configuration, which no host should let happen, every request is denied.
-    pub(crate) fn new(config: Option<Rc<Config>>) -> Self {
-        Self { exchange: config.map(Exchange::new) }
+    pub(crate) fn new(context_id: u32, configured: Option<(Rc<Config>, Rc<Outbox>)>) -> Self {
+        let request = configured.map(|(config, outbox)| {
+            Rc::new(Request { context_id, exchange: RefCell::new(Exchange::new(config)), outbox })
+        });
+        Self { request }
     }
 
-    fn step(&mut self, event: Event<'_>) -> Action {
-        let Some(exchange) = &mut self.exchange else {
-            if !matches!(event, Event::Closed) {
+    fn step(&self, event: Event<'_>) -> Action {
+        match (&self.request, event) {
+            (Some(request), event) => request.step(event),
+            (None, Event::Closed) => Action::Continue,
+            (None, _) => {
                 send(&Problem::Internal.reply(&fresh_id(&mut HostEnv)));
+                Action::Pause
             }
-            return Action::Pause;
-        };
-        let effect = exchange.step(event, &mut HostEnv);
+        }
+    }
+}
+
+impl Request {
+    /// Takes what became of the records that this request had sent. It comes from the root context's callback.
+    pub(crate) fn resolve(self: &Rc<Self>, outcome: Outcome) {
+        let effect = self.exchange.borrow_mut().step(Event::Outcome(outcome), &mut HostEnv);
+        if effect == Effect::Nothing {
+            return;
+        }
+        if host::set_effective_context(self.context_id) {
+            self.perform(effect);
+        } else {
+            log::error!("the host does not know the request any more that waits for an answer");
+        }
+    }
+
+    fn step(self: &Rc<Self>, event: Event<'_>) -> Action {
+        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv);
         self.perform(effect)
     }
 
-    fn perform(&mut self, effect: Effect) -> Action {
+    fn perform(self: &Rc<Self>, effect: Effect) -> Action {
         match effect {
             Effect::Continue | Effect::Nothing => Action::Continue,
             Effect::Wait => Action::Pause,
@@ -47,11 +80,9 @@ impl Stream {
                 Some(body) if body.len() == len => self.step(Event::Body(&body)),
                 _ => self.step(Event::BodyUnreadable),
             },
-            Effect::Dispatch { record, request_id } => {
-                let sent = self.exchange.as_ref().is_some_and(|exchange| {
-                    callout::dispatch(&exchange.config().bridge, &request_id, &record)
-                });
-                if sent { Action::Pause } else { self.step(Event::Outcome(Outcome::Unreachable)) }
+            Effect::Dispatch { record, topic, request_id } => {
+                self.outbox.post(Parcel { request: Rc::downgrade(self), request_id, topic, record });
+                Action::Pause
             }
             Effect::Reply(reply) => {
                 send(&reply);
@@ -62,17 +93,6 @@ impl Stream {
 }
 
 impl Context for Stream {
-    fn on_http_call_response(
-        &mut self,
-        _token: u32,
-        num_headers: usize,
-        body_size: usize,
-        _num_trailers: usize,
-    ) {
-        let outcome = callout::outcome(num_headers, body_size);
-        self.step(Event::Outcome(outcome));
-    }
-
     fn on_done(&mut self) -> bool {
         self.step(Event::Closed);
         true
@@ -114,7 +134,7 @@ fn read_head() -> Option<RequestHead> {
 }
 
 fn send(reply: &LocalReply) {
-    let headers = encode_pairs(reply.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let headers = host::encode_pairs(reply.headers.iter().map(|(name, value)| (*name, value.as_str())));
     if !host::send_local_response(reply.status, &headers, &reply.body) {
         log::error!("the host did not take an answer with status {}", reply.status);
     }

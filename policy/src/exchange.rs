@@ -65,6 +65,8 @@ pub enum Effect {
     Dispatch {
         /// As [`wicketgate_envelope::hop::write_record`] made it.
         record: Vec<u8>,
+        /// The topic that the record is for.
+        topic: String,
         /// The name of the request, to find it again in the logs of both.
         request_id: String,
     },
@@ -221,7 +223,11 @@ impl Exchange {
         match admitted.record(&self.config, body) {
             Ok(record) => {
                 let (event_id, request_id) = (admitted.event_id.clone(), admitted.request_id.clone());
-                let dispatch = Effect::Dispatch { record, request_id: request_id.clone() };
+                let dispatch = Effect::Dispatch {
+                    record,
+                    topic: admitted.route.topic.clone(),
+                    request_id: request_id.clone(),
+                };
                 (State::Dispatched { event_id, request_id }, dispatch)
             }
             Err(problem) => reply(&problem, &admitted.request_id),

@@ -39,6 +39,10 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_register_shared_queue(name: *const u8, name_size: usize, queue: *mut u32) -> u32;
+    fn proxy_enqueue_shared_queue(queue: u32, data: *const u8, size: usize) -> u32;
+    fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -99,6 +103,33 @@ pub(crate) fn send_local_response(status: u16, headers: &[u8], body: &[u8]) -> b
         )
     };
     result == OK
+}
+
+/// Makes the calls that follow count for this request, until the current callback returns.
+pub(crate) fn set_effective_context(context: u32) -> bool {
+    // SAFETY: no pointer is involved.
+    unsafe { proxy_set_effective_context(context) == OK }
+}
+
+/// Makes a queue that calls this root context back, on this thread, when something is put into it.
+pub(crate) fn register_queue(name: &str) -> Option<u32> {
+    let mut queue = 0;
+    // SAFETY: all pointers are to memory that outlives the call.
+    let result = unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut queue) };
+    (result == OK).then_some(queue)
+}
+
+/// Puts one token into a queue.
+pub(crate) fn enqueue(queue: u32) -> bool {
+    const TOKEN: &[u8] = b"1";
+    // SAFETY: the token outlives the call, and the host only reads it.
+    unsafe { proxy_enqueue_shared_queue(queue, TOKEN.as_ptr(), TOKEN.len()) == OK }
+}
+
+/// Takes one token out of a queue. Says whether there was one.
+pub(crate) fn dequeue(queue: u32) -> bool {
+    // SAFETY: as in `header_map`.
+    returned(|data, size| unsafe { proxy_dequeue_shared_queue(queue, data, size) }).is_some()
 }
 
 /// Takes over what a host call returned through `data` and `size`.

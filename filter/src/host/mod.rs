@@ -7,5 +7,5 @@
 mod abi;
 mod pairs;
 
-pub(crate) use self::abi::{Buffer, HeaderMap, buffer, header_map, now_nanos, property, send_local_response};
+pub(crate) use self::abi::*;
 pub(crate) use self::pairs::{decode as decode_pairs, encode as encode_pairs};

@@ -112,8 +112,8 @@ fn a_request_becomes_a_record_with_the_body_as_it_came() {
         Effect::ReadBody { len: 9 }
     );
     let effect = step(&mut exchange, Event::Body(b"{\"a\":1.0}"));
-    let Effect::Dispatch { record, request_id } = &effect else { panic!("{effect:?}") };
-    assert_eq!(request_id, "r1");
+    let Effect::Dispatch { record, request_id, topic } = &effect else { panic!("{effect:?}") };
+    assert_eq!((request_id.as_str(), topic.as_str()), ("r1", "orders"));
     assert!(record.ends_with(br#""data":{"a":1.0}}}"#));
     let record = dispatched(effect);
     assert_eq!(
