@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
-use wicketgate_envelope::hop::RecordResult;
+use wicketgate_envelope::hop::{RecordResult, ValueMode};
+use wicketgate_envelope::kafka;
 
 use crate::http::receive::{self, Incoming};
 use crate::http::{Shared, body, request_id};
@@ -35,12 +36,16 @@ pub(super) async fn produce(
             .map_err(|error| Problem::new(Kind::BadRequest, format!("body: not UTF-8: {error}")))?;
         let attributes = Attributes::from_json(text)
             .map_err(|error| Problem::new(Kind::BadRequest, format!("body: {error}")))?;
+        let message = kafka::message(ValueMode::Structured, false, text)
+            .map_err(|error| Problem::new(Kind::BadRequest, format!("body: {error}")))?;
         let incoming = Incoming {
             topic: &topic,
             key: attributes.partitionkey.as_ref().map(|key| key.as_bytes()),
+            partition: None,
+            timestamp: None,
             headers: &[],
             event_id: &attributes.id,
-            event: text.as_bytes(),
+            message: &message,
         };
         (receive::enqueue(&shared, &incoming, request_id(&headers).as_ref()), attributes.id.into_owned())
     };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use wicketgate_envelope::STRUCTURED_CONTENT_TYPE;
 use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
+use wicketgate_envelope::kafka::Message;
+use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::http::Shared;
 use crate::producer::{Delivery, Outcome, Outgoing};
@@ -30,18 +31,22 @@ pub(super) enum Enqueued {
 }
 
 /// A record that has been read.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming<'a> {
     /// The destination, not yet checked.
     pub(super) topic: &'a str,
     /// The key, or none.
     pub(super) key: Option<&'a [u8]>,
-    /// Headers besides `content-type`, not yet checked.
+    /// The partition, not yet checked, or none.
+    pub(super) partition: Option<i32>,
+    /// The timestamp in milliseconds since 1970-01-01T00:00:00Z, not yet checked, or none.
+    pub(super) timestamp: Option<i64>,
+    /// Headers besides those of `message`, not yet checked.
     pub(super) headers: &'a [(&'a str, &'a [u8])],
     /// The `id` attribute of the event.
     pub(super) event_id: &'a str,
-    /// The event.
-    pub(super) event: &'a [u8],
+    /// The event as headers and value.
+    pub(super) message: &'a Message<'a>,
 }
 
 /// Checks a record and enqueues it, without waiting. Records go out in the order of these calls.
@@ -50,11 +55,18 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         shared.metrics.record("invalid");
         return Enqueued::Settled(RecordResult::Invalid { detail });
     }
-    let mut headers = Vec::with_capacity(record.headers.len() + 1);
-    headers.push(("content-type", STRUCTURED_CONTENT_TYPE.as_bytes()));
+    let mut headers: Vec<(&str, &[u8])> =
+        record.message.headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
     headers.extend_from_slice(record.headers);
-    let outgoing =
-        Outgoing { topic: record.topic, key: record.key, headers: &headers, value: record.event, request_id };
+    let outgoing = Outgoing {
+        topic: record.topic,
+        key: record.key,
+        partition: record.partition,
+        timestamp: record.timestamp,
+        headers: &headers,
+        value: record.message.value.as_deref(),
+        request_id,
+    };
     match shared.producer.enqueue(&outgoing) {
         Ok(delivery) => {
             Enqueued::Waiting { delivery, id: record.event_id.to_owned(), topic: record.topic.to_owned() }
@@ -104,6 +116,15 @@ fn check(record: &Incoming<'_>) -> Result<(), String> {
             shortened(record.topic)
         ));
     }
+    if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
+        return Err(format!("partition: wanted 0 or more, got {partition}"));
+    }
+    if let Some(timestamp) = record.timestamp.filter(|timestamp| !is_record_timestamp(*timestamp)) {
+        return Err(format!(
+            "timestamp: wanted 1 to {} milliseconds since 1970-01-01T00:00:00Z, got {timestamp}",
+            Timestamp::from_nanos(u64::MAX).as_millis()
+        ));
+    }
     for (index, (name, _)) in record.headers.iter().enumerate() {
         // librdkafka takes names as C strings.
         if name.is_empty() || name.contains('\0') {
@@ -114,6 +135,12 @@ fn check(record: &Incoming<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a record and its receipt can have this timestamp. librdkafka takes 0 for "now", and RFC 3339 text is made
+/// of nanoseconds.
+fn is_record_timestamp(millis: i64) -> bool {
+    millis > 0 && i64::try_from(Timestamp::from_millis(millis).as_millis()) == Ok(millis)
 }
 
 /// The start of a text that came from outside, short enough for an error.
@@ -149,9 +176,17 @@ mod tests {
 
     #[test]
     fn errors_name_the_part_and_quote_no_more_than_needed() {
-        fn record<'a>(topic: &'a str, headers: &'a [(&'a str, &'a [u8])]) -> Result<(), String> {
-            check(&Incoming { topic, key: None, headers, event_id: "1", event: b"{}" })
-        }
+        let message = Message { headers: Vec::new(), value: None };
+        let incoming = Incoming {
+            topic: "t",
+            key: None,
+            partition: None,
+            timestamp: None,
+            headers: &[],
+            event_id: "1",
+            message: &message,
+        };
+        let record = |topic: &str, headers: &[(&str, &[u8])]| check(&Incoming { topic, headers, ..incoming });
         assert!(record("t", &[("x", b"")]).is_ok());
         let long = "ä".repeat(300);
         let error = record(&long, &[]).unwrap_err();
@@ -159,6 +194,15 @@ mod tests {
         for name in ["", "a\0b"] {
             let error = record("t", &[("fine", b"1"), (name, b"2")]).unwrap_err();
             assert!(error.starts_with("headers[1]: "), "{error}");
+        }
+        let error = check(&Incoming { partition: Some(-1), ..incoming }).unwrap_err();
+        assert_eq!(error, "partition: wanted 0 or more, got -1");
+        for timestamp in [i64::MIN, -1, 0, 18_446_744_073_710, i64::MAX] {
+            let error = check(&Incoming { timestamp: Some(timestamp), ..incoming }).unwrap_err();
+            assert!(error.starts_with("timestamp: wanted 1 to 18446744073709 "), "{error}");
+        }
+        for timestamp in [1, 18_446_744_073_709] {
+            assert_eq!(check(&Incoming { timestamp: Some(timestamp), ..incoming }), Ok(()));
         }
     }
 }

@@ -8,7 +8,10 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
-use wicketgate_envelope::hop::{RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, RecordsResponse};
+use wicketgate_envelope::hop::{
+    RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, RecordsResponse, ValueMode,
+};
+use wicketgate_envelope::kafka::{self, Message};
 
 use crate::http::receive::{self, Enqueued, Incoming};
 use crate::http::{Limits, Shared, body, request_id};
@@ -64,11 +67,11 @@ fn unreadable(bytes: &[u8]) -> Problem {
 
 fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) -> Enqueued {
     let event = record.event.get();
-    let attributes = match Attributes::from_json(event) {
-        Ok(attributes) => attributes,
-        Err(error) => {
+    let (attributes, message) = match read(record, event) {
+        Ok(read) => read,
+        Err(detail) => {
             shared.metrics.record("invalid");
-            return Enqueued::Settled(RecordResult::Invalid { detail: format!("event: {error}") });
+            return Enqueued::Settled(RecordResult::Invalid { detail });
         }
     };
     let headers: Vec<(&str, &[u8])> =
@@ -76,11 +79,31 @@ fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) 
     let incoming = Incoming {
         topic: &record.topic,
         key: record.key.as_ref().map(|key| &*key.0),
+        partition: record.partition,
+        timestamp: record.timestamp,
         headers: &headers,
         event_id: &attributes.id,
-        event: event.as_bytes(),
+        message: &message,
     };
     receive::enqueue(shared, &incoming, request_id)
+}
+
+/// Reads the event as far as its record needs it.
+fn read<'a>(record: &Record<'_>, event: &'a str) -> Result<(Attributes<'a>, Message<'a>), String> {
+    if record.tombstone && record.mode == ValueMode::Structured {
+        return Err(
+            "tombstone: wanted mode binary or raw with it, got structured, in which the value is the \
+                    event and cannot be null"
+                .to_owned(),
+        );
+    }
+    if record.tombstone && record.key.is_none() {
+        return Err("tombstone: wanted a key, whose older records it deletes, got none".to_owned());
+    }
+    let attributes = Attributes::from_json(event).map_err(|error| format!("event: {error}"))?;
+    let message =
+        kafka::message(record.mode, record.tombstone, event).map_err(|error| format!("event: {error}"))?;
+    Ok((attributes, message))
 }
 
 fn answer(response: &RecordsResponse) -> Result<Response, Problem> {

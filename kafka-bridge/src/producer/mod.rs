@@ -38,10 +38,14 @@ pub struct Outgoing<'a> {
     pub topic: &'a str,
     /// The key; `None` is no key, which differs from an empty one.
     pub key: Option<&'a [u8]>,
+    /// The partition, not negative; `None` leaves the choice to the key, or to librdkafka where there is none.
+    pub partition: Option<i32>,
+    /// The record's timestamp in milliseconds since 1970-01-01T00:00:00Z, positive; `None` is the present.
+    pub timestamp: Option<i64>,
     /// The record's headers in order. Names hold no NUL byte.
     pub headers: &'a [(&'a str, &'a [u8])],
-    /// The value.
-    pub value: &'a [u8],
+    /// The value; `None` is a null value, which differs from an empty one.
+    pub value: Option<&'a [u8]>,
     /// The request that brought the record, for the log.
     pub request_id: Option<&'a Arc<str>>,
 }
@@ -123,7 +127,7 @@ impl Producer {
             return Err(refused(Outcome::Unavailable));
         }
         let (reply, delivery) = oneshot::channel();
-        let created = rdkafka::Timestamp::now().to_millis().unwrap_or(0);
+        let created = record.timestamp.unwrap_or_else(|| rdkafka::Timestamp::now().to_millis().unwrap_or(0));
         let ticket = Box::new(Ticket {
             reply,
             enqueued: Instant::now(),
@@ -136,8 +140,8 @@ impl Producer {
         }
         let message = BaseRecord {
             topic: record.topic,
-            partition: None,
-            payload: Some(record.value),
+            partition: record.partition,
+            payload: record.value,
             key: record.key,
             timestamp: Some(created),
             headers: Some(headers),
@@ -146,7 +150,7 @@ impl Producer {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         match current.send(message) {
             Ok(()) => {
-                self.maker.metrics.record_enqueued(record.value.len());
+                self.maker.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
                 Ok(delivery)
             }
             Err((error, _)) => {

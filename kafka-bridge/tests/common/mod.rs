@@ -200,7 +200,7 @@ pub struct Stored {
     pub timestamp: i64,
     pub key: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
-    pub value: Vec<u8>,
+    pub value: Option<Vec<u8>>,
 }
 
 /// Reads `count` records of a topic from its start, in the order of their partitions and offsets.
@@ -231,7 +231,7 @@ pub fn read(cluster: &Cluster, topic: &str, count: usize) -> Vec<Stored> {
             headers: message.headers().map_or_else(Vec::new, |headers| {
                 headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap().to_vec())).collect()
             }),
-            value: message.payload().unwrap().to_vec(),
+            value: message.payload().map(<[u8]>::to_vec),
         });
     }
     stored.sort_by_key(|stored| (stored.partition, stored.offset));
