@@ -62,7 +62,7 @@ impl Token {
         let unquoted = name.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         match unquoted {
             Some(text) if !text.contains('\\') => Ok(text == self.name),
-            _ => Ok(string_bytes(name)?.is_some_and(|bytes| bytes == self.name.as_bytes())),
+            _ => Ok(string_bytes(name.get())?.is_some_and(|bytes| bytes == self.name.as_bytes())),
         }
     }
 }
@@ -165,12 +165,12 @@ pub fn find<'a>(json: &'a RawValue, pointer: &Pointer) -> Result<Option<&'a RawV
     Ok(Some(value))
 }
 
-/// The content of a JSON string as UTF-8, or `None` for another value. A surrogate without its other half, which JSON
+/// The content of a JSON string (as written, without whitespace around it) as UTF-8, or `None` for another value. A surrogate without its other half, which JSON
 /// allows (RFC 8259, section 8.2) and UTF-8 doesn't, comes out in the three bytes that UTF-8 would have for it.
 ///
 /// # Errors
 /// What is wrong with the string, if it isn't JSON after all.
-pub fn string_bytes(json: &RawValue) -> Result<Option<Vec<u8>>, serde_json::Error> {
+pub fn string_bytes(json: &str) -> Result<Option<Vec<u8>>, serde_json::Error> {
     struct Bytes;
 
     impl Visitor<'_> for Bytes {
@@ -185,10 +185,10 @@ pub fn string_bytes(json: &RawValue) -> Result<Option<Vec<u8>>, serde_json::Erro
         }
     }
 
-    if !json.get().starts_with('"') {
+    if !json.starts_with('"') {
         return Ok(None);
     }
-    serde_json::Deserializer::from_str(json.get()).deserialize_bytes(Bytes).map(Some)
+    serde_json::Deserializer::from_str(json).deserialize_bytes(Bytes).map(Some)
 }
 
 /// A value that a pattern names, by byte offsets into the document.

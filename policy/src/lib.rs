@@ -23,6 +23,7 @@ pub mod json_pointer;
 pub mod path;
 pub mod path_pattern;
 pub mod query;
+pub mod redact;
 pub mod reply;
 pub mod reshape;
 pub mod route;

@@ -35,6 +35,7 @@ pub(crate) enum Step {
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
     Keep,
+    Drop,
     Replace(String),
 }
 
@@ -42,7 +43,7 @@ const NAMES: [&str; 9] = ["a", "b", "0", "1", "*", "", "a/b", "~", "é\"𝄞"];
 
 impl Node {
     /// The document, after `edit` has decided for each node, the outer before the inner.
-    pub(crate) fn write(&self, edit: &mut dyn FnMut(&[Step], &str) -> Edit) -> String {
+    pub(crate) fn write(&self, edit: &mut dyn FnMut(&[Step], &Node) -> Edit) -> String {
         self.write_at(&mut Vec::new(), edit).unwrap_or_default()
     }
 
@@ -51,10 +52,40 @@ impl Node {
         self.write(&mut |_, _| Edit::Keep)
     }
 
-    fn write_at(&self, path: &mut Vec<Step>, edit: &mut dyn FnMut(&[Step], &str) -> Edit) -> Option<String> {
-        let original = if let Kind::Leaf(json) = &self.kind { json.as_str() } else { "" };
-        match edit(path, original) {
+    /// Replaces the leaves for which `replace` has other JSON.
+    pub(crate) fn replace_leaves(&mut self, replace: &mut dyn FnMut(&[Step]) -> Option<String>) {
+        self.replace_leaves_at(&mut Vec::new(), replace);
+    }
+
+    fn replace_leaves_at(
+        &mut self,
+        path: &mut Vec<Step>,
+        replace: &mut dyn FnMut(&[Step]) -> Option<String>,
+    ) {
+        let mut child = |step, node: &mut Self| {
+            path.push(step);
+            node.replace_leaves_at(path, replace);
+            path.pop();
+        };
+        match &mut self.kind {
+            Kind::Leaf(json) => *json = replace(path).unwrap_or_else(|| std::mem::take(json)),
+            Kind::Array(elements) => {
+                for (index, node) in elements.iter_mut().enumerate() {
+                    child(Step::Element(index), node);
+                }
+            }
+            Kind::Object(members) => {
+                for (name, node) in members {
+                    child(Step::Member(name.text.clone()), node);
+                }
+            }
+        }
+    }
+
+    fn write_at(&self, path: &mut Vec<Step>, edit: &mut dyn FnMut(&[Step], &Node) -> Edit) -> Option<String> {
+        match edit(path, self) {
             Edit::Keep => {}
+            Edit::Drop => return None,
             Edit::Replace(json) => return Some(json),
         }
         let ws = self.whitespace;
