@@ -282,3 +282,6 @@ fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     // them, and numbers.
     let _ = serde_json::to_writer(out, value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,6 @@ pub fn binary_parts(event: &str) -> Result<BinaryParts<'_>, InvalidEvent> {
     );
     Ok(BinaryParts { headers, content_type: data_content_type, value: data.into_bytes() })
 }
+
+#[cfg(test)]
+mod tests;

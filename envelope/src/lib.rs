@@ -1,5 +1,6 @@
 //! The contract between the Wicketgate filter and `kafka-bridge`: what an event looks like ([`event`],
-//! [`data`]), how records travel from one to the other ([`hop`]), and what Kafka gets ([`kafka`]). Both sides use
+//! [`data`]), how records travel from one to the other ([`hop`]), how the bridge knows
+//! who sent them ([`signature`]), and what Kafka gets ([`kafka`]). Both sides use
 //! this crate and its golden vectors (`envelope/vectors`), so neither can drift from the other.
 //!
 //! `docs/envelope.md` is the prose specification.
@@ -11,6 +12,7 @@ pub mod kafka;
 pub mod media_type;
 pub mod octets;
 pub mod quote;
+pub mod signature;
 pub mod timestamp;
 
 /// Version of the envelope, carried in every event as the extension attribute `wgversion`. It changes when an

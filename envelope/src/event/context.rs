@@ -86,8 +86,7 @@ impl<'a> ContextBuilder<'a> {
         let letters =
             |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if name.is_empty() || name == "data" || !letters(&name) {
-            let wanted = "an attribute name of a-z and 0-9, and not \"data\"";
-            return Err(InvalidEvent::new("name", wanted, quote(&name)));
+            return Err(InvalidEvent::Name(quote(&name)));
         }
         if self.extensions.iter().any(|(known, _)| *known == name) {
             return Err(InvalidEvent::new(&name, ONCE, "it repeated"));

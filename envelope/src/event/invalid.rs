@@ -21,6 +21,8 @@ pub enum InvalidEvent {
         /// What is there instead, short.
         got: String,
     },
+    /// No attribute can have this name, which is quoted and short.
+    Name(String),
     /// `data` and `data_base64` are both there.
     BothData,
     /// More than [`MAX_EXTENSIONS`] extension attributes.
@@ -42,6 +44,9 @@ impl fmt::Display for InvalidEvent {
             Self::Json(error) => write!(f, "not a CloudEvent in JSON: {error}"),
             Self::NotAnObject => f.write_str("not a CloudEvent in JSON: wanted an object"),
             Self::Attribute { name, wanted, got } => write!(f, "{name}: wanted {wanted}, got {got}"),
+            Self::Name(got) => {
+                write!(f, "wanted attribute names of a-z and 0-9 other than \"data\", got {got}")
+            }
             Self::BothData => f.write_str("wanted data or data_base64, got both"),
             Self::TooManyExtensions => {
                 write!(f, "wanted at most {MAX_EXTENSIONS} extension attributes, got more")

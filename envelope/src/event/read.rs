@@ -261,7 +261,7 @@ mod tests {
             (r#","e":"\u0000""#, "e: wanted a string without control characters"),
             (r#","subject":1"#, "subject: wanted a non-empty string, got the integer 1"),
             (r#","time":true"#, "time: wanted a time (RFC 3339), got true"),
-            (r#","E":1"#, "name: wanted an attribute name"),
+            (r#","E":1"#, "wanted attribute names of a-z"),
             (r#","e":nul"#, "not a CloudEvent in JSON: expected ident"),
             (r#"} {"#, "not a CloudEvent in JSON: trailing characters"),
         ] {

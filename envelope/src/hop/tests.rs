@@ -1,0 +1,45 @@
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+
+const EVENT: &[u8] = br#"{"specversion": "1.0"}"#;
+
+fn call(destination: &Destination<'_>, headers: &[(&str, &[u8])]) -> String {
+    let mut call = RecordWriter::with_capacity(0);
+    call.push(&write_record(destination, headers.iter().copied(), |out| out.extend_from_slice(EVENT)));
+    String::from_utf8(call.finish()).unwrap()
+}
+
+#[test]
+fn what_is_as_usual_is_left_out() {
+    let body = call(&Destination::topic("orders"), &[]);
+    assert_eq!(body, r#"{"records":[{"topic":"orders","event":{"specversion": "1.0"}}]}"#);
+    let request: RecordsRequest<'_> = serde_json::from_str(&body).unwrap();
+    let [record] = request.records.as_slice() else { panic!() };
+    assert_eq!((record.partition, record.timestamp), (None, None));
+    assert_eq!((record.mode, record.tombstone), (ValueMode::Structured, false));
+    assert!(record.key.is_none() && record.headers.is_empty());
+}
+
+#[test]
+fn everything_else_arrives() {
+    for mode in [ValueMode::Structured, ValueMode::Binary, ValueMode::Raw] {
+        let destination = Destination {
+            topic: "a\"b",
+            key: Some(b""),
+            partition: Some(3),
+            timestamp: Some(1_795_353_386_123),
+            mode,
+            tombstone: true,
+        };
+        let body = call(&destination, &[("x", b"\xff"), ("x", b"1")]);
+        let request: RecordsRequest<'_> = serde_json::from_str(&body).unwrap();
+        let [record] = request.records.as_slice() else { panic!() };
+        assert_eq!((&*record.topic, &record.key), ("a\"b", &Some("".into())));
+        assert_eq!(record.headers, [("x".into(), Octets::from(&b"\xff"[..])), ("x".into(), "1".into())]);
+        assert_eq!((record.partition, record.timestamp), (Some(3), Some(1_795_353_386_123)));
+        assert_eq!((record.mode, record.tombstone), (mode, true));
+        assert_eq!(record.event.get().as_bytes(), EVENT);
+    }
+}
