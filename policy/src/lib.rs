@@ -28,3 +28,4 @@ pub mod reply;
 pub mod reshape;
 pub mod route;
 pub mod template;
+pub mod topic;

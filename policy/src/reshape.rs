@@ -13,8 +13,10 @@ use crate::auth::Principal;
 use crate::config::Config;
 use crate::head::RequestHead;
 use crate::path;
+use crate::query::Query;
 use crate::reply::Problem;
 use crate::route::Route;
+use crate::template::{Facts, Template};
 
 /// All that is known of a request before its body.
 #[derive(Debug)]
@@ -50,10 +52,16 @@ impl Admitted {
     ) -> Result<Self, Problem> {
         let content_type = content_type(&head)?.map(str::to_owned);
         refuse_content_encoding(&head)?;
-        let fill = |template: &Option<crate::template::Template>| {
-            template.as_ref().map(|template| template.fill(parameters).into_owned())
+        let query = query(&route, &head)?;
+        let facts = Facts {
+            path_parameters: parameters,
+            head: &head,
+            query: query.as_ref(),
+            consumer: principal.auth_id(),
+            json: None,
         };
-        let (key, subject) = (fill(&route.key), fill(&route.subject));
+        let key = fill("key", route.key.as_ref(), &facts)?;
+        let subject = fill("subject", route.subject.as_ref(), &facts)?;
         let Ids { event_id, request_id, time } = ids;
         Ok(Self { route, principal, event_id, time, request_id, head, content_type, key, subject })
     }
@@ -120,6 +128,26 @@ pub struct Ids {
     pub request_id: String,
     /// When the request came in.
     pub time: Timestamp,
+}
+
+/// The query, where a template needs it.
+fn query(route: &Route, head: &RequestHead) -> Result<Option<Query>, Problem> {
+    let needed = [&route.key, &route.subject].into_iter().flatten().any(Template::needs_query);
+    let query = path::query(head.target()).filter(|_| needed).map(Query::parse).transpose();
+    query.map_err(|error| Problem::BadRequest(format!("query: {error}")))
+}
+
+/// Neither a key nor a subject may be empty (CloudEvents 1.0.2, section 3.1.2), and neither is left out because of
+/// what a caller sends.
+fn fill(what: &str, template: Option<&Template>, facts: &Facts<'_>) -> Result<Option<String>, Problem> {
+    let Some(template) = template else { return Ok(None) };
+    match template.fill(facts) {
+        Ok(text) if text.is_empty() => {
+            Err(Problem::BadRequest(format!("the {what} that the request makes is empty")))
+        }
+        Ok(text) => Ok(Some(text.into_owned())),
+        Err(unfillable) => Err(Problem::BadRequest(unfillable.to_string())),
+    }
 }
 
 fn text(bytes: &[u8]) -> Extension<'_> {

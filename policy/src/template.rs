@@ -1,6 +1,34 @@
-//! Text with holes that a request fills: `{name}` is the path parameter of that name, `{{` and `}}` are braces.
+//! Text with holes that a request fills.
+//!
+//! | hole | what fills it |
+//! |---|---|
+//! | `{name}`, `{path:name}` | the path parameter of that name |
+//! | `{query:name}` | the query parameter of that name |
+//! | `{header:name}` | the header of that name; `host` is in lower case and without its port |
+//! | `{consumer}` | the name of the consumer |
+//! | `{method}` | the method |
+//! | `{pointer:/a/b}` | what this JSON pointer finds in the body: the text of a string, or a number, `true` or `false` exactly as written |
+//!
+//! Filters stand behind the source and work from left to right, as in `{header:x-tenant|lower|default:none}`: `lower`
+//! and `upper` change the case, `sha256` makes 64 hexadecimal digits of the value, and `default:text` stands in for
+//! what is missing, null or empty; not for what is repeated or cannot be read. `{{` and `}}` are braces; a hole itself
+//! holds no braces, and `|` only before filters.
+
+mod parse;
 
 use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::head::{Repeated, RequestHead};
+use crate::host::HostError;
+use crate::json_pointer::{self, Pointer};
+use crate::query::Query;
+
+/// The longest text that a template makes, in bytes.
+pub const MAX_BYTES: usize = 4096;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,104 +39,310 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Literal(String),
-    /// Index into the path parameters of the route.
-    PathParameter(usize),
+    Hole(Hole),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hole {
+    source: Source,
+    filters: Vec<Filter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Path {
+        /// Index into the path parameters of the route.
+        index: usize,
+        name: String,
+    },
+    Query(String),
+    /// In lower case.
+    Header(String),
+    Consumer,
+    Method,
+    Pointer(Pointer),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Filter {
+    Lower,
+    Upper,
+    Sha256,
+    Default(String),
+}
+
+/// What a template may refer to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope<'a> {
+    /// The names of the parameters of the route's path, in order.
+    pub path_parameters: &'a [String],
+    /// Whether there can be a JSON body when the template is filled.
+    pub json: bool,
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The values of the path parameters, in the order of [`Scope::path_parameters`].
+    pub path_parameters: &'a [&'a str],
+    /// The head.
+    pub head: &'a RequestHead,
+    /// The query, if there is one. Not looked at unless [`Template::needs_query`].
+    pub query: Option<&'a Query>,
+    /// The name of the consumer, if it is known.
+    pub consumer: Option<&'a str>,
+    /// The body, if it is JSON. Not looked at unless [`Template::needs_body`].
+    pub json: Option<&'a RawValue>,
+}
+
+/// Why a template could not be filled: which part, and what is wrong with it. What the part holds is never in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfillable {
+    /// The part of the request, such as `header x-tenant`.
+    pub part: String,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// What is wrong with a part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is not there.
+    Missing,
+    /// It is JSON's null.
+    Null,
+    /// It is the empty text, where that will not do.
+    Empty,
+    /// It is there more than once.
+    Repeated,
+    /// It is not UTF-8, or has half a surrogate pair.
+    NotUtf8,
+    /// It is an array or an object.
+    NotScalar,
+    /// It has a character that a CloudEvents string cannot have.
+    Character,
+    /// It makes the text longer than [`MAX_BYTES`].
+    TooLong,
 }
 
 impl Template {
-    /// Parses `text`. `path_parameters` are the names that the route's path declares, in order.
+    /// Parses `text`.
     ///
     /// # Errors
     /// What was wanted, in words.
-    pub fn parse(text: &str, path_parameters: &[String]) -> Result<Self, String> {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(character) = rest.chars().next() {
-            if let Some(after) = rest.strip_prefix("{{") {
-                literal.push('{');
-                rest = after;
-            } else if let Some(after) = rest.strip_prefix("}}") {
-                literal.push('}');
-                rest = after;
-            } else if let Some(after) = rest.strip_prefix('{') {
-                let Some((name, after)) = after.split_once('}') else {
-                    return Err("a closing brace for every opening one ({{ for a brace itself)".to_owned());
-                };
-                let Some(index) = path_parameters.iter().position(|parameter| parameter == name) else {
-                    return Err(unknown_parameter(path_parameters));
-                };
-                if !literal.is_empty() {
-                    parts.push(Part::Literal(std::mem::take(&mut literal)));
+    pub fn parse(text: &str, scope: &Scope<'_>) -> Result<Self, String> {
+        parse::parts(text, scope).map(|parts| Self { parts })
+    }
+
+    /// Fills the holes. A template that is one literal, or one hole without filters, costs no allocation as a rule.
+    ///
+    /// # Errors
+    /// [`Unfillable`] names the part of the request that will not do.
+    pub fn fill<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, Unfillable> {
+        self.fill_holes(facts, true)
+    }
+
+    /// As [`Template::fill`], where no hole may be empty.
+    pub(crate) fn fill_without_gaps<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, Unfillable> {
+        self.fill_holes(facts, false)
+    }
+
+    fn fill_holes<'a>(&'a self, facts: &Facts<'a>, gaps: bool) -> Result<Cow<'a, str>, Unfillable> {
+        let mut room = MAX_BYTES.saturating_sub(self.literals().map(str::len).sum());
+        let mut filled = Cow::Borrowed("");
+        for part in &self.parts {
+            let value = match part {
+                Part::Literal(text) => Cow::Borrowed(text.as_str()),
+                Part::Hole(hole) => {
+                    let value = hole.fill(facts, &mut room, gaps);
+                    value.map_err(|reason| Unfillable { part: hole.source.to_string(), reason })?
                 }
-                parts.push(Part::PathParameter(index));
-                rest = after;
-            } else if character == '}' {
-                return Err("an opening brace for every closing one (}} for a brace itself)".to_owned());
+            };
+            if filled.is_empty() {
+                filled = value;
             } else {
-                literal.push(character);
-                rest = rest.get(character.len_utf8()..).unwrap_or_default();
+                filled.to_mut().push_str(&value);
             }
         }
-        if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
-        }
-        Ok(Self { parts })
+        Ok(filled)
     }
 
-    /// Fills the holes. `path_parameters` are the values, in the order of the names given to [`Template::parse`].
-    /// A template that is one literal or one hole costs no allocation.
-    pub fn fill<'a>(&'a self, path_parameters: &[&'a str]) -> Cow<'a, str> {
-        let value = |part: &'a Part| match part {
-            Part::Literal(text) => text.as_str(),
-            Part::PathParameter(index) => path_parameters.get(*index).copied().unwrap_or_default(),
+    fn holes(&self) -> impl Iterator<Item = &Hole> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Hole(hole) => Some(hole),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// The texts between holes.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(text) => Some(text.as_str()),
+            Part::Hole(_) => None,
+        })
+    }
+
+    /// The text before the first hole.
+    pub fn literal_prefix(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Literal(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// Whether there is no hole.
+    pub fn is_literal(&self) -> bool {
+        self.holes().next().is_none()
+    }
+
+    /// Whether the body is needed to fill it.
+    pub fn needs_body(&self) -> bool {
+        self.holes().any(|hole| matches!(hole.source, Source::Pointer(_)))
+    }
+
+    /// Whether the query is needed to fill it.
+    pub fn needs_query(&self) -> bool {
+        self.holes().any(|hole| matches!(hole.source, Source::Query(_)))
+    }
+
+    /// The headers that it uses, in lower case.
+    pub fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.holes().filter_map(|hole| match &hole.source {
+            Source::Header(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
+impl Hole {
+    fn fill<'a>(&'a self, facts: &Facts<'a>, room: &mut usize, gap: bool) -> Result<Cow<'a, str>, Reason> {
+        let found = self.source.value(facts);
+        let value = self.filters.iter().fold(found, |value, filter| filter.apply(value))?;
+        *room = room.checked_sub(value.len()).ok_or(Reason::TooLong)?;
+        match value.is_empty() {
+            true if !gap => Err(Reason::Empty),
+            _ if value.chars().any(is_disallowed) => Err(Reason::Character),
+            _ => Ok(value),
+        }
+    }
+}
+
+impl Source {
+    fn value<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, Reason> {
+        match self {
+            Self::Path { index, .. } => {
+                facts.path_parameters.get(*index).map(|value| Cow::Borrowed(*value)).ok_or(Reason::Missing)
+            }
+            Self::Query(name) => {
+                let query = facts.query.ok_or(Reason::Missing)?;
+                let value = query.single(name).map_err(|Repeated| Reason::Repeated)?;
+                value.map(Cow::Borrowed).ok_or(Reason::Missing)
+            }
+            Self::Header(name) if name == "host" => {
+                let host = facts.head.host().map_err(|error| match error {
+                    HostError::Repeated | HostError::Contradiction => Reason::Repeated,
+                    HostError::Illegal => Reason::Character,
+                })?;
+                Ok(lower_ascii(host.ok_or(Reason::Missing)?))
+            }
+            Self::Header(name) => {
+                let value = facts.head.single(name).map_err(|Repeated| Reason::Repeated)?;
+                text(value.ok_or(Reason::Missing)?)
+            }
+            Self::Consumer => facts.consumer.map(Cow::Borrowed).ok_or(Reason::Missing),
+            Self::Method => text(facts.head.method()),
+            Self::Pointer(pointer) => {
+                let json = facts.json.ok_or(Reason::Missing)?;
+                let found = json_pointer::find(json, pointer).map_err(|_| Reason::Repeated)?;
+                scalar(found.ok_or(Reason::Missing)?.get())
+            }
+        }
+    }
+}
+
+impl Filter {
+    fn apply<'a>(&'a self, value: Result<Cow<'a, str>, Reason>) -> Result<Cow<'a, str>, Reason> {
+        let absent = match &value {
+            Ok(value) => value.is_empty(),
+            Err(reason) => matches!(reason, Reason::Missing | Reason::Null),
         };
-        match self.parts.as_slice() {
-            [part] => Cow::Borrowed(value(part)),
-            parts => Cow::Owned(parts.iter().map(value).collect()),
+        match self {
+            Self::Default(text) if absent => Ok(Cow::Borrowed(text)),
+            Self::Default(_) => value,
+            Self::Lower => value.map(|value| Cow::Owned(value.to_lowercase())),
+            Self::Upper => value.map(|value| Cow::Owned(value.to_uppercase())),
+            Self::Sha256 => value.map(|value| Cow::Owned(hex(&Sha256::digest(value.as_bytes())))),
         }
     }
 }
 
-fn unknown_parameter(path_parameters: &[String]) -> String {
-    if path_parameters.is_empty() {
-        "no parameter, because the route's path has none".to_owned()
+fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Reason> {
+    std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Reason::NotUtf8)
+}
+
+fn lower_ascii(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
     } else {
-        format!("a parameter of the route's path ({})", path_parameters.join(", "))
+        Cow::Borrowed(text)
     }
 }
+
+/// The text of a JSON value, given as it is written.
+fn scalar(json: &str) -> Result<Cow<'_, str>, Reason> {
+    match json.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<&str>(json) {
+            Ok(text) => Ok(Cow::Borrowed(text)),
+            // It has escapes, and cannot be borrowed.
+            Err(_) => serde_json::from_str(json).map(Cow::Owned).map_err(|_| Reason::NotUtf8),
+        },
+        Some(b'[' | b'{') => Err(Reason::NotScalar),
+        Some(b'n') => Err(Reason::Null),
+        _ => Ok(Cow::Borrowed(json)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Control characters and noncharacters (CloudEvents 1.0.2, section 3.2).
+fn is_disallowed(character: char) -> bool {
+    let code = u32::from(character);
+    character.is_control() || code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path { name, .. } => write!(f, "path parameter {name}"),
+            Self::Query(name) => write!(f, "query parameter {name}"),
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Consumer => f.write_str("consumer"),
+            Self::Method => f.write_str("method"),
+            Self::Pointer(pointer) => write!(f, "JSON pointer {:?}", pointer.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Unfillable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { part, reason } = self;
+        match reason {
+            Reason::Missing => write!(f, "{part} is missing"),
+            Reason::Null => write!(f, "{part} is null"),
+            Reason::Empty => write!(f, "{part} is empty"),
+            Reason::Repeated => write!(f, "{part} occurs more than once"),
+            Reason::NotUtf8 => write!(f, "{part} is not UTF-8"),
+            Reason::NotScalar => write!(f, "{part} is an array or an object"),
+            Reason::Character => write!(f, "{part} has a control character or a noncharacter"),
+            Reason::TooLong => write!(f, "{part} is too long: what is made of it may have {MAX_BYTES} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for Unfillable {}
 
 #[cfg(test)]
-mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    fn fill(template: &str) -> Result<String, String> {
-        let names = ["tenant".to_owned(), "id".to_owned()];
-        Ok(Template::parse(template, &names)?.fill(&["acme", "42"]).into_owned())
-    }
-
-    #[test]
-    fn holes_are_filled() {
-        assert_eq!(fill("{id}").unwrap(), "42");
-        assert_eq!(fill("{tenant}-{id}/é").unwrap(), "acme-42/é");
-        assert_eq!(fill("{{{id}}}").unwrap(), "{42}");
-        assert_eq!(fill("plain").unwrap(), "plain");
-        assert_eq!(fill("").unwrap(), "");
-    }
-
-    #[test]
-    fn mistakes_are_told() {
-        for (template, wanted) in [
-            ("{", "closing"),
-            ("}", "opening"),
-            ("{nope}", "tenant, id"),
-            ("{}", "tenant, id"),
-            ("{id", "closing"),
-        ] {
-            assert!(fill(template).unwrap_err().contains(wanted), "{template}");
-        }
-    }
-}
+mod tests;

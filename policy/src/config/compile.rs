@@ -16,7 +16,8 @@ use crate::head::is_field_name;
 use crate::host::HostPattern;
 use crate::path_pattern::PathPattern;
 use crate::route::{Matcher, Route, Routes};
-use crate::template::Template;
+use crate::template::{Scope, Template};
+use crate::topic;
 
 /// The built-in way to authenticate that asks nothing.
 const ANONYMOUS: &str = "anonymous";
@@ -208,8 +209,17 @@ fn compile_route(
             mistakes.add(path, "text without control characters", quoted(text));
             return None;
         }
-        match Template::parse(text, &parameters) {
-            Ok(template) => Some(template),
+        // The body comes after the key and the subject have been made.
+        match Template::parse(text, &Scope { path_parameters: &parameters, json: false }) {
+            Ok(template) => {
+                if let Some(name) =
+                    template.header_names().find(|name| carries_credential(name, credential_headers))
+                {
+                    mistakes.add(path, "headers that carry no credential", quoted(name));
+                    return None;
+                }
+                Some(template)
+            }
             Err(wanted) => {
                 mistakes.add(path, wanted, quoted(text));
                 None
@@ -264,16 +274,8 @@ fn compile_authentication(
 }
 
 fn check_kafka(kafka: &Kafka, path: &str, credential_headers: &[&str], mistakes: &mut Mistakes) {
-    let topic_is_legal = (1..=249).contains(&kafka.topic.len())
-        && kafka.topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-        && kafka.topic != "."
-        && kafka.topic != "..";
-    if !topic_is_legal {
-        mistakes.add(
-            format!("{path}.kafka.topic"),
-            "the name of a topic: 1 to 249 letters, digits, '.', '_' and '-'",
-            quoted(&kafka.topic),
-        );
+    if !topic::is_legal(&kafka.topic) {
+        mistakes.add(format!("{path}.kafka.topic"), topic::WANTED, quoted(&kafka.topic));
     }
     for (index, name) in kafka.forward_headers.iter().enumerate() {
         let path = format!("{path}.kafka.forward_headers[{index}]");
@@ -290,6 +292,11 @@ fn check_kafka(kafka: &Kafka, path: &str, credential_headers: &[&str], mistakes:
             mistakes.add(path, "each header once", quoted(name));
         }
     }
+}
+
+/// Whether a header, in lower case, must not get out of the gateway.
+fn carries_credential(name: &str, credential_headers: &[&str]) -> bool {
+    credential_headers.contains(&name) || matches!(name, "authorization" | "cookie" | "proxy-authorization")
 }
 
 /// What a CloudEvents string may be made of (CloudEvents 1.0.2, section 3.2).

@@ -112,6 +112,11 @@ fn each_mistake_is_told_with_its_path() {
         ),
         (
             "\"topic\": \"orders\"",
+            "\"topic\": \"o\", \"key\": \"{header:X-API-Key|sha256}\"",
+            "routes[0].kafka.key: wanted headers that carry no credential, got \"x-api-key\"",
+        ),
+        (
+            "\"topic\": \"orders\"",
             "\"topic\": \"o\", \"key\": \"\"",
             "routes[0].kafka.key: wanted a template that is not empty (leave the field out for none), got \"\"",
         ),

@@ -262,6 +262,33 @@ fn a_request_without_a_usable_name_gets_one() {
     }
 }
 
+#[test]
+fn what_a_template_cannot_be_filled_with_is_refused_and_named() {
+    let document = DOCUMENT.replace("\"key\": \"{id}\"", "\"key\": \"{query:k}\"");
+    let decide = |target: &str| {
+        let mut exchange = Exchange::new(Rc::new(Config::from_json(document.as_bytes()).unwrap()));
+        let fields = [ORDER[0], (":path", target), ORDER[2]];
+        step(&mut exchange, Event::Head { head: head(&fields, &[]), end_of_stream: true })
+    };
+    assert_eq!(dispatched(decide("/v1/orders/42?k=a+b"))["event"]["partitionkey"], "a b");
+    for (target, detail) in [
+        ("/v1/orders/42", "query parameter k is missing"),
+        ("/v1/orders/42?k=1&k=1", "query parameter k occurs more than once"),
+        ("/v1/orders/42?k=", "the key that the request makes is empty"),
+        ("/v1/orders/42?k=1&x=%f", "query: its percent-encoding is broken"),
+    ] {
+        let (status, problem, _) = replied(decide(target));
+        assert_eq!((status, &problem["detail"]), (400, &detail.into()), "{target}");
+    }
+}
+
+#[test]
+fn a_request_for_two_hosts_is_refused() {
+    let fields = [&ORDER[..], &[("host", "a"), ("host", "a")]].concat();
+    let (status, problem, _) = replied(decide(&fields));
+    assert_eq!((status, &problem["detail"]), (400, &"host: wanted at most once, got it repeated".into()));
+}
+
 #[cfg(not(target_family = "wasm"))]
 mod any_order {
     use proptest::prelude::*;

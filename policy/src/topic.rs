@@ -1,0 +1,201 @@
+//! Topics that a request may choose within bounds.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::template::{Facts, Scope, Template, Unfillable};
+
+/// What [`is_legal`] asks, in words.
+pub const WANTED: &str = "the name of a topic: 1 to 249 letters, digits, '.', '_' and '-'";
+
+/// Whether Kafka takes this as the name of a topic.
+pub fn is_legal(name: &str) -> bool {
+    (1..=249).contains(&name.len()) && is_part(name) && name != "." && name != ".."
+}
+
+fn is_part(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// A template for a topic. It is confined: it begins with a literal, which no request can change, or what it makes
+/// must be on a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicTemplate {
+    template: Template,
+    allowed: Option<Vec<String>>,
+}
+
+/// Why a request has no topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicError {
+    /// A part of the request will not do.
+    Unfillable(Unfillable),
+    /// What it makes is not the name of a topic.
+    Illegal,
+    /// What it makes is not on the list, or is one of Kafka's own topics.
+    NotAllowed,
+}
+
+impl fmt::Display for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfillable(unfillable) => unfillable.fmt(f),
+            Self::Illegal => write!(f, "the request makes what cannot be {WANTED}"),
+            Self::NotAllowed => {
+                f.write_str("the request makes the name of a topic that it must not write to")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TopicError {}
+
+impl TopicTemplate {
+    /// Parses `text`. `allowed` are the topics that it may make, each [legal](is_legal).
+    ///
+    /// # Errors
+    /// What was wanted, in words.
+    pub fn parse(text: &str, allowed: Option<&[String]>, scope: &Scope<'_>) -> Result<Self, String> {
+        let template = Template::parse(text, scope)?;
+        if template.is_literal() {
+            let name = template.literal_prefix();
+            if !is_legal(name) {
+                return Err(WANTED.to_owned());
+            }
+            if allowed.is_some_and(|allowed| !allowed.iter().any(|topic| topic == name)) {
+                return Err("a topic that is on the route's own allow-list".to_owned());
+            }
+        } else if !template.literals().all(is_part) {
+            return Err(
+                "a template for a topic: letters, digits, '.', '_' and '-' around its holes".to_owned()
+            );
+        } else if allowed.is_none() && template.literal_prefix().is_empty() {
+            return Err("a template that starts with a literal prefix, or an allow-list".to_owned());
+        }
+        Ok(Self { template, allowed: allowed.map(<[_]>::to_vec) })
+    }
+
+    /// The template, to ask what it needs.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// The topic for a request. No hole may be empty, so that the prefix alone is never a topic.
+    ///
+    /// # Errors
+    /// [`TopicError`], which never tells what the request held.
+    pub fn fill<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, TopicError> {
+        let topic = self.template.fill_without_gaps(facts).map_err(TopicError::Unfillable)?;
+        if !is_legal(&topic) {
+            return Err(TopicError::Illegal);
+        }
+        let allowed = match &self.allowed {
+            Some(allowed) => allowed.iter().any(|name| *name == topic),
+            // Kafka's own topics begin so; a prefix of one underscore must not be a way to them.
+            None => !topic.starts_with("__") || self.template.literal_prefix().starts_with("__"),
+        };
+        if allowed { Ok(topic) } else { Err(TopicError::NotAllowed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::head::RequestHead;
+
+    fn parse(text: &str, allowed: Option<&[&str]>) -> Result<TopicTemplate, String> {
+        let names = ["t".to_owned()];
+        let allowed: Option<Vec<String>> =
+            allowed.map(|allowed| allowed.iter().map(|&topic| topic.to_owned()).collect());
+        TopicTemplate::parse(text, allowed.as_deref(), &Scope { path_parameters: &names, json: false })
+    }
+
+    fn fill(text: &str, allowed: Option<&[&str]>, value: &str) -> Result<String, String> {
+        let template = parse(text, allowed).unwrap();
+        let head = RequestHead::default();
+        let facts = Facts { path_parameters: &[value], head: &head, query: None, consumer: None, json: None };
+        template.fill(&facts).map(Cow::into_owned).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_topic_is_a_literal_or_confined() {
+        for (text, allowed) in [
+            ("orders", None),
+            ("orders", Some(&["a", "orders"][..])),
+            ("o{t}", None),
+            ("{t}", Some(&["a"])),
+            ("{t}.a", Some(&["b.a"])),
+            ("__own", None),
+        ] {
+            assert!(parse(text, allowed).is_ok(), "{text}");
+        }
+        for (text, allowed, wanted) in [
+            ("{t}", None, "a literal prefix, or an allow-list"),
+            ("{t}.orders", None, "a literal prefix, or an allow-list"),
+            ("{header:x|default:a}", None, "a literal prefix, or an allow-list"),
+            ("", None, "the name of a topic"),
+            (".", None, "the name of a topic"),
+            ("or/ders", None, "the name of a topic"),
+            ("a{{", None, "the name of a topic"),
+            ("or/{t}", None, "around its holes"),
+            ("o.{t}/", None, "around its holes"),
+            ("{t} ", Some(&["a"][..]), "around its holes"),
+            ("orders", Some(&["a"]), "allow-list"),
+            ("orders", Some(&[]), "allow-list"),
+            ("o{nope}", None, "a parameter of the route's path (t)"),
+        ] {
+            assert!(parse(text, allowed).unwrap_err().contains(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_chooses_within_the_bounds_only() {
+        let long = "a".repeat(248);
+        let listed = Some(&["a", "b"][..]);
+        for (text, allowed, value, wanted) in [
+            ("o.{t}", None, "acme", Ok("o.acme")),
+            ("o.{t}", None, "", Err("path parameter t is empty")),
+            ("o.{t}", None, "a/b", Err("cannot be the name of a topic")),
+            ("o.{t}", None, "grün", Err("cannot be the name of a topic")),
+            ("o.{t}", None, "a b", Err("cannot be the name of a topic")),
+            ("o.{t}", None, &long, Err("cannot be the name of a topic")),
+            (".{t}", None, ".", Err("cannot be the name of a topic")),
+            ("_{t}", None, "_consumer_offsets", Err("must not write to")),
+            ("__own{t}", None, "x", Ok("__ownx")),
+            ("{t}", listed, "b", Ok("b")),
+            ("{t}", listed, "c", Err("must not write to")),
+            ("{t}", listed, "A", Err("must not write to")),
+            ("{t|lower}", listed, "A", Ok("a")),
+            ("a{t}", listed, "", Err("path parameter t is empty")),
+            ("{t}", Some(&["__a"]), "__a", Ok("__a")),
+            ("{t}", Some(&[]), "a", Err("must not write to")),
+        ] {
+            match (fill(text, allowed, value), wanted) {
+                (Ok(topic), Ok(wanted)) => assert_eq!(topic, wanted),
+                (Err(error), Err(wanted)) => assert!(error.contains(wanted), "{text} {value}: {error}"),
+                (got, wanted) => panic!("{text} {value}: wanted {wanted:?}, got {got:?}"),
+            }
+        }
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            #[test]
+            fn nothing_escapes_its_prefix(value in ".{0,12}|[a-z._-]{0,260}") {
+                if let Ok(topic) = fill("tenant.{t}.x", None, &value) {
+                    prop_assert!(is_legal(&topic));
+                    prop_assert_eq!(topic, format!("tenant.{value}.x"));
+                    prop_assert!(!value.is_empty());
+                }
+            }
+        }
+    }
+}
