@@ -132,7 +132,7 @@ await() {
   shift 3
   until "$@"; do
     kill -0 "${pids[$name]}" 2>/dev/null || give_up "$name" "$name ended before $what."
-    ((SECONDS < deadline)) || give_up "$name" "waited ${seconds} s in vain for this: $what."
+    ((SECONDS < deadline)) || give_up "$name" "gave up after ${seconds} s of waiting until $what."
     sleep 0.1
   done
 }
@@ -174,18 +174,18 @@ else
   unset KAFKA_BOOTSTRAP_SERVERS
   say "Starting the bridge with its embedded broker"
   start kafka-bridge target/release/kafka-bridge --listen 127.0.0.1:8080 --embedded-broker >"$logs/kafka-bridge.log" 2>&1
-  await kafka-bridge 15 "the embedded broker runs" bridge_said_where
+  await kafka-bridge 15 "the embedded broker ran" bridge_said_where
   bootstrap="$(sed -n 's/^KAFKA_BOOTSTRAP_SERVERS=//p' "$logs/kafka-bridge.log" | head -n 1)"
   kafka="embedded broker at $bootstrap; its records end with the demo"
 fi
-await kafka-bridge 30 "it could produce to $bootstrap" answers 8080 /readyz 200
+await kafka-bridge 30 "kafka-bridge could produce to Kafka at $bootstrap" answers 8080 /readyz 200
 
 say "Starting Envoy"
 start envoy "$envoy_path" -c envoy/envoy.yaml --concurrency 2 --log-level warn >"$logs/envoy.log" 2>&1
-await envoy 30 "it was ready (127.0.0.1:9901/ready)" answers 9901 /ready 200
+await envoy 30 "Envoy was ready (127.0.0.1:9901/ready)" answers 9901 /ready 200
 
 start tail target/release/examples/tail --bootstrap-servers "$bootstrap" --topics "$topics" 2>"$logs/tail.log"
-await tail 30 "it could read from $bootstrap" tail_reads
+await tail 30 "the consumer could read from Kafka at $bootstrap" tail_reads
 
 cat <<TEXT
 
