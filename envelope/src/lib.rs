@@ -1,7 +1,7 @@
 //! The contract between the Wicketgate filter and `kafka-bridge`: what an event looks like ([`event`],
-//! [`data`]), how records travel from one to the other ([`hop`]), how the bridge knows
-//! who sent them ([`signature`]), and what Kafka gets ([`kafka`]). Both sides use
-//! this crate and its golden vectors (`envelope/vectors`), so neither can drift from the other.
+//! [`data`]), how records travel from one to the other ([`hop`]), how they are signed on the way ([`signature`]), and
+//! what Kafka gets ([`kafka`]). Both sides use this crate and its golden vectors (`envelope/vectors`), so neither can
+//! drift from the other.
 //!
 //! `docs/envelope.md` is the prose specification.
 
