@@ -83,6 +83,11 @@ impl RequestHead {
         self.fields.is_empty()
     }
 
+    /// All header fields, in order: lower-case names, and values.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
     /// All values of a field, in order. `name` is lower-case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.fields

@@ -11,6 +11,7 @@
 //! assert!(errors.to_string().contains("source: wanted a string, got 1"));
 //! ```
 
+pub mod accept;
 pub mod auth;
 pub mod callout;
 pub mod conditions;

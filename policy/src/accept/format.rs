@@ -1,0 +1,210 @@
+//! Which form a request has, told by its head, and which forms a route takes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use wicketgate_envelope::media_type::{essence, is_json, is_media_type, is_utf8};
+use wicketgate_envelope::quote::quote;
+
+use super::{JSON, Refused, is_cloudevents};
+use crate::head::RequestHead;
+
+/// The form of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A body that is the payload.
+    Raw,
+    /// A CloudEvent whose attributes are header fields `ce-<name>` and whose payload is the body.
+    CloudEventBinary,
+    /// A CloudEvent in JSON.
+    CloudEventStructured,
+    /// CloudEvents in a JSON array.
+    CloudEventsBatch,
+    /// JSON values, one a line; each is a payload.
+    Ndjson,
+    /// A JSON array; each element is a payload.
+    JsonArray,
+}
+
+impl Format {
+    /// Whether it brings any number of events.
+    pub fn is_batch(self) -> bool {
+        matches!(self, Self::CloudEventsBatch | Self::Ndjson | Self::JsonArray)
+    }
+}
+
+/// What a route takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Bodies that are payloads.
+    pub raw: bool,
+    /// Single CloudEvents, in binary and in structured mode.
+    pub cloudevents: bool,
+    /// CloudEvents in batched mode.
+    pub cloudevents_batch: bool,
+    /// JSON values, one a line.
+    pub ndjson: bool,
+    /// JSON arrays as batches.
+    pub json_array: bool,
+    /// How many events one request may bring.
+    pub max_events: usize,
+    /// Which media types a payload may have; empty is any.
+    pub media_types: Vec<MediaRange>,
+}
+
+impl Default for Accepted {
+    /// Any body, and single CloudEvents. No batch, because CloudEvents wants that to be asked for.
+    fn default() -> Self {
+        Self {
+            raw: true,
+            cloudevents: true,
+            cloudevents_batch: false,
+            ndjson: false,
+            json_array: false,
+            max_events: 1000,
+            media_types: Vec::new(),
+        }
+    }
+}
+
+impl Accepted {
+    /// Decides what form a request has. All that can be refused without its body is refused here.
+    ///
+    /// # Errors
+    /// [`Refused`] when the route does not take that form, or the head contradicts itself.
+    pub fn format(&self, head: &RequestHead) -> Result<Format, Refused> {
+        let content_type = content_type(head)?;
+        if let Some(content_type) = content_type.filter(|content_type| is_cloudevents(content_type)) {
+            return self.cloudevents_format(content_type);
+        }
+        let essence = content_type.map(essence).unwrap_or_default();
+        let is_any = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name));
+        if head.all("ce-specversion").next().is_some() {
+            // Taken as it is, it would lose what it says of itself.
+            if !self.cloudevents {
+                return Err(self.refuse("ce-specversion", content_type));
+            }
+            self.check_given(content_type)?;
+            Ok(Format::CloudEventBinary)
+        } else if self.ndjson && is_any(&["application/x-ndjson", "application/ndjson", "application/jsonl"])
+        {
+            self.check_media_type("body", Some(JSON))?;
+            Ok(Format::Ndjson)
+        } else if self.json_array && is_json(essence) {
+            self.check_given(content_type)?;
+            Ok(Format::JsonArray)
+        } else if self.raw {
+            self.check_given(content_type)?;
+            Ok(Format::Raw)
+        } else {
+            Err(self.refuse("content-type", content_type))
+        }
+    }
+
+    fn cloudevents_format(&self, content_type: &str) -> Result<Format, Refused> {
+        let essence = essence(content_type);
+        // Both have the same prefix, so neither is told by one.
+        let format = if essence.eq_ignore_ascii_case("application/cloudevents+json") {
+            self.cloudevents.then_some(Format::CloudEventStructured)
+        } else if essence.eq_ignore_ascii_case("application/cloudevents-batch+json") {
+            self.cloudevents_batch.then_some(Format::CloudEventsBatch)
+        } else {
+            None
+        };
+        format
+            .filter(|_| is_utf8(content_type))
+            .ok_or_else(|| self.refuse("content-type", Some(content_type)))
+    }
+
+    /// A missing `Content-Type` is no fault before there is a body.
+    fn check_given(&self, content_type: Option<&str>) -> Result<(), Refused> {
+        if content_type.is_none() { Ok(()) } else { self.check_media_type("content-type", content_type) }
+    }
+
+    /// Checks the media type of a payload; `field` is where it stands.
+    pub(super) fn check_media_type(&self, field: &str, content_type: Option<&str>) -> Result<(), Refused> {
+        let matches =
+            |range: &MediaRange| content_type.is_some_and(|content_type| range.matches(content_type));
+        if self.media_types.is_empty() || self.media_types.iter().any(matches) {
+            return Ok(());
+        }
+        let wanted: Vec<_> = self.media_types.iter().map(|range| range.0.as_str()).collect();
+        let got = content_type.map_or_else(|| "none".to_owned(), quote);
+        Err(Refused::UnsupportedMediaType(format!("{field}: wanted {}, got {got}", wanted.join(", "))))
+    }
+
+    fn refuse(&self, field: &str, content_type: Option<&str>) -> Refused {
+        let forms = [
+            (self.raw, "a body that is no CloudEvent"),
+            (self.cloudevents, "a CloudEvent (application/cloudevents+json in UTF-8, or ce- headers)"),
+            (self.cloudevents_batch, "application/cloudevents-batch+json in UTF-8"),
+            (self.ndjson, "application/x-ndjson"),
+            (self.json_array, "a JSON array (application/json)"),
+        ];
+        let wanted: Vec<_> = forms.into_iter().filter_map(|(taken, form)| taken.then_some(form)).collect();
+        let got = match (field, content_type) {
+            ("content-type", Some(content_type)) => quote(content_type),
+            ("content-type", None) => "none".to_owned(),
+            _ => "one".to_owned(),
+        };
+        Refused::UnsupportedMediaType(format!("{field}: wanted {}, got {got}", wanted.join(" or ")))
+    }
+}
+
+/// A media type without parameters, or all of a kind: `application/json`, `image/*`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MediaRange(String);
+
+/// Text that is no [`MediaRange`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidMediaRange;
+
+impl fmt::Display for InvalidMediaRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wanted a media type without parameters, such as \"application/json\" or \"image/*\"")
+    }
+}
+
+impl std::error::Error for InvalidMediaRange {}
+
+impl FromStr for MediaRange {
+    type Err = InvalidMediaRange;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let star = text.find('*').is_none_or(|at| at + 1 == text.len() && text.ends_with("/*") && at > 1);
+        // Nothing but the two tokens: no parameters, and no white space around them.
+        let bare = text.bytes().all(|byte| byte != b';' && byte != b' ');
+        if star && bare && is_media_type(text) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(InvalidMediaRange)
+        }
+    }
+}
+
+impl MediaRange {
+    /// Whether `media_type`, without its parameters, is in the range.
+    pub fn matches(&self, media_type: &str) -> bool {
+        let essence = essence(media_type);
+        match self.0.strip_suffix("/*") {
+            Some(kind) => essence.split_once('/').is_some_and(|(given, _)| given.eq_ignore_ascii_case(kind)),
+            None => essence.eq_ignore_ascii_case(&self.0),
+        }
+    }
+}
+
+/// The media type of the body: visible ASCII and spaces, once or not at all (RFC 9110, section 8.3).
+///
+/// # Errors
+/// [`Refused::BadRequest`] when it is repeated or has other bytes.
+pub fn content_type(head: &RequestHead) -> Result<Option<&str>, Refused> {
+    let value = head
+        .single("content-type")
+        .map_err(|repeated| Refused::BadRequest(format!("content-type: {repeated}")))?
+        .filter(|value| !value.is_empty());
+    let Some(value) = value else { return Ok(None) };
+    match std::str::from_utf8(value) {
+        Ok(text) if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => Ok(Some(text)),
+        _ => Err(Refused::BadRequest("content-type: wanted visible ASCII, got other bytes".to_owned())),
+    }
+}

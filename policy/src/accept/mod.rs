@@ -1,0 +1,183 @@
+//! What a request brings: one event or many, in one of the forms that its route takes.
+//!
+//! [`Accepted::format`] decides by the head alone, so that a form that is not taken is refused before its body is
+//! read; [`accept`] reads the body. Nothing is copied that stands in the request as it is, `data` is never made a
+//! tree, and how deep the input nests makes no difference.
+
+use std::borrow::Cow;
+
+use wicketgate_envelope::data::Data;
+use wicketgate_envelope::event::{Context, InvalidEvent, parse};
+use wicketgate_envelope::media_type;
+
+use crate::head::RequestHead;
+
+mod batch;
+mod binary;
+mod format;
+
+pub use format::{Accepted, Format, InvalidMediaRange, MediaRange, content_type};
+
+/// What the elements of a JSON batch are.
+const JSON: &str = "application/json";
+
+/// An event as it came in.
+#[derive(Clone, Debug)]
+pub struct Incoming<'a> {
+    /// The payload.
+    pub data: Data<'a>,
+    /// The media type of the payload.
+    pub data_content_type: Option<Cow<'a, str>>,
+    /// What a CloudEvent says of itself; `None` for what came as no CloudEvent. It has none of the attributes that
+    /// only the gateway may set: those are refused.
+    pub claimed: Option<Box<Context<'a>>>,
+}
+
+/// All that a request brings.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    /// The form in which it came. [`Format::is_batch`] tells whether the caller expects one result or a list.
+    pub format: Format,
+    /// At least one; exactly one where the format is no batch.
+    pub events: Vec<Incoming<'a>>,
+}
+
+/// Why a request is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It can't be read; the text names the part, what was wanted and what came.
+    BadRequest(String),
+    /// It has a form that the route does not take; the text says which it does.
+    UnsupportedMediaType(String),
+    /// It brings more events than the route takes at once.
+    TooManyEvents {
+        /// How many the route takes.
+        max: usize,
+    },
+}
+
+/// Reads what a request brings. `body` is the whole body, without content encoding.
+///
+/// # Errors
+/// [`Refused`] when the route does not take it or it is not what it says it is. One bad event spoils its batch.
+pub fn accept<'a>(accepted: &Accepted, head: &'a RequestHead, body: &'a [u8]) -> Result<Batch<'a>, Refused> {
+    let content_type = content_type(head)?;
+    let format = match accepted.format(head)? {
+        // A route that takes single bodies too takes a JSON value that is no array as one.
+        Format::JsonArray if accepted.raw && !batch::is_array(body) => Format::Raw,
+        format => format,
+    };
+    let events = match format {
+        Format::Raw => vec![raw(content_type, body)?],
+        Format::CloudEventBinary => vec![binary::read(head, content_type, body)?],
+        Format::CloudEventStructured => {
+            let text = std::str::from_utf8(body)
+                .map_err(|_| Refused::BadRequest("body: wanted UTF-8, got other bytes".to_owned()))?;
+            vec![structured(text, Place::Body)?]
+        }
+        Format::CloudEventsBatch => batch::array(body, accepted.max_events)?
+            .into_iter()
+            .enumerate()
+            .map(|(index, raw)| structured(raw.get(), Place::Element(index)))
+            .collect::<Result<_, _>>()?,
+        Format::Ndjson => batch::lines(body, accepted.max_events)?.into_iter().map(Incoming::json).collect(),
+        Format::JsonArray => {
+            batch::array(body, accepted.max_events)?.into_iter().map(Incoming::json).collect()
+        }
+    };
+    for (index, event) in events.iter().enumerate() {
+        let place = match format {
+            Format::Raw | Format::CloudEventBinary => Place::Head,
+            Format::CloudEventStructured => Place::Body,
+            Format::CloudEventsBatch => Place::Element(index),
+            // Decided by the head.
+            Format::Ndjson | Format::JsonArray => break,
+        };
+        if !matches!(event.data, Data::Absent) {
+            accepted.check_media_type(&place.name("datacontenttype"), event.data_content_type.as_deref())?;
+        }
+    }
+    Ok(Batch { format, events })
+}
+
+impl<'a> Incoming<'a> {
+    fn json(value: &'a serde_json::value::RawValue) -> Self {
+        Self { data: Data::Json(value), data_content_type: Some(Cow::Borrowed(JSON)), claimed: None }
+    }
+}
+
+fn raw<'a>(content_type: Option<&'a str>, body: &'a [u8]) -> Result<Incoming<'a>, Refused> {
+    let data = payload(content_type, body)?;
+    let content_type = content_type.filter(|_| !matches!(data, Data::Absent));
+    Ok(Incoming { data, data_content_type: content_type.map(Cow::Borrowed), claimed: None })
+}
+
+fn payload<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Data<'a>, Refused> {
+    Data::from_body(content_type, body)
+        .map_err(|error| Refused::BadRequest(format!("content-type says JSON, but {error}")))
+}
+
+fn structured(text: &str, place: Place) -> Result<Incoming<'_>, Refused> {
+    let event = parse(text).map_err(|error| place.refuse(&error))?;
+    refuse_gateway_facts(&event.context, place)?;
+    Ok(Incoming {
+        data: event.data,
+        data_content_type: event.data_content_type,
+        claimed: Some(Box::new(event.context)),
+    })
+}
+
+/// Only the gateway says who called and what it saw. An event that says so itself is refused, rather than taken
+/// without: its sender would believe that it had been believed.
+fn refuse_gateway_facts(context: &Context<'_>, place: Place) -> Result<(), Refused> {
+    let reserved =
+        |name: &str| name.starts_with("wg") || matches!(name, "authtype" | "authid" | "authclaims");
+    match context.extensions.iter().find(|(name, _)| reserved(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let name = place.name(name.get(..40).unwrap_or(name));
+            Err(Refused::BadRequest(format!("{name}: wanted none, as only the gateway sets it, got one")))
+        }
+    }
+}
+
+/// Where the attributes of an event stand, for error messages.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Head,
+    Body,
+    Element(usize),
+}
+
+impl Place {
+    fn name(self, attribute: &str) -> String {
+        match self {
+            Self::Head if attribute == "datacontenttype" => "content-type".to_owned(),
+            Self::Head => format!("ce-{attribute}"),
+            Self::Body => format!("body.{attribute}"),
+            Self::Element(index) => format!("body[{index}].{attribute}"),
+        }
+    }
+
+    fn refuse(self, error: &InvalidEvent) -> Refused {
+        Refused::BadRequest(match (error, self) {
+            (InvalidEvent::Attribute { name, wanted, got }, _) => {
+                format!("{}: wanted {wanted}, got {got}", self.name(name))
+            }
+            (_, Self::Head) => format!("headers: {error}"),
+            (_, Self::Body) => format!("body: {error}"),
+            (_, Self::Element(index)) => format!("body[{index}]: {error}"),
+        })
+    }
+}
+
+/// Whether a media type is one of CloudEvents', known or not (CloudEvents HTTP Binding 1.0.2, section 3).
+fn is_cloudevents(content_type: &str) -> bool {
+    const PREFIX: &str = "application/cloudevents";
+    media_type::essence(content_type)
+        .get(..PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+#[cfg(test)]
+mod tests;
