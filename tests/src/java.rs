@@ -9,15 +9,24 @@ use crate::kafka::{Kafka, java};
 use crate::process::{dying_with_us, spawn};
 use crate::topic::{Record, Topic};
 
+/// Everything that the console consumer can print of a record.
+const PRINTED: [&str; 6] = [
+    "print.timestamp=true",
+    "print.partition=true",
+    "print.offset=true",
+    "print.headers=true",
+    "print.key=true",
+    "print.value=true",
+];
+
 /// What Kafka's console consumer prints for the first `count` records of a topic: bytes, in the layout that
 /// [`console_lines`] makes.
 pub async fn read_with_java_client(topic: &Topic<'_>, count: usize) -> Vec<u8> {
     let count = count.to_string();
     let mut args =
         vec!["--topic", topic.name(), "--from-beginning", "--max-messages", &count, "--timeout-ms", "20000"];
-    for property in ["timestamp", "partition", "offset", "headers", "key", "value"] {
-        let (flag, value) = ("--formatter-property", format!("print.{property}=true"));
-        args.extend([flag, value.leak()]);
+    for property in PRINTED {
+        args.extend(["--formatter-property", property]);
     }
     run("org.apache.kafka.tools.consumer.ConsoleConsumer", topic.kafka(), &args, &[]).await
 }
