@@ -16,6 +16,7 @@ pub mod auth;
 pub mod callout;
 pub mod conditions;
 pub mod config;
+pub mod content_encoding;
 pub mod env;
 pub mod exchange;
 pub mod head;
