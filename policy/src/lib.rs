@@ -17,6 +17,7 @@ pub mod callout;
 pub mod conditions;
 pub mod config;
 pub mod content_encoding;
+pub mod cors;
 pub mod env;
 pub mod exchange;
 pub mod head;

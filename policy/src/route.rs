@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::auth::Method;
 use crate::conditions::Conditions;
+use crate::cors::{self, Cors, Denial, Preflight};
 use crate::head::RequestHead;
 use crate::host::HostPattern;
 use crate::path::CanonicalPath;
@@ -20,6 +21,8 @@ pub struct Route {
     /// Its name.
     pub name: String,
     pub(crate) matcher: Matcher,
+    /// Which pages in browsers may call it, if any of other origins may.
+    pub(crate) cors: Option<Cors>,
     pub(crate) authentication: Vec<Method>,
     /// The value of `WWW-Authenticate` in a denial.
     pub(crate) challenge: String,
@@ -104,6 +107,35 @@ impl Routes {
             }
         }
         if allowed.is_empty() { Matched::NotFound } else { Matched::MethodNotAllowed(allowed) }
+    }
+
+    /// The answer to a CORS preflight; `None` for every other request, and where no route that the preflight asks
+    /// about says anything about CORS.
+    ///
+    /// A preflight doesn't carry the headers that it asks about, so it is granted only if every route allows it that
+    /// the request itself could then take.
+    pub fn preflight(
+        &self,
+        head: &RequestHead,
+        host: Option<&str>,
+        path: &CanonicalPath,
+    ) -> Option<Preflight> {
+        let method = cors::requested_method(head)?;
+        let (mut granted, mut silent) = (None, false);
+        for route in self.of_path(host, path).filter(|route| route.matcher.has_method(method)) {
+            match route.cors.as_ref().and_then(|cors| cors.preflight(head)) {
+                Some(denied @ Preflight::Denied(..)) => return Some(denied),
+                Some(answer) => granted = granted.or(Some(answer)),
+                None => silent = true,
+            }
+            if route.matcher.conditions.is_empty() {
+                break;
+            }
+        }
+        match granted {
+            Some(_) if silent => Some(Preflight::Denied(Denial::Origin, Vec::new())),
+            granted => granted,
+        }
     }
 
     /// The routes that have this host and this path, the more specific first.

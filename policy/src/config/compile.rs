@@ -236,6 +236,7 @@ fn compile_route(
             pattern,
             conditions: Conditions::default(),
         },
+        cors: None,
         challenge: auth::challenge(&authentication),
         authentication,
         event_type: route.event.type_.clone(),

@@ -21,6 +21,7 @@ fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
             pattern: PathPattern::parse(path).unwrap(),
             conditions,
         },
+        cors: None,
         authentication: Vec::new(),
         challenge: String::new(),
         event_type: String::new(),
@@ -136,6 +137,59 @@ fn conflicts_are_overlaps_without_an_order() {
         let (first, second) = (route("one", one.0, one.1), route("other", other.0, other.1));
         assert_eq!(first.matcher.conflicts_with(&second.matcher), wanted, "{one:?} {other:?}");
         assert_eq!(second.matcher.conflicts_with(&first.matcher), wanted, "{other:?} {one:?}");
+    }
+}
+
+#[test]
+fn a_preflight_is_for_the_routes_that_the_request_could_take() {
+    let with_cors = |name, takes, headers: &[&str], origins: &[&str]| {
+        let mut route = Rc::into_inner(route(name, takes, headers)).unwrap();
+        let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
+        let rules = cors::Rules { origins, headers: vec!["x".to_owned()], ..cors::Rules::default() };
+        route.cors = Some(Cors::compile(&rules, &route.matcher.methods).unwrap());
+        Rc::new(route)
+    };
+    let routes = Routes::new(vec![
+        with_cors("any", "POST,PUT any /{a}", &[], &["http://a", "http://b"]),
+        route("silent", "PUT any /a", &[]),
+        with_cors("one", "POST any /b", &["x=1"], &["http://a"]),
+        route("half", "POST any /c", &["x=1"]),
+        with_cors("host", "POST h.i /d", &[], &["http://h"]),
+    ]);
+    let answer = |origin: &str, request: &str| {
+        let [method, host, target] = request.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let mut head = RequestHead::default();
+        for (name, value) in [
+            (":method", "OPTIONS"),
+            ("origin", origin),
+            ("access-control-request-method", method),
+            ("access-control-request-headers", "x"),
+        ] {
+            head.push(name.as_bytes(), value.as_bytes());
+        }
+        let path = CanonicalPath::from_target(target.as_bytes()).unwrap();
+        match routes.preflight(&head, Some(host), &path) {
+            None => "none",
+            Some(Preflight::Granted(_)) => "granted",
+            Some(Preflight::Denied(..)) => "denied",
+        }
+    };
+    for (origin, request, wanted) in [
+        ("http://a", "POST h /x", "granted"),
+        ("http://c", "POST h /x", "denied"),
+        ("http://a", "DELETE h /x", "none"),
+        ("http://a", "POST h /x/y", "none"),
+        // Shadowed by a route without CORS.
+        ("http://a", "PUT h /a", "none"),
+        // With x: 1 it goes to one route, without to another.
+        ("http://a", "POST h /b", "granted"),
+        ("http://b", "POST h /b", "denied"),
+        ("http://a", "POST h /c", "denied"),
+        ("http://h", "POST h.i /d", "granted"),
+        ("http://h", "POST h /d", "denied"),
+        ("http://a", "POST h.i /d", "denied"),
+    ] {
+        assert_eq!(answer(origin, request), wanted, "{origin} {request}");
     }
 }
 
