@@ -1,10 +1,13 @@
 //! What the process can be told, from flags and environment variables.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, ValueEnum};
+
+use crate::topics::Pattern;
 
 /// How long after the delivery timeout an answer may still be on its way. librdkafka looks for expired records
 /// once a second, so its own report of a timeout is always somewhat late; callers are answered before that.
@@ -26,6 +29,31 @@ pub struct Config {
     /// them, and loses them when the process ends.
     #[arg(long)]
     pub embedded_broker: bool,
+
+    /// What the bridge is run for. In production it does not start without a proof that callers have to bring, and
+    /// not with a broker that forgets.
+    #[arg(long, env = "BRIDGE_MODE", default_value = "development", value_name = "MODE")]
+    pub mode: Mode,
+
+    /// A file of secrets, one a line: a request signed with one of them is let in. Several are for changing from one
+    /// to the next.
+    #[arg(long, env = "BRIDGE_HOP_SECRET_FILE", value_name = "FILE")]
+    pub hop_secret_file: Option<PathBuf>,
+
+    /// A file of tokens, one a line: a request with one of them ("authorization: Bearer TOKEN") is let in. Several
+    /// are for changing from one to the next.
+    #[arg(long, env = "BRIDGE_HOP_TOKEN_FILE", value_name = "FILE")]
+    pub hop_token_file: Option<PathBuf>,
+
+    /// How many signed requests of the last two minutes are remembered, so that each is let in once; further ones
+    /// are answered 503.
+    #[arg(long, env = "BRIDGE_HOP_REPLAY_MEMORY", default_value_t = 1_000_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub hop_replay_memory: u32,
+
+    /// The topics that may be written, separated by commas; "orders.*" stands for all that start with "orders.".
+    /// Without it all may.
+    #[arg(long, env = "BRIDGE_ALLOWED_TOPICS", value_name = "TOPICS", value_delimiter = ',')]
+    pub allowed_topics: Vec<Pattern>,
 
     /// How long Kafka has to acknowledge a record, such as 5s or 750ms. A caller is answered at most 500ms later.
     #[arg(long, env = "BRIDGE_DELIVERY_TIMEOUT", default_value = "5s", value_name = "DURATION", value_parser = delivery_timeout)]
@@ -74,6 +102,15 @@ pub struct Config {
     pub log: String,
 }
 
+/// What the bridge is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Trying things out.
+    Development,
+    /// Data that somebody relies on.
+    Production,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -111,6 +148,18 @@ impl Config {
                     "two Kafka clusters: --embedded-broker, and {servers} from --bootstrap-servers or \
                      KAFKA_BOOTSTRAP_SERVERS; leave out one of them"
                 ),
+            )),
+            _ if self.mode == Mode::Production && self.embedded_broker => Err((
+                ErrorKind::ArgumentConflict,
+                "--mode production: --embedded-broker loses all records when it ends; give a cluster with \
+                 --bootstrap-servers"
+                    .to_owned(),
+            )),
+            _ if self.mode == Mode::Production && self.hop_secret_file.is_none() && self.hop_token_file.is_none() => Err((
+                ErrorKind::MissingRequiredArgument,
+                "--mode production: whoever reaches the port could write to Kafka; have callers prove who they are, \
+                 with --hop-secret-file or --hop-token-file"
+                    .to_owned(),
             )),
             _ if u64::from(self.queue_kbytes) * 1024 < u64::from(self.max_record_bytes) => Err((
                 ErrorKind::ArgumentConflict,

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod embedded;
 pub mod health;
+pub mod hop;
 pub mod http;
 pub mod metrics;
 pub mod problem;
@@ -11,6 +12,7 @@ pub mod producer;
 pub mod server;
 pub mod shutdown;
 pub mod stats;
+pub mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +23,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use config::Config;
 use health::{Health, Readiness};
+use hop::Guard;
 use http::{Limits, Shared};
 use metrics::Metrics;
 use producer::Producer;
+use topics::Allowed;
 
 /// How often it is checked that a broker is connected.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,13 +49,14 @@ impl Leftover {
 }
 
 /// Runs the bridge on `listener` until `stop` is done, and then until all requests and records in flight are
-/// answered or the shutdown timeout is over.
+/// answered or the shutdown timeout is over. `guard` decides who may call.
 ///
 /// # Errors
 /// When librdkafka refuses the configuration.
 pub async fn run(
     config: &Config,
     bootstrap_servers: &str,
+    guard: Guard,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> Result<Leftover, KafkaError> {
@@ -68,6 +73,8 @@ pub async fn run(
         health: Arc::clone(&health),
         metrics,
         limits: Limits::new(config),
+        guard,
+        topics: Allowed::new(config.allowed_topics.clone()),
     }));
 
     let stop = async {

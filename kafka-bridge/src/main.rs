@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kafka_bridge::config::{Config, LogFormat};
 use kafka_bridge::embedded::EmbeddedBroker;
+use kafka_bridge::hop::Guard;
 use kafka_bridge::shutdown::Signals;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
 
 fn start(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     start_logging(config)?;
+    let guard = Guard::load(config).map_err(|errors| errors.join("\n"))?;
     let broker = config.embedded_broker.then(EmbeddedBroker::start).transpose()?;
     let bootstrap_servers = match (&broker, &config.bootstrap_servers) {
         (Some(broker), _) => {
@@ -35,17 +37,22 @@ fn start(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
         (None, None) => return Err("--bootstrap-servers or --embedded-broker is required".into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(serve(config, &bootstrap_servers));
+    let code = runtime.block_on(serve(config, &bootstrap_servers, guard));
     // A thread may still be waiting for a cluster that does not answer.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }
 
-async fn serve(config: &Config, bootstrap_servers: &str) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(config: &Config, bootstrap_servers: &str, guard: Guard) -> Result<ExitCode, Box<dyn Error>> {
     let mut signals = Signals::install()?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         format!("--listen {}: {error}; free the port or choose another with --listen", config.listen)
     })?;
+    if guard.is_open() {
+        tracing::warn!(
+            "anybody who reaches this port may write; --hop-secret-file or --hop-token-file closes it"
+        );
+    }
     tracing::info!(listen = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let stopping = tokio::spawn(async move {
@@ -55,7 +62,7 @@ async fn serve(config: &Config, bootstrap_servers: &str) -> Result<ExitCode, Box
         // Whoever asks twice does not want to wait.
         signals.next().await
     });
-    let running = kafka_bridge::run(config, bootstrap_servers, listener, async {
+    let running = kafka_bridge::run(config, bootstrap_servers, guard, listener, async {
         let _ = stopped.await;
     });
     tokio::select! {

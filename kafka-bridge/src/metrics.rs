@@ -36,6 +36,11 @@ struct OutcomeLabels {
     outcome: Name,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: Name,
+}
+
 type Outcomes<M> = Family<OutcomeLabels, M>;
 
 /// All that the bridge counts.
@@ -57,6 +62,7 @@ pub struct Metrics {
     retransmissions: Gauge<i64>,
     broker_rtt: Gauge<f64, AtomicU64>,
     rebuilds: Counter,
+    hop_refusals: Family<ReasonLabels, Counter>,
 }
 
 /// 250 µs to 10 s: from a broker on the same machine to past the default delivery timeout.
@@ -85,6 +91,7 @@ impl Default for Metrics {
             retransmissions: Gauge::default(),
             broker_rtt: Gauge::default(),
             rebuilds: Counter::default(),
+            hop_refusals: Family::default(),
         };
         metrics.register();
         metrics
@@ -155,6 +162,11 @@ impl Metrics {
             self.broker_rtt.clone(),
         );
         r.register("producer_rebuilds", "Producers replaced after a fatal error", self.rebuilds.clone());
+        r.register(
+            "hop_refusals",
+            "Requests that brought no valid proof of who sent them, by what was wrong",
+            self.hop_refusals.clone(),
+        );
     }
 
     /// A request was answered. `route` is the template of the route, not the path.
@@ -187,6 +199,11 @@ impl Metrics {
     /// A producer had to be replaced.
     pub fn producer_rebuilt(&self) {
         self.rebuilds.inc();
+    }
+
+    /// A request brought no valid proof.
+    pub fn hop_refused(&self, reason: &'static str) {
+        self.hop_refusals.get_or_create(&ReasonLabels { reason: Name(reason) }).inc();
     }
 
     /// Takes over what librdkafka says of itself.

@@ -15,6 +15,10 @@ const PROBLEM_CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/
 pub enum Kind {
     /// The body or the path cannot be read.
     BadRequest,
+    /// The request brings no proof of who sent it, or a wrong one.
+    Unauthenticated,
+    /// It is known who sent it, and it is not allowed.
+    Forbidden,
     /// No such path.
     NotFound,
     /// The path exists, the method does not.
@@ -39,6 +43,14 @@ impl Kind {
         match self {
             Self::BadRequest => {
                 (StatusCode::BAD_REQUEST, "urn:wicketgate:problem:bad-request", "The request cannot be read")
+            }
+            Self::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                "urn:wicketgate:problem:unauthenticated",
+                "The request does not prove who sent it",
+            ),
+            Self::Forbidden => {
+                (StatusCode::FORBIDDEN, "urn:wicketgate:problem:forbidden", "The request is not allowed")
             }
             Self::NotFound => (StatusCode::NOT_FOUND, "urn:wicketgate:problem:not-found", "No such path"),
             Self::MethodNotAllowed => (
@@ -109,6 +121,7 @@ pub struct Problem {
     detail: String,
     event_id: Option<String>,
     retry_after: Option<u32>,
+    challenge: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -127,12 +140,18 @@ struct Body<'a> {
 impl Problem {
     /// A problem of this kind; `detail` is read by whoever made the request.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), event_id: None, retry_after: None }
+        Self { kind, detail: detail.into(), event_id: None, retry_after: None, challenge: None }
     }
 
     /// [`Kind::Unavailable`], with the number of seconds after which a retry makes sense.
     pub fn unavailable(detail: impl Into<String>, retry_after: u32) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(Kind::Unavailable, detail) }
+    }
+
+    /// [`Kind::Unauthenticated`], with the kinds of proof that there are.
+    pub fn unauthenticated(challenge: &'static str) -> Self {
+        let detail = "the bridge takes requests with a valid token or signature only";
+        Self { challenge: Some(challenge), ..Self::new(Kind::Unauthenticated, detail) }
     }
 
     /// Names the event that the problem is about, so that a retry can be recognised.
@@ -168,6 +187,9 @@ impl IntoResponse for Problem {
         let mut response = self.kind.status().into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self);
         response

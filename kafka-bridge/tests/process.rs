@@ -174,6 +174,19 @@ fn what_cannot_work_is_refused_in_a_sentence() {
         (&["--embedded-broker", "--bootstrap-servers", "kafka:9092"][..], "", 2, "two Kafka clusters"),
         (&["--embedded-broker", "--log", "a=b=c"][..], "", 1, "--log"),
         (&["--bootstrap-servers", "kafka:9092", "--listen", &taken][..], "", 1, "free the port"),
+        (
+            &["--mode", "production", "--bootstrap-servers", "kafka:9092"][..],
+            "",
+            2,
+            "--hop-secret-file or --hop-token-file",
+        ),
+        (&["--mode", "production", "--embedded-broker"][..], "", 2, "--embedded-broker loses all records"),
+        (
+            &["--bootstrap-servers", "kafka:9092", "--hop-secret-file", "/nonexistent"][..],
+            "",
+            1,
+            "--hop-secret-file /nonexistent: No such file",
+        ),
     ] {
         let mut command = command(flags);
         if !environment.is_empty() {

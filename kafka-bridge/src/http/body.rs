@@ -1,6 +1,9 @@
 //! Reading a request's body: whole, bounded in size, in time, and in memory over all requests.
 
+use std::sync::Arc;
+
 use axum::body::{Body, HttpBody as _};
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -15,6 +18,17 @@ use crate::problem::{Kind, Problem};
 pub(super) struct Received {
     pub(super) bytes: Bytes,
     _memory: OwnedSemaphorePermit,
+}
+
+/// The body of a request: as it was read when its signature was checked, or read now.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn take(mut request: Request, limits: &Limits) -> Result<Arc<Received>, Problem> {
+    match request.extensions_mut().remove() {
+        Some(received) => Ok(received),
+        None => read(request.into_body(), limits).await.map(Arc::new),
+    }
 }
 
 /// Reads the body.

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
@@ -23,13 +22,16 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 pub(super) async fn produce(
     State(shared): State<Arc<Shared>>,
     topic: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    body::require_media_type(&headers, CONTENT_TYPE)?;
+    body::require_media_type(request.headers(), CONTENT_TYPE)?;
     let Path(topic) = topic
         .map_err(|_| Problem::new(Kind::BadRequest, "path: the topic is not UTF-8 in percent-encoding"))?;
-    let received = body::read(body, &shared.limits).await?;
+    if !shared.topics.allows(&topic) {
+        return Err(Problem::new(Kind::Forbidden, "the bridge is not set up to write this topic"));
+    }
+    let request_id = request_id(request.headers());
+    let received = body::take(request, &shared.limits).await?;
     shared.metrics.body_read(received.bytes.len());
     let (enqueued, id) = {
         let text = std::str::from_utf8(&received.bytes)
@@ -47,7 +49,7 @@ pub(super) async fn produce(
             event_id: &attributes.id,
             message: &message,
         };
-        (receive::enqueue(&shared, &incoming, request_id(&headers).as_ref()), attributes.id.into_owned())
+        (receive::enqueue(&shared, &incoming, request_id.as_ref()), attributes.id.into_owned())
     };
     // librdkafka has its own copy.
     drop(received);

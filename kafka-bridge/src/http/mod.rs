@@ -1,5 +1,6 @@
 //! The HTTP interface: which path does what, and what every answer has in common.
 
+mod admission;
 mod body;
 mod events;
 mod operations;
@@ -20,9 +21,11 @@ use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_PATH};
 
 use crate::config::Config;
 use crate::health::Health;
+use crate::hop::Guard;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 use crate::producer::Producer;
+use crate::topics::Allowed;
 
 const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 const EVENTS_PATH: &str = "/v1/topics/{topic}/events";
@@ -38,6 +41,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What requests may ask for.
     pub limits: Limits,
+    /// Who may ask.
+    pub guard: Guard,
+    /// Which topics they may write.
+    pub topics: Allowed,
 }
 
 /// What requests may ask for.
@@ -75,6 +82,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(RECORDS_PATH, post(records::produce))
         .route(EVENTS_PATH, post(events::produce))
+        // Of the routes above only.
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), admission::require_proof))
         .route("/livez", get(operations::live))
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
@@ -21,19 +20,18 @@ use crate::problem::{self, Kind, Problem};
 /// waited for; each has a result of its own.
 pub(super) async fn produce(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    body::require_media_type(&headers, RECORDS_CONTENT_TYPE)?;
-    let received = body::read(body, &shared.limits).await?;
+    body::require_media_type(request.headers(), RECORDS_CONTENT_TYPE)?;
+    let request_id = request_id(request.headers());
+    let received = body::take(request, &shared.limits).await?;
     shared.metrics.body_read(received.bytes.len());
-    let request = decode(&received.bytes, &shared.limits)?;
-    let request_id = request_id(&headers);
+    let call = decode(&received.bytes, &shared.limits)?;
     let enqueued: Vec<Enqueued> =
-        request.records.iter().map(|record| enqueue(&shared, record, request_id.as_ref())).collect();
+        call.records.iter().map(|record| enqueue(&shared, record, request_id.as_ref())).collect();
     let deadline = Instant::now() + shared.limits.answer_timeout;
     // librdkafka has its own copies.
-    drop(request);
+    drop(call);
     drop(received);
 
     let mut results = Vec::with_capacity(enqueued.len());

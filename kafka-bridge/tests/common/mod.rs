@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kafka_bridge::Leftover;
 use kafka_bridge::config::Config;
+use kafka_bridge::hop::Guard;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Headers as _;
@@ -50,13 +51,14 @@ impl Bridge {
         let client = Client::new(listener.local_addr().unwrap());
         let arguments = ["kafka-bridge", "--embedded-broker"].iter().chain(flags);
         let config = Config::try_parse_from(arguments).unwrap();
+        let guard = Guard::load(&config).unwrap();
         let (stop, stopped) = oneshot::channel();
         let bootstrap_servers = bootstrap_servers.to_owned();
         let running = tokio::spawn(async move {
             let stop = async {
                 let _ = stopped.await;
             };
-            kafka_bridge::run(&config, &bootstrap_servers, listener, stop).await.unwrap()
+            kafka_bridge::run(&config, &bootstrap_servers, guard, listener, stop).await.unwrap()
         });
         Self { client, stop, running }
     }

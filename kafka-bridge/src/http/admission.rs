@@ -1,0 +1,79 @@
+//! Lets in who has a proof, before anything of the request's body is looked into.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use wicketgate_envelope::signature::SIGNATURE_HEADER;
+
+use crate::hop::Refusal;
+use crate::http::{Shared, body};
+use crate::problem::Problem;
+
+/// How a request was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// None is asked for, or a token, which vouches for all of the request.
+    Whole,
+    /// A signature, which vouches for method, path and body, and not for headers.
+    Signature,
+}
+
+/// Answers 401 to requests without a proof, where one is configured.
+pub(super) async fn require_proof(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if shared.guard.is_open() {
+        request.extensions_mut().insert(Proof::Whole);
+        return next.run(request).await;
+    }
+    match admit(&shared, request).await {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn admit(shared: &Shared, mut request: Request) -> Result<Request, Problem> {
+    let refused = |refusal: Refusal| {
+        shared.metrics.hop_refused(refusal.label());
+        if refusal == Refusal::Full {
+            Problem::unavailable("the bridge has seen as many calls as it can remember", 1)
+        } else {
+            // Nothing more: whoever guesses is not told how far the guess went.
+            Problem::unauthenticated(shared.guard.challenge())
+        }
+    };
+    let guard = &shared.guard;
+    let token = guard.check_token(only(request.headers(), &header::AUTHORIZATION));
+    if token.is_ok() {
+        request.extensions_mut().insert(Proof::Whole);
+        return Ok(request);
+    }
+    let (mut head, body) = request.into_parts();
+    let name = HeaderName::from_static(SIGNATURE_HEADER);
+    let signature =
+        guard.read_signature(only(&head.headers, &name), SystemTime::now()).map_err(|refusal| {
+            // Of two proofs the one that is there says more.
+            refused(if refusal == Refusal::Missing { token.err().unwrap_or(refusal) } else { refusal })
+        })?;
+    let received = body::read(body, &shared.limits).await?;
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    guard
+        .check_signature(&signature, head.method.as_str(), path, &received.bytes, SystemTime::now())
+        .map_err(refused)?;
+    head.extensions.insert(Proof::Signature);
+    head.extensions.insert(Arc::new(received));
+    Ok(Request::from_parts(head, Body::empty()))
+}
+
+/// The value of a header that is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
+}
