@@ -15,6 +15,7 @@
 //! holds no braces, and `|` only before filters.
 
 mod parse;
+mod unfillable;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,6 +23,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+pub use self::unfillable::{Reason, Unfillable};
 use crate::head::{Repeated, RequestHead};
 use crate::host::HostError;
 use crate::json_pointer::{self, Pointer};
@@ -93,36 +95,6 @@ pub struct Facts<'a> {
     pub consumer: Option<&'a str>,
     /// The body, if it is JSON. Not looked at unless [`Template::needs_body`].
     pub json: Option<&'a RawValue>,
-}
-
-/// Why a template could not be filled: which part, and what is wrong with it. What the part holds is never in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfillable {
-    /// The part of the request, such as `header x-tenant`.
-    pub part: String,
-    /// What is wrong with it.
-    pub reason: Reason,
-}
-
-/// What is wrong with a part of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It is not there.
-    Missing,
-    /// It is JSON's null.
-    Null,
-    /// It is the empty text, where that will not do.
-    Empty,
-    /// It is there more than once.
-    Repeated,
-    /// It is not UTF-8, or has half a surrogate pair.
-    NotUtf8,
-    /// It is an array or an object.
-    NotScalar,
-    /// It has a character that a CloudEvents string cannot have.
-    Character,
-    /// It makes the text longer than [`MAX_BYTES`].
-    TooLong,
 }
 
 impl Template {
@@ -202,7 +174,15 @@ impl Template {
 
     /// Whether the query is needed to fill it.
     pub fn needs_query(&self) -> bool {
-        self.holes().any(|hole| matches!(hole.source, Source::Query(_)))
+        self.query_names().next().is_some()
+    }
+
+    /// The query parameters that it uses.
+    pub fn query_names(&self) -> impl Iterator<Item = &str> {
+        self.holes().filter_map(|hole| match &hole.source {
+            Source::Query(name) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// The headers that it uses, in lower case.
@@ -325,24 +305,6 @@ impl fmt::Display for Source {
         }
     }
 }
-
-impl fmt::Display for Unfillable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { part, reason } = self;
-        match reason {
-            Reason::Missing => write!(f, "{part} is missing"),
-            Reason::Null => write!(f, "{part} is null"),
-            Reason::Empty => write!(f, "{part} is empty"),
-            Reason::Repeated => write!(f, "{part} occurs more than once"),
-            Reason::NotUtf8 => write!(f, "{part} is not UTF-8"),
-            Reason::NotScalar => write!(f, "{part} is an array or an object"),
-            Reason::Character => write!(f, "{part} has a control character or a noncharacter"),
-            Reason::TooLong => write!(f, "{part} is too long: what is made of it may have {MAX_BYTES} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for Unfillable {}
 
 #[cfg(test)]
 mod tests;

@@ -186,6 +186,7 @@ fn a_template_tells_what_it_needs() {
     assert_eq!((mixed.literal_prefix(), mixed.is_literal()), ("a.", false));
     assert_eq!((parse("{id}").literal_prefix(), parse("").is_literal()), ("", true));
     assert_eq!(mixed.header_names().collect::<Vec<_>>(), ["x-a", "b"]);
+    assert_eq!(mixed.query_names().collect::<Vec<_>>(), ["q"]);
     assert!(mixed.needs_body() && mixed.needs_query());
     assert!(!parse("{id}{header:a}").needs_body() && !parse("{id}{header:a}").needs_query());
 }
