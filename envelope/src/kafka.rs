@@ -61,28 +61,34 @@ pub fn message(mode: ValueMode, tombstone: bool, event: &str) -> Result<Message<
     Ok(Message { headers, value })
 }
 
-/// Takes an event in JSON apart for binary mode. Header values are UTF-8 as they are (section 3.2.3 of the binding),
-/// not percent-encoded as in HTTP.
+/// Takes an event in JSON apart for binary mode.
 ///
 /// # Errors
 /// [`InvalidEvent`] when `event` is not a CloudEvent.
 pub fn binary_parts(event: &str) -> Result<BinaryParts<'_>, InvalidEvent> {
-    let ParsedEvent { context, data_content_type, data } = parse(event)?;
-    let mut headers = Vec::with_capacity(8 + context.extensions.len());
-    headers.push((Cow::Borrowed("ce_specversion"), Cow::Borrowed(SPEC_VERSION)));
-    headers.push((Cow::Borrowed("ce_id"), context.id));
-    headers.push((Cow::Borrowed("ce_source"), context.source));
-    headers.push((Cow::Borrowed("ce_type"), context.type_));
-    headers.extend(context.subject.map(|value| (Cow::Borrowed("ce_subject"), value)));
-    headers.extend(context.time.map(|value| (Cow::Borrowed("ce_time"), value)));
-    headers.extend(context.data_schema.map(|value| (Cow::Borrowed("ce_dataschema"), value)));
-    headers.extend(
-        context
-            .extensions
-            .into_iter()
-            .map(|(name, value)| (Cow::Owned([PREFIX, name.as_ref()].concat()), value.into_text())),
-    );
-    Ok(BinaryParts { headers, content_type: data_content_type, value: data.into_bytes() })
+    parse(event).map(BinaryParts::from)
+}
+
+impl<'a> From<ParsedEvent<'a>> for BinaryParts<'a> {
+    /// Header values are UTF-8 as they are (section 3.2.3 of the binding), not percent-encoded as in HTTP.
+    fn from(event: ParsedEvent<'a>) -> Self {
+        let ParsedEvent { context, data_content_type, data } = event;
+        let mut headers = Vec::with_capacity(8 + context.extensions.len());
+        headers.push((Cow::Borrowed("ce_specversion"), Cow::Borrowed(SPEC_VERSION)));
+        headers.push((Cow::Borrowed("ce_id"), context.id));
+        headers.push((Cow::Borrowed("ce_source"), context.source));
+        headers.push((Cow::Borrowed("ce_type"), context.type_));
+        headers.extend(context.subject.map(|value| (Cow::Borrowed("ce_subject"), value)));
+        headers.extend(context.time.map(|value| (Cow::Borrowed("ce_time"), value)));
+        headers.extend(context.data_schema.map(|value| (Cow::Borrowed("ce_dataschema"), value)));
+        headers.extend(
+            context
+                .extensions
+                .into_iter()
+                .map(|(name, value)| (Cow::Owned([PREFIX, name.as_ref()].concat()), value.into_text())),
+        );
+        Self { headers, content_type: data_content_type, value: data.into_bytes() }
+    }
 }
 
 #[cfg(test)]

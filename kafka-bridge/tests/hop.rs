@@ -139,6 +139,18 @@ async fn a_signature_opens_for_one_call() {
         let answer = post(&bridge, path, &[("authorization", &format!("Bearer {SECRET}"))], &sent).await;
         answer.assert_problem(401, "unauthenticated");
     }
+    // Attributes in headers are not covered.
+    let signature = sign(SECRET, now(), "nonce-0123456789-binary", PATHS[1], "data");
+    let headers = [
+        (SIGNATURE_HEADER, signature.as_str()),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/s"),
+        ("ce-type", "t"),
+    ];
+    let answer = bridge.client.send("POST", PATHS[1], &headers, "data").await;
+    let problem = answer.assert_problem(403, "forbidden");
+    assert!(problem["detail"].as_str().unwrap().contains("structured mode, or a token"), "{problem}");
     assert_eq!(count(&cluster, "t"), 4);
     for (reason, times) in [("replayed", 4), ("signature", 8), ("time", 4), ("malformed", 2), ("missing", 2)]
     {

@@ -6,6 +6,7 @@ mod events;
 mod operations;
 mod receive;
 mod records;
+mod results;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -97,6 +97,15 @@ pub(super) async fn settle(enqueued: Enqueued, deadline: Instant) -> RecordResul
     }
 }
 
+/// Waits for the answers to all of them, in their order, but not beyond `deadline`.
+pub(super) async fn settle_all(enqueued: Vec<Enqueued>, deadline: Instant) -> Vec<RecordResult> {
+    let mut results = Vec::with_capacity(enqueued.len());
+    for record in enqueued {
+        results.push(settle(record, deadline).await);
+    }
+    results
+}
+
 fn result(outcome: Outcome, id: String, topic: String) -> RecordResult {
     match outcome {
         Outcome::Acknowledged { partition, offset, timestamp } => RecordResult::Acknowledged {

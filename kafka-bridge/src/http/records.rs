@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
-use wicketgate_envelope::hop::{
-    RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, RecordsResponse, ValueMode,
-};
+use wicketgate_envelope::hop::{RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, ValueMode};
 use wicketgate_envelope::kafka::{self, Message};
 
 use crate::http::receive::{self, Enqueued, Incoming};
-use crate::http::{Limits, Shared, body, request_id};
-use crate::problem::{self, Kind, Problem};
+use crate::http::{Limits, Shared, body, request_id, results};
+use crate::problem::{Kind, Problem};
 
 /// Takes one call with one record or many. All are enqueued, in order and without a pause, before the first is
 /// waited for; each has a result of its own.
@@ -34,11 +31,7 @@ pub(super) async fn produce(
     drop(call);
     drop(received);
 
-    let mut results = Vec::with_capacity(enqueued.len());
-    for record in enqueued {
-        results.push(receive::settle(record, deadline).await);
-    }
-    answer(&RecordsResponse { results })
+    results::answer(receive::settle_all(enqueued, deadline).await, RECORDS_CONTENT_TYPE)
 }
 
 fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<RecordsRequest<'a>, Problem> {
@@ -102,26 +95,6 @@ fn read<'a>(record: &Record<'_>, event: &'a str) -> Result<(Attributes<'a>, Mess
     let message =
         kafka::message(record.mode, record.tombstone, event).map_err(|error| format!("event: {error}"))?;
     Ok((attributes, message))
-}
-
-fn answer(response: &RecordsResponse) -> Result<Response, Problem> {
-    let status = problem::status_of(&response.results);
-    let body = serde_json::to_vec(response).map_err(|error| {
-        tracing::error!(%error, "an answer cannot be written as JSON");
-        Problem::new(Kind::OutcomeUnknown, "the results cannot be told")
-    })?;
-    let mut answer = (status, [(header::CONTENT_TYPE, HeaderValue::from_static(RECORDS_CONTENT_TYPE))], body)
-        .into_response();
-    if status == Kind::Unavailable.status()
-        && let Some(seconds) = response.results.iter().filter_map(retry_after).max()
-    {
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    Ok(answer)
-}
-
-fn retry_after(result: &RecordResult) -> Option<u32> {
-    if let RecordResult::Unavailable { retry_after } = result { Some(*retry_after) } else { None }
 }
 
 #[cfg(test)]

@@ -1,0 +1,166 @@
+//! `POST /v1/topics/{topic}/events`: CloudEvents from any client, in each of the HTTP binding's modes.
+
+mod binary;
+mod format;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use wicketgate_envelope::event::{Attributes, Extension as Attribute};
+use wicketgate_envelope::hop::{RecordResult, ValueMode};
+use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
+
+use crate::http::admission::Proof;
+use crate::http::receive::{self, Enqueued, Incoming};
+use crate::http::{Shared, body, request_id, results};
+use crate::problem::{Kind, Problem};
+use format::Format;
+
+/// The media type of the answer to a batch.
+const BATCH_ANSWER: &str = "application/json";
+
+/// Takes one event, whose answer is its receipt, or a batch, whose answer has a result for each.
+pub(super) async fn produce(
+    State(shared): State<Arc<Shared>>,
+    Extension(proof): Extension<Proof>,
+    topic: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Problem> {
+    let format = Format::of(&headers)?;
+    if format == Format::Binary && proof == Proof::Signature {
+        let detail = "a signature does not cover headers, where binary mode has the event's attributes; use \
+                      structured mode, or a token";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    let Path(topic) = topic
+        .map_err(|_| Problem::new(Kind::BadRequest, "path: the topic is not UTF-8 in percent-encoding"))?;
+    if !shared.topics.allows(&topic) {
+        return Err(Problem::new(Kind::Forbidden, "the bridge is not set up to write this topic"));
+    }
+    let received = body::take(request, &shared.limits).await?;
+    shared.metrics.body_read(received.bytes.len());
+    let destination = Destination { shared: &shared, topic: &topic, request_id: request_id(&headers) };
+    let taken = match format {
+        Format::Binary => destination.binary(&headers, &received.bytes).map(Taken::One)?,
+        Format::Structured => destination.structured(&received.bytes).map(Taken::One)?,
+        Format::Batched => destination.batch(&received.bytes).map(Taken::Many)?,
+    };
+    // librdkafka has its own copies.
+    drop(received);
+    let deadline = Instant::now() + shared.limits.answer_timeout;
+    match taken {
+        Taken::One((enqueued, id)) => answer(receive::settle(enqueued, deadline).await, id),
+        Taken::Many(enqueued) => results::answer(receive::settle_all(enqueued, deadline).await, BATCH_ANSWER),
+    }
+}
+
+/// What a request brought, enqueued.
+enum Taken {
+    /// One event, and its id.
+    One((Enqueued, String)),
+    /// A batch.
+    Many(Vec<Enqueued>),
+}
+
+/// Where the events of a request go.
+struct Destination<'a> {
+    shared: &'a Shared,
+    topic: &'a str,
+    request_id: Option<Arc<str>>,
+}
+
+impl Destination<'_> {
+    /// An event in header fields and body, which become headers and value of the record.
+    fn binary(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Enqueued, String), Problem> {
+        let event = binary::read(headers, body).map_err(|error| Problem::new(Kind::BadRequest, error))?;
+        let id = event.context.id.clone().into_owned();
+        let key = event.context.extensions.iter().find_map(|(name, value)| match value {
+            Attribute::Text(key) if name == "partitionkey" => Some(key.clone()),
+            _ => None,
+        });
+        let BinaryParts { mut headers, content_type, value } = event.into();
+        headers.extend(content_type.map(|content_type| (CONTENT_TYPE.into(), content_type)));
+        let enqueued = self.enqueue(&id, key.as_deref(), &Message { headers, value });
+        Ok((enqueued, id))
+    }
+
+    /// An event in JSON, which becomes the value of the record as it stands.
+    fn structured(&self, body: &[u8]) -> Result<(Enqueued, String), Problem> {
+        let text = std::str::from_utf8(body)
+            .map_err(|error| Problem::new(Kind::BadRequest, format!("body: not UTF-8: {error}")))?;
+        self.event(text).map_err(|error| Problem::new(Kind::BadRequest, format!("body: {error}")))
+    }
+
+    /// An array of events in JSON, all enqueued before the first is waited for.
+    fn batch(&self, body: &[u8]) -> Result<Vec<Enqueued>, Problem> {
+        let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+            Problem::new(Kind::BadRequest, format!("body: wanted a JSON array of events: {error}"))
+        })?;
+        let most = self.shared.limits.records;
+        if events.len() > most {
+            let detail = format!("body: wanted at most {most} events in a batch, got {}", events.len());
+            return Err(Problem::new(Kind::TooLarge, detail));
+        }
+        let enqueue = |event: &RawValue| match self.event(event.get()) {
+            Ok((enqueued, _)) => enqueued,
+            Err(error) => {
+                self.shared.metrics.record("invalid");
+                Enqueued::Settled(RecordResult::Invalid { detail: format!("event: {error}") })
+            }
+        };
+        Ok(events.into_iter().map(enqueue).collect())
+    }
+
+    fn event(&self, json: &str) -> Result<(Enqueued, String), String> {
+        let attributes = Attributes::from_json(json).map_err(|error| error.to_string())?;
+        let message =
+            kafka::message(ValueMode::Structured, false, json).map_err(|error| error.to_string())?;
+        let enqueued = self.enqueue(&attributes.id, attributes.partitionkey.as_deref(), &message);
+        Ok((enqueued, attributes.id.into_owned()))
+    }
+
+    fn enqueue(&self, id: &str, key: Option<&str>, message: &Message<'_>) -> Enqueued {
+        let incoming = Incoming {
+            topic: self.topic,
+            key: key.map(str::as_bytes),
+            partition: None,
+            timestamp: None,
+            headers: &[],
+            event_id: id,
+            message,
+        };
+        receive::enqueue(self.shared, &incoming, self.request_id.as_ref())
+    }
+}
+
+fn answer(result: RecordResult, id: String) -> Result<Response, Problem> {
+    let problem = match result {
+        RecordResult::Acknowledged { receipt } => {
+            return Ok((StatusCode::ACCEPTED, Json(receipt)).into_response());
+        }
+        RecordResult::Invalid { detail } => Problem::new(Kind::BadRequest, detail),
+        RecordResult::TooLarge => {
+            Problem::new(Kind::TooLarge, "the record is larger than the topic or the producer takes")
+        }
+        RecordResult::Refused => Problem::new(
+            Kind::Refused,
+            "the topic does not exist, or may not be written, or does not allow such a record",
+        ),
+        RecordResult::Unavailable { retry_after } => Problem::unavailable(
+            "the bridge is saturated, or the cluster is out of reach; nothing was written",
+            retry_after,
+        ),
+        RecordResult::Unknown => Problem::new(
+            Kind::OutcomeUnknown,
+            "the cluster has not confirmed the record in time; it may be written, or may yet be",
+        ),
+    };
+    Err(problem.about_event(id))
+}
