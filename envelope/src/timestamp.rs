@@ -35,6 +35,12 @@ impl Timestamp {
     }
 }
 
+/// Reads an RFC 3339 time as milliseconds since 1970-01-01T00:00:00Z, Kafka's unit; finer fractions are cut off.
+pub fn parse_millis(text: &str) -> Option<i64> {
+    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339, UTC, milliseconds: `2026-11-22T13:16:26.123Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

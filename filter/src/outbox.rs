@@ -10,7 +10,8 @@
 //! a call that such a context had made would be lost to all others.
 //!
 //! Records share a call with others of the same topic only, because the answer to a call is as slow as its slowest
-//! record, and a topic that is ill should not hold up the others.
+//! record, and a topic that is ill should not hold up the others. The records that one request has for one topic are
+//! never parted, so that they keep their order.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use crate::callout;
 use crate::host;
 use crate::stream::Request;
 
-/// The most records and bytes that share a call. A request with more has a call of its own.
+/// The most records and bytes that requests share a call for. A request with more has a call of its own.
 const MAX_RECORDS: usize = 64;
 const MAX_BYTES: usize = 256 * 1024;
 
@@ -43,20 +44,33 @@ struct State {
     /// Whether a token is on its way through the queue.
     token_sent: bool,
     /// Who waits for which call, by the host's number of the call.
-    in_flight: HashMap<u32, Vec<Weak<Request>>>,
+    in_flight: HashMap<u32, Vec<Addressee>>,
 }
 
-/// What one request sends.
+/// What one request sends to one topic.
 #[derive(Debug)]
 pub(crate) struct Parcel {
     /// The request that waits for the outcome.
     pub(crate) request: Weak<Request>,
     /// Its name.
     pub(crate) request_id: String,
-    /// The topic of its records.
+    /// The topic.
     pub(crate) topic: String,
-    /// As `hop::write_record` made it.
-    pub(crate) record: Vec<u8>,
+    /// The records, each with its place among those of the request.
+    pub(crate) records: Vec<(usize, Vec<u8>)>,
+}
+
+/// Who waits for one record of a call.
+#[derive(Debug)]
+struct Addressee {
+    request: Weak<Request>,
+    index: usize,
+}
+
+impl Parcel {
+    fn bytes(&self) -> usize {
+        self.records.iter().map(|(_, bytes)| bytes.len() + 1).sum()
+    }
 }
 
 impl Outbox {
@@ -93,56 +107,68 @@ impl Outbox {
     }
 
     fn send(&self, parcels: Vec<Parcel>) {
-        let mut call =
-            RecordWriter::with_capacity(parcels.iter().map(|parcel| parcel.record.len() + 1).sum());
-        parcels.iter().for_each(|parcel| call.push(&parcel.record));
+        let mut call = RecordWriter::with_capacity(parcels.iter().map(Parcel::bytes).sum());
         let request_id = match parcels.as_slice() {
             [parcel] => Some(parcel.request_id.clone()),
             _ => None,
         };
-        let requests: Vec<Weak<Request>> = parcels.into_iter().map(|parcel| parcel.request).collect();
+        let mut addressees = Vec::with_capacity(parcels.len());
+        for Parcel { request, records, .. } in parcels {
+            for (index, bytes) in records {
+                call.push(&bytes);
+                addressees.push(Addressee { request: Weak::clone(&request), index });
+            }
+        }
         match callout::dispatch(&self.bridge, request_id.as_deref(), &call.finish()) {
             Some(token) => {
-                self.state.borrow_mut().in_flight.insert(token, requests);
+                self.state.borrow_mut().in_flight.insert(token, addressees);
             }
-            None => deliver(&requests, vec![Outcome::Unreachable; requests.len()]),
+            None => deliver(&addressees, vec![Outcome::Unreachable; addressees.len()]),
         }
     }
 
     /// Hands out the answer to a call.
     pub(crate) fn answered(&self, token: u32, num_headers: usize, body_size: usize) {
-        let Some(requests) = self.state.borrow_mut().in_flight.remove(&token) else { return };
+        let Some(addressees) = self.state.borrow_mut().in_flight.remove(&token) else { return };
         let response = if num_headers == 0 { None } else { callout::read_response(body_size) };
-        let outcomes = outcomes(response.as_ref().map(callout::Answer::as_response), requests.len());
-        deliver(&requests, outcomes);
+        let outcomes = outcomes(response.as_ref().map(callout::Answer::as_response), addressees.len());
+        deliver(&addressees, outcomes);
     }
 }
 
-fn deliver(requests: &[Weak<Request>], outcomes: Vec<Outcome>) {
-    for (request, outcome) in requests.iter().zip(outcomes) {
+fn deliver(addressees: &[Addressee], outcomes: Vec<Outcome>) {
+    for (Addressee { request, index }, outcome) in addressees.iter().zip(outcomes) {
         // A caller that has left is not told; its record may be written all the same, which is what its id is for.
         if let Some(request) = request.upgrade() {
-            request.resolve(outcome);
+            request.resolve(*index, outcome);
         }
     }
 }
 
 /// Sorts parcels into calls, keeping their order within a topic.
 fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
-    let mut calls: Vec<Vec<Parcel>> = Vec::new();
+    struct Call {
+        parcels: Vec<Parcel>,
+        records: usize,
+        bytes: usize,
+    }
+    let mut calls: Vec<Call> = Vec::new();
     // The call that is being filled for each topic.
-    let mut open: HashMap<String, (usize, usize)> = HashMap::new();
+    let mut open: HashMap<String, usize> = HashMap::new();
     for parcel in parcels {
-        let len = parcel.record.len();
-        let room = open.get(&parcel.topic).copied().filter(|(index, bytes)| {
-            bytes + len <= MAX_BYTES && calls.get(*index).is_some_and(|call| call.len() < MAX_RECORDS)
-        });
-        let (index, bytes) = room.unwrap_or((calls.len(), 0));
-        open.insert(parcel.topic.clone(), (index, bytes + len));
-        match calls.get_mut(index) {
-            Some(call) => call.push(parcel),
-            None => calls.push(vec![parcel]),
+        let (records, bytes) = (parcel.records.len(), parcel.bytes());
+        let call = open.get(&parcel.topic).and_then(|index| calls.get_mut(*index));
+        match call.filter(|call| call.records + records <= MAX_RECORDS && call.bytes + bytes <= MAX_BYTES) {
+            Some(call) => {
+                call.records += records;
+                call.bytes += bytes;
+                call.parcels.push(parcel);
+            }
+            None => {
+                open.insert(parcel.topic.clone(), calls.len());
+                calls.push(Call { parcels: vec![parcel], records, bytes });
+            }
         }
     }
-    calls
+    calls.into_iter().map(|call| call.parcels).collect()
 }

@@ -12,6 +12,7 @@ use wicketgate_policy::env::fresh_id;
 use wicketgate_policy::exchange::{Effect, Event, Exchange};
 use wicketgate_policy::head::RequestHead;
 use wicketgate_policy::reply::{LocalReply, Problem};
+use wicketgate_policy::reshape::Record;
 
 use crate::environment::HostEnv;
 use crate::host::{self, Buffer, HeaderMap};
@@ -52,10 +53,23 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Takes out of the request's head what must not reach an upstream, as long as the head can be changed.
+    fn strip_credentials(&self) {
+        let Some(request) = &self.request else { return };
+        for name in request.exchange.borrow().credential_headers() {
+            if !host::remove_header(HeaderMap::Request, name) {
+                log::error!("the host did not remove the request header {name}");
+            }
+        }
+    }
+}
+
 impl Request {
     /// Takes what became of the records that this request had sent. It comes from the root context's callback.
-    pub(crate) fn resolve(self: &Rc<Self>, outcome: Outcome) {
-        let effect = self.exchange.borrow_mut().step(Event::Outcome(outcome), &mut HostEnv);
+    pub(crate) fn resolve(self: &Rc<Self>, index: usize, outcome: Outcome) {
+        let event = Event::Outcome { index, outcome };
+        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv);
         if effect == Effect::Nothing {
             return;
         }
@@ -80,15 +94,50 @@ impl Request {
                 Some(body) if body.len() == len => self.step(Event::Body(&body)),
                 _ => self.step(Event::BodyUnreadable),
             },
-            Effect::Dispatch { record, topic, request_id } => {
-                self.outbox.post(Parcel { request: Rc::downgrade(self), request_id, topic, record });
+            Effect::Resume => {
+                if !host::resume_request() {
+                    log::error!("the host did not take back a request that was to go on");
+                }
+                Action::Continue
+            }
+            Effect::Dispatch { records, request_id } => {
+                self.post(records, &request_id);
                 Action::Pause
+            }
+            Effect::SetResponseHeaders(headers) => {
+                for (name, value) in headers {
+                    // What an answer varies by is added up; of everything else there is one.
+                    let set = if name == "vary" { host::add_header } else { host::set_header };
+                    if !set(HeaderMap::Response, &name, &value) {
+                        log::error!("the host did not take the response header {name}");
+                    }
+                }
+                Action::Continue
             }
             Effect::Reply(reply) => {
                 send(&reply);
                 Action::Pause
             }
         }
+    }
+}
+
+impl Request {
+    /// Posts records, in a parcel for each topic.
+    fn post(self: &Rc<Self>, records: Vec<Record>, request_id: &str) {
+        let mut parcels: Vec<Parcel> = Vec::with_capacity(1);
+        for (index, Record { topic, bytes, .. }) in records.into_iter().enumerate() {
+            match parcels.iter_mut().find(|parcel| parcel.topic == topic) {
+                Some(parcel) => parcel.records.push((index, bytes)),
+                None => parcels.push(Parcel {
+                    request: Rc::downgrade(self),
+                    request_id: request_id.to_owned(),
+                    topic,
+                    records: vec![(index, bytes)],
+                }),
+            }
+        }
+        parcels.into_iter().for_each(|parcel| self.outbox.post(parcel));
     }
 }
 
@@ -101,10 +150,12 @@ impl Context for Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
-        match read_head() {
+        let action = match read_head() {
             Some(head) => self.step(Event::Head { head, end_of_stream }),
             None => self.step(Event::HeadUnreadable),
-        }
+        };
+        self.strip_credentials();
+        action
     }
 
     /// `body_size` is all that is buffered, not what came last (Envoy buffers as long as the answer is `Pause`).
@@ -115,6 +166,14 @@ impl HttpContext for Stream {
     /// A request with trailers ends here, and its body callbacks never said so.
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         self.step(Event::Trailers)
+    }
+
+    fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+        match &self.request {
+            Some(request) => request.step(Event::ResponseHead),
+            // The answer to a request that was denied.
+            None => Action::Continue,
+        }
     }
 }
 
@@ -134,7 +193,8 @@ fn read_head() -> Option<RequestHead> {
 }
 
 fn send(reply: &LocalReply) {
-    let headers = host::encode_pairs(reply.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let headers =
+        host::encode_pairs(reply.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
     if !host::send_local_response(reply.status, &headers, &reply.body) {
         log::error!("the host did not take an answer with status {}", reply.status);
     }

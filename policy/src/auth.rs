@@ -143,6 +143,15 @@ pub fn authenticate(methods: &[Method], head: &RequestHead) -> Result<Principal,
     Err(AuthError::Unauthenticated)
 }
 
+/// The headers, in lower case, in which these methods look for credentials.
+pub(crate) fn credential_headers<'m>(methods: impl IntoIterator<Item = &'m Method>) -> Vec<String> {
+    let header = |method: &Method| match method {
+        Method::ApiKey { header, .. } => Some(header.clone()),
+        Method::Anonymous => None,
+    };
+    methods.into_iter().filter_map(header).collect()
+}
+
 /// The value of `WWW-Authenticate` for these methods. The `ApiKey` scheme is not registered; it tells a reader what is
 /// asked for (RFC 9110, section 11.6.1, wants at least one challenge).
 pub fn challenge(methods: &[Method]) -> String {

@@ -6,17 +6,19 @@
 
 use std::rc::Rc;
 
-use wicketgate_envelope::hop::RecordResult;
-
+use crate::admission::Admitted;
+use crate::answer::{Sent, answer, verdicts};
 use crate::auth::{self, AuthError};
 use crate::callout::Outcome;
+use crate::config::document::OnError;
 use crate::config::{Config, Unmatched};
+use crate::cors::{self, Preflight};
 use crate::env::{Env, fresh_id};
 use crate::head::{MAX_FIELDS, RequestHead};
 use crate::path::CanonicalPath;
-use crate::reply::{LocalReply, Problem, UnknownCause, accepted};
-use crate::reshape::{Admitted, Ids};
-use crate::route::Matched;
+use crate::reply::{Headers, LocalReply, Problem};
+use crate::reshape::{Outgoing, Record, reshape};
+use crate::route::{Action, Matched, Route};
 
 /// What happened.
 #[derive(Debug)]
@@ -43,8 +45,15 @@ pub enum Event<'a> {
     Body(&'a [u8]),
     /// The host could not hand the body over.
     BodyUnreadable,
-    /// What became of the record, in answer to [`Effect::Dispatch`].
-    Outcome(Outcome),
+    /// What became of one record, in answer to [`Effect::Dispatch`].
+    Outcome {
+        /// Which of the records, counted from 0.
+        index: usize,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The upstream has answered a request that was let go on.
+    ResponseHead,
     /// The caller has gone, or the host has finished with the request.
     Closed,
 }
@@ -52,8 +61,10 @@ pub enum Event<'a> {
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Let the request go on.
+    /// Let the request go on, from the callback that is running.
     Continue,
+    /// Let the request go on that has been held until now.
+    Resume,
     /// Hold the request.
     Wait,
     /// Hold the request, read this many bytes of body, and step on with [`Event::Body`].
@@ -61,17 +72,18 @@ pub enum Effect {
         /// All that has been buffered, in bytes.
         len: usize,
     },
-    /// Hold the request, send this record to kafka-bridge, and step on with [`Event::Outcome`] when it is known.
+    /// Hold the request, send these records to kafka-bridge, and step on with an [`Event::Outcome`] for each when it is
+    /// known.
     Dispatch {
-        /// As [`wicketgate_envelope::hop::write_record`] made it.
-        record: Vec<u8>,
-        /// The topic that the record is for.
-        topic: String,
+        /// At least one. Those of one topic stay in this order.
+        records: Vec<Record>,
         /// The name of the request, to find it again in the logs of both.
         request_id: String,
     },
     /// Answer. The request ends here.
     Reply(LocalReply),
+    /// Set these fields of the upstream's answer; `vary` is to be added to what is there.
+    SetResponseHeaders(Headers),
     /// Nothing.
     Nothing,
 }
@@ -81,101 +93,111 @@ pub enum Effect {
 pub struct Exchange {
     config: Rc<Config>,
     state: State,
+    /// What every answer to this request has, whoever gives it.
+    response_headers: Headers,
+    credential_headers: Vec<String>,
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing has happened yet.
     New,
-    /// Admitted; its body is still coming in.
+    /// Let in; its body is still coming.
     Buffering { admitted: Box<Admitted>, buffered: usize },
-    /// Admitted; the shell is asked for the body.
+    /// Let in; the shell is asked for the body.
     Reading { admitted: Box<Admitted> },
-    /// The record is on its way.
-    Dispatched { event_id: String, request_id: String },
+    /// Its records are on their way.
+    Dispatched(Box<Dispatched>),
     /// Let through; none of our business any more.
     Passed,
     /// Answered or gone.
     Done,
 }
 
+#[derive(Debug)]
+struct Dispatched {
+    route: Rc<Route>,
+    request_id: String,
+    sent: Sent,
+    /// What is known of each record.
+    outcomes: Vec<Option<Outcome>>,
+}
+
+/// What the head decides.
+enum Admission {
+    Pass,
+    Answer(LocalReply),
+    Hold(Box<Admitted>),
+}
+
 impl Exchange {
     /// A request about which nothing is known yet.
     pub fn new(config: Rc<Config>) -> Self {
-        Self { config, state: State::New }
+        Self { config, state: State::New, response_headers: Headers::new(), credential_headers: Vec::new() }
     }
 
-    /// The configuration that this request is decided by, whatever is configured meanwhile.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// Request headers that must not reach an upstream. To be removed while the head can be changed, which is right
+    /// after [`Event::Head`].
+    pub fn credential_headers(&self) -> &[String] {
+        &self.credential_headers
     }
 
     /// Takes in what happened and says what to do.
     pub fn step(&mut self, event: Event<'_>, env: &mut dyn Env) -> Effect {
         let state = std::mem::replace(&mut self.state, State::Done);
         let (state, effect) = match (state, event) {
-            (State::New, Event::Head { head, end_of_stream }) => self.on_head(head, end_of_stream, env),
-            (State::New, Event::HeadUnreadable) => reply(&Problem::Internal, &fresh_id(env)),
+            (State::New, Event::Head { head, end_of_stream }) => self.on_head(&head, end_of_stream, env),
+            (State::New, Event::HeadUnreadable) => self.deny(&Problem::Internal, &fresh_id(env)),
             (State::Buffering { admitted, .. }, Event::BodyBuffered { len, end_of_stream }) => {
-                self.on_body(admitted, len, end_of_stream)
+                self.on_body(admitted, len, end_of_stream, env)
             }
             (State::Buffering { admitted, buffered }, Event::Trailers) => {
-                self.on_body(admitted, buffered, true)
+                self.on_body(admitted, buffered, true, env)
             }
-            (State::Reading { admitted }, Event::Body(body)) => self.dispatch(&admitted, body),
-            (State::Reading { admitted }, Event::BodyUnreadable) => {
-                reply(&Problem::Internal, &admitted.request_id)
+            (State::Reading { admitted }, Event::Body(body)) => self.dispatch(&admitted, body, env),
+            (State::Reading { admitted }, Event::BodyUnreadable) => self.fail(&admitted, &Problem::Internal),
+            (State::Dispatched(dispatched), Event::Outcome { index, outcome }) => {
+                self.on_outcome(dispatched, index, outcome)
             }
-            (State::Dispatched { event_id, request_id }, Event::Outcome(outcome)) => {
-                (State::Done, Effect::Reply(answer(outcome, event_id, &request_id)))
-            }
-            // Nothing of a request may move while its answer is being waited for.
-            (state @ State::Dispatched { .. }, Event::BodyBuffered { .. } | Event::Trailers) => {
+            // Nothing of a request may move while its records are on their way.
+            (state @ State::Dispatched(_), Event::BodyBuffered { .. } | Event::Trailers) => {
                 (state, Effect::Wait)
             }
-            (state @ (State::Buffering { .. } | State::Reading { .. } | State::Dispatched { .. }), event) => {
-                match event {
-                    Event::Closed => (State::Done, Effect::Nothing),
-                    _ => (state, Effect::Nothing),
-                }
+            (State::Passed, Event::ResponseHead) if !self.response_headers.is_empty() => {
+                (State::Passed, Effect::SetResponseHeaders(std::mem::take(&mut self.response_headers)))
             }
-            (State::Passed, Event::Closed) => (State::Done, Effect::Nothing),
+            (_, Event::Closed) => (State::Done, Effect::Nothing),
             (State::Passed, _) => (State::Passed, Effect::Continue),
             // Data before any head: a host that does this is not believed.
             (State::New, Event::BodyBuffered { .. } | Event::Trailers) => {
-                reply(&Problem::Internal, &fresh_id(env))
+                self.deny(&Problem::Internal, &fresh_id(env))
             }
-            (State::New, Event::Body(_) | Event::BodyUnreadable | Event::Outcome(_) | Event::Closed) => {
-                (State::Done, Effect::Nothing)
-            }
-            // After an answer of ours the host may still walk the rest of the request; there is nothing left to
-            // hold back.
+            // After an answer of ours the host may still walk the rest of the request; it goes nowhere.
             (State::Done, Event::BodyBuffered { .. } | Event::Trailers) => (State::Done, Effect::Wait),
-            (State::Done, _) => (State::Done, Effect::Nothing),
+            (state, _) => (state, Effect::Nothing),
         };
         self.state = state;
         effect
     }
 
-    fn on_head(&self, head: RequestHead, end_of_stream: bool, env: &mut dyn Env) -> (State, Effect) {
-        let request_id = request_id(&head).unwrap_or_else(|| fresh_id(env));
-        match self.admit(head, request_id.clone(), env) {
-            Ok(None) => (State::Passed, Effect::Continue),
-            Ok(Some(admitted)) if end_of_stream => self.dispatch(&admitted, b""),
-            Ok(Some(admitted)) => {
-                (State::Buffering { admitted: Box::new(admitted), buffered: 0 }, Effect::Wait)
-            }
-            Err(problem) => reply(&problem, &request_id),
+    fn on_head(&mut self, head: &RequestHead, end_of_stream: bool, env: &mut dyn Env) -> (State, Effect) {
+        let request_id = request_id(head).unwrap_or_else(|| fresh_id(env));
+        match self.admit(head, &request_id, env) {
+            Ok(Admission::Pass) => (State::Passed, Effect::Continue),
+            Ok(Admission::Answer(reply)) => (State::Done, Effect::Reply(reply)),
+            Ok(Admission::Hold(admitted)) if end_of_stream => self.dispatch(&admitted, b"", env),
+            Ok(Admission::Hold(admitted)) => (State::Buffering { admitted, buffered: 0 }, Effect::Wait),
+            Err(problem) => self.deny(&problem, &request_id),
         }
     }
 
-    /// Everything that can be decided by the head alone. `None` lets the request pass.
+    /// Everything that can be decided by the head alone.
     fn admit(
-        &self,
-        head: RequestHead,
-        request_id: String,
+        &mut self,
+        head: &RequestHead,
+        request_id: &str,
         env: &mut dyn Env,
-    ) -> Result<Option<Admitted>, Problem> {
+    ) -> Result<Admission, Problem> {
         if head.len() > MAX_FIELDS {
             return Err(Problem::BadRequest(format!(
                 "headers: wanted at most {MAX_FIELDS}, got {}",
@@ -185,73 +207,154 @@ impl Exchange {
         let path = CanonicalPath::from_target(head.target())
             .map_err(|error| Problem::BadRequest(format!("path: {error}")))?;
         let host = head.host().map_err(|error| Problem::BadRequest(format!("host: {error}")))?;
-        let (route, parameters) = match (self.config.routes.find(&head, host, &path), self.config.unmatched) {
+        if let Some(preflight) = self.config.routes.preflight(head, host, &path) {
+            return Ok(Admission::Answer(preflight_answer(preflight, request_id)));
+        }
+        let found = self.config.routes.find(head, host, &path);
+        let (route, path_parameters) = match (found, self.config.unmatched) {
             (Matched::Route(route, parameters), _) => (route, parameters),
-            (_, Unmatched::Pass) => return Ok(None),
+            (_, Unmatched::Pass) => return Ok(Admission::Pass),
             (Matched::MethodNotAllowed(allowed), Unmatched::Reject) => {
                 return Err(Problem::MethodNotAllowed(allowed));
             }
             (Matched::NotFound, Unmatched::Reject) => return Err(Problem::NotFound),
         };
-        let principal = auth::authenticate(&route.authentication, &head).map_err(|error| match error {
+        if let Some(cors) = &route.cors {
+            // Two origins are none that a page could have.
+            self.response_headers = owned(cors.fields(head.single("origin").ok().flatten()));
+        }
+        let principal = auth::authenticate(&route.authentication, head).map_err(|error| match error {
             AuthError::Unauthenticated => Problem::Unauthenticated(route.challenge.clone()),
             AuthError::RepeatedCredential(header) => {
                 Problem::BadRequest(format!("{header}: {}", crate::head::Repeated))
             }
         })?;
-        if let Some(len) = content_length(&head)?
-            && len > self.config.max_body_bytes as u64
-        {
-            return Err(Problem::TooLarge(self.config.max_body_bytes));
+        let plan = match &route.action {
+            Action::Produce { plan, .. } => plan,
+            Action::Tee { plan, .. } => {
+                self.credential_headers = auth::credential_headers(&route.authentication);
+                plan
+            }
+            Action::Pass => {
+                self.credential_headers = auth::credential_headers(&route.authentication);
+                return Ok(Admission::Pass);
+            }
+        };
+        let parameters = path_parameters.into_iter().map(str::to_owned).collect();
+        let admitted = content_length(head).and_then(|len| {
+            if len.is_some_and(|len| len > self.config.max_body_bytes as u64) {
+                return Err(Problem::TooLarge(self.config.max_body_bytes));
+            }
+            let named = (request_id.to_owned(), env.now());
+            Admitted::new(Rc::clone(&route), plan, parameters, principal, head, named)
+        });
+        match admitted {
+            Ok(admitted) => Ok(Admission::Hold(Box::new(admitted))),
+            Err(_) if route.action.goes_on_without_a_copy() => Ok(Admission::Pass),
+            Err(problem) => Err(problem),
         }
-        let ids = Ids { event_id: fresh_id(env), request_id, time: env.now() };
-        Admitted::new(route, &parameters, principal, head, ids).map(Some)
     }
 
-    fn on_body(&self, admitted: Box<Admitted>, len: usize, end_of_stream: bool) -> (State, Effect) {
+    fn on_body(
+        &mut self,
+        admitted: Box<Admitted>,
+        len: usize,
+        end_of_stream: bool,
+        env: &mut dyn Env,
+    ) -> (State, Effect) {
         if len > self.config.max_body_bytes {
-            return reply(&Problem::TooLarge(self.config.max_body_bytes), &admitted.request_id);
+            return self.fail(&admitted, &Problem::TooLarge(self.config.max_body_bytes));
         }
         match (end_of_stream, len) {
             (false, _) => (State::Buffering { admitted, buffered: len }, Effect::Wait),
-            (true, 0) => self.dispatch(&admitted, b""),
+            (true, 0) => self.dispatch(&admitted, b"", env),
             (true, _) => (State::Reading { admitted }, Effect::ReadBody { len }),
         }
     }
 
-    fn dispatch(&self, admitted: &Admitted, body: &[u8]) -> (State, Effect) {
-        match admitted.record(&self.config, body) {
-            Ok(record) => {
-                let (event_id, request_id) = (admitted.event_id.clone(), admitted.request_id.clone());
-                let dispatch = Effect::Dispatch {
-                    record,
-                    topic: admitted.route.topic.clone(),
+    fn dispatch(&mut self, admitted: &Admitted, body: &[u8], env: &mut dyn Env) -> (State, Effect) {
+        let (Action::Produce { plan, .. } | Action::Tee { plan, .. }) = &admitted.route.action else {
+            return self.fail(admitted, &Problem::Internal);
+        };
+        match reshape(admitted, plan, body, env) {
+            Ok(Outgoing { records, batch }) => {
+                let event_ids = records.iter().map(|record| record.event_id.clone()).collect();
+                let request_id = admitted.request_id.clone();
+                let dispatched = Dispatched {
+                    route: Rc::clone(&admitted.route),
                     request_id: request_id.clone(),
+                    outcomes: vec![None; records.len()],
+                    sent: Sent { event_ids, batch },
                 };
-                (State::Dispatched { event_id, request_id }, dispatch)
+                (State::Dispatched(Box::new(dispatched)), Effect::Dispatch { records, request_id })
             }
-            Err(problem) => reply(&problem, &admitted.request_id),
+            Err(problem) => self.fail(admitted, &problem),
+        }
+    }
+
+    fn on_outcome(
+        &mut self,
+        mut dispatched: Box<Dispatched>,
+        index: usize,
+        outcome: Outcome,
+    ) -> (State, Effect) {
+        // What is known of a record stays: a host that says it twice is not believed the second time.
+        match dispatched.outcomes.get_mut(index) {
+            Some(known @ None) => *known = Some(outcome),
+            _ => return (State::Dispatched(dispatched), Effect::Nothing),
+        }
+        if dispatched.outcomes.iter().any(Option::is_none) {
+            return (State::Dispatched(dispatched), Effect::Nothing);
+        }
+        let Dispatched { route, request_id, sent, outcomes } = *dispatched;
+        let verdicts = verdicts(&sent, outcomes.into_iter().flatten().collect());
+        let reply = match &route.action {
+            Action::Produce { success, .. } => answer(&sent, &verdicts, success, &request_id),
+            Action::Tee { on_error, .. } => match verdicts.into_iter().find_map(Result::err) {
+                Some(problem) if *on_error == OnError::Deny => problem.reply(&request_id),
+                _ => return (State::Passed, Effect::Resume),
+            },
+            Action::Pass => return (State::Passed, Effect::Resume),
+        };
+        (State::Done, Effect::Reply(self.with_response_headers(reply)))
+    }
+
+    /// Ends a request that was let in and cannot become records; or lets it go on without a copy, if its route says so.
+    fn fail(&mut self, admitted: &Admitted, problem: &Problem) -> (State, Effect) {
+        if admitted.route.action.goes_on_without_a_copy() {
+            (State::Passed, Effect::Continue)
+        } else {
+            self.deny(problem, &admitted.request_id)
+        }
+    }
+
+    fn deny(&mut self, problem: &Problem, request_id: &str) -> (State, Effect) {
+        (State::Done, Effect::Reply(self.with_response_headers(problem.reply(request_id))))
+    }
+
+    fn with_response_headers(&mut self, mut reply: LocalReply) -> LocalReply {
+        reply.headers.append(&mut self.response_headers);
+        reply
+    }
+}
+
+fn preflight_answer(preflight: Preflight, request_id: &str) -> LocalReply {
+    match preflight {
+        Preflight::Granted(fields) => {
+            let mut headers = vec![("x-request-id".into(), request_id.to_owned())];
+            headers.extend(owned(fields));
+            LocalReply { status: 204, headers, body: Vec::new() }
+        }
+        Preflight::Denied(denial, fields) => {
+            let mut reply = Problem::CorsRefused(denial).reply(request_id);
+            reply.headers.extend(owned(fields));
+            reply
         }
     }
 }
 
-fn reply(problem: &Problem, request_id: &str) -> (State, Effect) {
-    (State::Done, Effect::Reply(problem.reply(request_id)))
-}
-
-fn answer(outcome: Outcome, event_id: String, request_id: &str) -> LocalReply {
-    let problem = match outcome {
-        Outcome::Answered(RecordResult::Acknowledged { receipt }) => return accepted(&receipt, request_id),
-        Outcome::Answered(RecordResult::TooLarge) => Problem::EventTooLarge,
-        Outcome::Answered(RecordResult::Invalid { .. } | RecordResult::Refused) => Problem::Refused,
-        Outcome::Answered(RecordResult::Unavailable { retry_after }) => Problem::Unavailable { retry_after },
-        Outcome::Unreachable => Problem::Unavailable { retry_after: 1 },
-        Outcome::Answered(RecordResult::Unknown) | Outcome::TimedOut => {
-            Problem::OutcomeUnknown { cause: UnknownCause::Timeout, event_id }
-        }
-        Outcome::Broken => Problem::OutcomeUnknown { cause: UnknownCause::Broken, event_id },
-    };
-    problem.reply(request_id)
+fn owned(fields: cors::Fields) -> Headers {
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
 /// The request's own name, if it has one that can stand in a header, a log line and an event.

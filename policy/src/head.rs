@@ -1,5 +1,6 @@
 //! The head of a request, copied once from the host and kept as bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::host::{self, HostError};
@@ -86,6 +87,16 @@ impl RequestHead {
     /// All header fields, in order: lower-case names, and values.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
+    /// The same head with each field's value as `map` has it, or without the field.
+    pub(crate) fn map_fields<'a>(
+        &'a self,
+        map: impl Fn(&'a [u8], &'a [u8]) -> Option<Cow<'a, [u8]>>,
+    ) -> Self {
+        let field =
+            |(name, value): &'a (Vec<u8>, Vec<u8>)| Some((name.clone(), map(name, value)?.into_owned()));
+        Self { fields: self.fields.iter().filter_map(field).collect(), ..self.clone() }
     }
 
     /// All values of a field, in order. `name` is lower-case.

@@ -12,6 +12,8 @@
 //! ```
 
 pub mod accept;
+pub mod admission;
+pub mod answer;
 pub mod auth;
 pub mod callout;
 pub mod conditions;
@@ -25,6 +27,7 @@ pub mod host;
 pub mod json_pointer;
 pub mod path;
 pub mod path_pattern;
+pub mod plan;
 pub mod query;
 pub mod redact;
 pub mod reply;
@@ -32,3 +35,4 @@ pub mod reshape;
 pub mod route;
 pub mod template;
 pub mod topic;
+mod trace_context;

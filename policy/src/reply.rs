@@ -1,7 +1,13 @@
 //! What the gateway answers by itself.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use wicketgate_envelope::hop::Receipt;
+
+use crate::cors::Denial;
+
+/// Header fields of an answer.
+pub type Headers = Vec<(Cow<'static, str>, String)>;
 
 /// An answer that ends the request at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +15,7 @@ pub struct LocalReply {
     /// The HTTP status.
     pub status: u16,
     /// Header fields; names are lower-case, values visible ASCII.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Headers,
     /// The content.
     pub body: Vec<u8>,
 }
@@ -28,10 +34,16 @@ pub enum Problem {
     MethodNotAllowed(Vec<String>),
     /// The body is larger than this many bytes.
     TooLarge(usize),
+    /// There are more events in the body than this many.
+    TooManyEvents(usize),
     /// The event is larger than Kafka takes.
     EventTooLarge,
-    /// The body is compressed in a way that is not understood.
-    UnsupportedEncoding,
+    /// The body is of a type that the route does not take; the text says which it does.
+    UnsupportedMediaType(String),
+    /// The body has a content encoding that the route does not take; the text says what was wanted.
+    UnsupportedEncoding(String),
+    /// A page of another origin asks for more than the route allows.
+    CorsRefused(Denial),
     /// The gateway itself cannot go on.
     Internal,
     /// kafka-bridge or Kafka will not take the event, now or later.
@@ -59,17 +71,30 @@ pub enum UnknownCause {
     Broken,
 }
 
+impl Problem {
+    /// The same problem, of one event of a batch, counted from 0.
+    pub(crate) fn of_event(self, index: usize) -> Self {
+        let place = |detail: String| format!("event {index}: {detail}");
+        match self {
+            Self::BadRequest(detail) => Self::BadRequest(place(detail)),
+            Self::UnsupportedMediaType(detail) => Self::UnsupportedMediaType(place(detail)),
+            other => other,
+        }
+    }
+}
+
 /// The members of a problem (RFC 9457, section 3.1), and two of ours.
-#[derive(Serialize)]
-struct Content<'a> {
+#[derive(Debug, Serialize)]
+pub(crate) struct Content<'a> {
     #[serde(rename = "type")]
     type_: String,
     title: &'static str,
     status: u16,
     detail: String,
-    request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<&'a String>,
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<&'a str>,
 }
 
 impl Problem {
@@ -78,10 +103,11 @@ impl Problem {
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthenticated(_) => 401,
+            Self::CorsRefused(_) => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::TooLarge(_) | Self::EventTooLarge => 413,
-            Self::UnsupportedEncoding => 415,
+            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => 413,
+            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => 415,
             Self::Internal => 500,
             Self::Refused | Self::OutcomeUnknown { cause: UnknownCause::Broken, .. } => 502,
             Self::Unavailable { .. } => 503,
@@ -94,10 +120,12 @@ impl Problem {
         match self {
             Self::BadRequest(_) => "bad-request",
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::CorsRefused(_) => "cors-refused",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed(_) => "method-not-allowed",
-            Self::TooLarge(_) | Self::EventTooLarge => "too-large",
-            Self::UnsupportedEncoding => "unsupported-encoding",
+            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "too-large",
+            Self::UnsupportedMediaType(_) => "unsupported-media-type",
+            Self::UnsupportedEncoding(_) => "unsupported-encoding",
             Self::Internal => "internal",
             Self::Refused => "refused",
             Self::Unavailable { .. } => "unavailable",
@@ -109,10 +137,12 @@ impl Problem {
         match self {
             Self::BadRequest(_) => "The request cannot be read",
             Self::Unauthenticated(_) => "Not authenticated",
+            Self::CorsRefused(_) => "Not from this origin",
             Self::NotFound => "Nothing is here",
             Self::MethodNotAllowed(_) => "Not with this method",
-            Self::TooLarge(_) | Self::EventTooLarge => "Too large",
-            Self::UnsupportedEncoding => "The content encoding is not supported",
+            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "Too large",
+            Self::UnsupportedMediaType(_) => "The media type is not taken here",
+            Self::UnsupportedEncoding(_) => "The content encoding is not taken here",
             Self::Internal => "The gateway failed",
             Self::Refused => "Kafka refused the event",
             Self::Unavailable { .. } => "Kafka cannot be reached now",
@@ -124,11 +154,14 @@ impl Problem {
         match self {
             Self::BadRequest(detail) => detail.clone(),
             Self::Unauthenticated(_) => "Send one valid credential, as WWW-Authenticate says.".to_owned(),
+            Self::CorsRefused(denial) => denial.to_string(),
             Self::NotFound => "No route has this path.".to_owned(),
             Self::MethodNotAllowed(allowed) => format!("This path takes {}.", allowed.join(", ")),
             Self::TooLarge(max) => format!("The body may have {max} bytes."),
+            Self::TooManyEvents(max) => format!("The body may bring {max} events."),
             Self::EventTooLarge => "The event that this request makes is larger than Kafka takes.".to_owned(),
-            Self::UnsupportedEncoding => "Send the body without Content-Encoding.".to_owned(),
+            Self::UnsupportedMediaType(detail) => detail.clone(),
+            Self::UnsupportedEncoding(wanted) => format!("content-encoding: wanted {wanted}"),
             Self::Internal => "The request was not forwarded, and no event was written.".to_owned(),
             Self::Refused => {
                 "No event was written, and trying again will not help before an operator has.".to_owned()
@@ -144,18 +177,29 @@ impl Problem {
 
     /// The answer that says so. `request_id` is told in a header and in the content.
     pub fn reply(&self, request_id: &str) -> LocalReply {
-        let mut headers = vec![
-            ("content-type", "application/problem+json".to_owned()),
-            ("x-request-id", request_id.to_owned()),
-        ];
-        match self {
-            Self::Unauthenticated(challenge) => headers.push(("www-authenticate", challenge.clone())),
-            Self::MethodNotAllowed(allowed) => headers.push(("allow", allowed.join(", "))),
-            Self::UnsupportedEncoding => headers.push(("accept-encoding", "identity".to_owned())),
-            Self::Unavailable { retry_after } => headers.push(("retry-after", retry_after.to_string())),
-            _ => {}
-        }
-        let content = Content {
+        self.reply_with(request_id, &self.content(Some(request_id), None))
+    }
+
+    /// The answer that says so, in other words.
+    pub(crate) fn reply_with(&self, request_id: &str, content: &impl Serialize) -> LocalReply {
+        let mut headers = headers("application/problem+json", request_id);
+        let more = match self {
+            Self::Unauthenticated(challenge) => Some(("www-authenticate", challenge.clone())),
+            Self::MethodNotAllowed(allowed) => Some(("allow", allowed.join(", "))),
+            Self::Unavailable { retry_after } => Some(("retry-after", retry_after.to_string())),
+            _ => None,
+        };
+        headers.extend(more.map(|(name, value)| (Cow::Borrowed(name), value)));
+        LocalReply { status: self.status(), headers, body: json(content) }
+    }
+
+    /// The members. `event_id` is told where the problem itself has none.
+    pub(crate) fn content<'a>(
+        &'a self,
+        request_id: Option<&'a str>,
+        event_id: Option<&'a str>,
+    ) -> Content<'a> {
+        Content {
             type_: format!("urn:wicketgate:problem:{}", self.kind()),
             title: self.title(),
             status: self.status(),
@@ -163,26 +207,21 @@ impl Problem {
             request_id,
             event_id: match self {
                 Self::OutcomeUnknown { event_id, .. } => Some(event_id),
-                _ => None,
+                _ => event_id,
             },
-        };
-        LocalReply { status: self.status(), headers, body: json(&content) }
+        }
     }
 }
 
-/// 202 with the receipt.
-pub fn accepted(receipt: &Receipt, request_id: &str) -> LocalReply {
-    LocalReply {
-        status: 202,
-        headers: vec![
-            ("content-type", "application/json".to_owned()),
-            ("x-request-id", request_id.to_owned()),
-        ],
-        body: json(receipt),
-    }
+/// The header fields that every answer has.
+pub(crate) fn headers(content_type: &str, request_id: &str) -> Headers {
+    vec![
+        (Cow::Borrowed("content-type"), content_type.to_owned()),
+        (Cow::Borrowed("x-request-id"), request_id.to_owned()),
+    ]
 }
 
-fn json(content: &impl Serialize) -> Vec<u8> {
+pub(crate) fn json(content: &impl Serialize) -> Vec<u8> {
     // What is answered consists of strings and numbers, which cannot fail to serialise.
     serde_json::to_vec(content).unwrap_or_default()
 }
@@ -205,7 +244,7 @@ mod tests {
             (&content["status"], &content["event_id"], &content["request_id"]),
             (&504.into(), &"e1".into(), &"r1".into())
         );
-        assert!(reply.headers.contains(&("content-type", "application/problem+json".to_owned())));
+        assert!(reply.headers.contains(&("content-type".into(), "application/problem+json".to_owned())));
     }
 
     #[test]
@@ -219,7 +258,7 @@ mod tests {
             (Problem::MethodNotAllowed(vec!["POST".to_owned(), "PUT".to_owned()]), "allow", "POST, PUT"),
             (Problem::Unavailable { retry_after: 3 }, "retry-after", "3"),
         ] {
-            assert!(problem.reply("r").headers.contains(&(name, value.to_owned())), "{name}");
+            assert!(problem.reply("r").headers.contains(&(name.into(), value.to_owned())), "{name}");
         }
     }
 }

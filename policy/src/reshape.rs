@@ -1,250 +1,337 @@
-//! From a request to the record that kafka-bridge is asked to produce.
+//! From a request to the records that kafka-bridge is asked to produce.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
+use serde_json::value::RawValue;
 use wicketgate_envelope::ENVELOPE_VERSION;
 use wicketgate_envelope::data::Data;
-use wicketgate_envelope::event::{Event, Extension};
-use wicketgate_envelope::hop::{self, Destination};
-use wicketgate_envelope::timestamp::Timestamp;
+use wicketgate_envelope::event::{Event, Extension, Time};
+use wicketgate_envelope::hop::{self, Destination, ValueMode};
 
-use crate::auth::Principal;
-use crate::config::Config;
-use crate::head::RequestHead;
+use crate::accept::{self, Batch, Format, Incoming};
+use crate::admission::Admitted;
+use crate::content_encoding::{self, DecodeError};
+use crate::env::{Env, fresh_id};
 use crate::path;
-use crate::query::Query;
+use crate::plan::{ContentEncoding, ForwardHeader, Plan, Repeated};
+use crate::redact::BodyError;
 use crate::reply::Problem;
-use crate::route::Route;
 use crate::template::{Facts, Template};
+use crate::trace_context::trace_context;
 
-/// All that is known of a request before its body.
-#[derive(Debug)]
-pub struct Admitted {
-    /// The route that it takes.
-    pub route: Rc<Route>,
-    /// Who sent it.
-    pub principal: Principal,
-    /// The `id` that its event will have.
-    pub event_id: String,
-    /// The `time` that its event will have.
-    pub time: Timestamp,
-    /// Its own name, for logs and answers.
-    pub request_id: String,
-    head: RequestHead,
-    content_type: Option<String>,
-    key: Option<String>,
-    subject: Option<String>,
+/// What a request sends.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// In the order of the request; at least one.
+    pub records: Vec<Record>,
+    /// Whether the caller expects a list of results, however long.
+    pub batch: bool,
 }
 
-impl Admitted {
-    /// Gathers what the event needs of the head.
-    ///
-    /// # Errors
-    /// [`Problem::BadRequest`] or [`Problem::UnsupportedEncoding`], when a header that the event depends on can't be
-    /// read.
-    pub fn new(
-        route: Rc<Route>,
-        parameters: &[&str],
-        principal: Principal,
-        head: RequestHead,
-        ids: Ids,
-    ) -> Result<Self, Problem> {
-        let content_type = content_type(&head)?.map(str::to_owned);
-        refuse_content_encoding(&head)?;
-        let query = query(&route, &head)?;
-        let facts = Facts {
-            path_parameters: parameters,
-            head: &head,
-            query: query.as_ref(),
-            consumer: principal.auth_id(),
-            json: None,
-        };
-        let key = fill("key", route.key.as_ref(), &facts)?;
-        let subject = fill("subject", route.subject.as_ref(), &facts)?;
-        let Ids { event_id, request_id, time } = ids;
-        Ok(Self { route, principal, event_id, time, request_id, head, content_type, key, subject })
-    }
+/// One record, ready for the call to kafka-bridge.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The `id` of its event.
+    pub event_id: String,
+    /// The topic that it is for.
+    pub topic: String,
+    /// As [`hop::write_record`] made it.
+    pub bytes: Vec<u8>,
+}
 
-    /// Writes the record, ready for the call to kafka-bridge.
-    ///
-    /// # Errors
-    /// [`Problem::BadRequest`] when the body is not what its media type says.
-    pub fn record(&self, config: &Config, body: &[u8]) -> Result<Vec<u8>, Problem> {
-        let data = Data::from_body(self.content_type.as_deref(), body)
-            .map_err(|error| Problem::BadRequest(format!("content-type says JSON, but {error}")))?;
-        let extensions = self.extensions();
+/// Makes records of a request and its whole body. Either all can be made, or none is.
+///
+/// # Errors
+/// [`Problem`] names the part of the request that will not do.
+pub fn reshape(
+    admitted: &Admitted,
+    plan: &Plan,
+    body: &[u8],
+    env: &mut dyn Env,
+) -> Result<Outgoing, Problem> {
+    let body = decoded(admitted, plan, body)?;
+    let batch = match &body {
+        Body::Readable(body) => accept::accept(&plan.accepted, &admitted.head, body)?,
+        Body::Encoded(body) => carried(admitted, body)?,
+    };
+    let path_parameters: Vec<&str> = admitted.path_parameters.iter().map(String::as_str).collect();
+    let records = batch.events.iter().enumerate().map(|(index, incoming)| {
+        let place = batch.format.is_batch().then_some(index);
+        let reshaper = Reshaper { admitted, plan, incoming, path_parameters: &path_parameters, place };
+        reshaper.record(env).map_err(|problem| match place {
+            Some(index) => problem.of_event(index),
+            None => problem,
+        })
+    });
+    Ok(Outgoing { records: records.collect::<Result<_, _>>()?, batch: batch.format.is_batch() })
+}
+
+enum Body<'a> {
+    Readable(Cow<'a, [u8]>),
+    /// With a content encoding that the route carries on.
+    Encoded(&'a [u8]),
+}
+
+fn decoded<'a>(admitted: &Admitted, plan: &Plan, body: &'a [u8]) -> Result<Body<'a>, Problem> {
+    if admitted.codings.is_empty() || body.is_empty() {
+        return Ok(Body::Readable(Cow::Borrowed(body)));
+    }
+    match plan.content_encoding {
+        ContentEncoding::Decode => match content_encoding::decode(&admitted.codings, body, plan.max_bytes) {
+            Ok(body) => Ok(Body::Readable(Cow::Owned(body))),
+            Err(DecodeError::TooLarge(_)) => Err(Problem::TooLarge(plan.max_bytes)),
+            Err(error) => Err(Problem::BadRequest(format!("body: {error}"))),
+        },
+        ContentEncoding::Carry | ContentEncoding::Refuse => Ok(Body::Encoded(body)),
+    }
+}
+
+/// A body that stays encoded is bytes, whatever it was before.
+fn carried<'a>(admitted: &'a Admitted, body: &'a [u8]) -> Result<Batch<'a>, Problem> {
+    let data_content_type = accept::content_type(&admitted.head)?.map(Cow::Borrowed);
+    let event = Incoming { data: Data::Binary(Cow::Borrowed(body)), data_content_type, claimed: None };
+    Ok(Batch { format: Format::Raw, events: vec![event] })
+}
+
+/// A record header.
+type Header<'a> = (&'a str, Cow<'a, [u8]>);
+
+/// Makes one record of one event.
+struct Reshaper<'a> {
+    admitted: &'a Admitted,
+    plan: &'a Plan,
+    incoming: &'a Incoming<'a>,
+    path_parameters: &'a [&'a str],
+    /// Which event of a batch it is.
+    place: Option<usize>,
+}
+
+impl Reshaper<'_> {
+    fn record(&self, env: &mut dyn Env) -> Result<Record, Problem> {
+        let (admitted, plan, claimed) = (self.admitted, self.plan, self.incoming.claimed.as_deref());
+        let redacted = self.redacted_data()?;
+        let data = redacted.as_deref().map_or_else(|| self.incoming.data.clone(), Data::Json);
+        let empty = matches!(data, Data::Absent);
+        let json = match data {
+            Data::Json(json) => Some(json),
+            _ => None,
+        };
+        let facts = Facts { json, ..admitted.facts(self.path_parameters) };
+        let event_id = self.event_id(&facts, env)?;
+        let subject = match claimed.and_then(|claimed| claimed.subject.as_deref()) {
+            Some(subject) => Some(Cow::Borrowed(subject)),
+            None => fill_some("subject", plan.event.subject.as_ref(), &facts)?,
+        };
+        let claimed_key = claimed.and_then(|claimed| {
+            let attribute = claimed.extensions.iter().find(|(name, _)| name == "partitionkey");
+            attribute.map(|(_, value)| value.clone().into_text())
+        });
+        let key = match fill_some("key", plan.kafka.key.as_ref(), &facts)? {
+            Some(key) => Some(key),
+            None => claimed_key,
+        };
+        let extensions = self.extensions(key.as_deref(), &facts)?;
         let event = Event {
-            id: &self.event_id,
-            source: &config.source,
-            type_: &self.route.event_type,
-            subject: self.subject.as_deref(),
-            time: self.time.into(),
-            data_content_type: self.content_type.as_deref().filter(|_| !matches!(data, Data::Absent)),
-            data_schema: None,
+            id: &event_id,
+            source: claimed.map_or(&plan.event.source, |claimed| &claimed.source),
+            type_: claimed.map_or(&plan.event.type_, |claimed| &claimed.type_),
+            subject: subject.as_deref(),
+            time: match claimed.and_then(|claimed| claimed.time.as_deref()) {
+                Some(time) => Time::Claimed(time),
+                None => Time::At(admitted.time),
+            },
+            data_content_type: self.incoming.data_content_type.as_deref(),
+            data_schema: claimed.and_then(|claimed| claimed.data_schema.as_deref()),
             extensions: &extensions,
             data,
         };
-        let headers = self
-            .route
-            .forward_headers
-            .iter()
-            .flat_map(|name| self.head.all(name).map(move |value| (name.as_str(), value)));
+        let topic =
+            plan.kafka.topic.fill(&facts).map_err(|error| Problem::BadRequest(format!("topic: {error}")))?;
         let destination = Destination {
-            key: self.key.as_deref().map(str::as_bytes),
-            ..Destination::topic(&self.route.topic)
+            topic: &topic,
+            key: key.as_deref().map(str::as_bytes),
+            partition: self.partition(&facts)?,
+            timestamp: self.timestamp(&facts)?,
+            mode: plan.kafka.value,
+            tombstone: plan.kafka.tombstone && empty && plan.kafka.value != ValueMode::Structured,
         };
-        Ok(hop::write_record(&destination, headers, |out| event.write_json(out)))
+        let headers = self.headers(&facts)?;
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_ref()));
+        let bytes = hop::write_record(&destination, headers, |out| event.write_json(out));
+        let topic = topic.into_owned();
+        Ok(Record { event_id, topic, bytes })
     }
 
-    fn extensions(&self) -> Vec<(&'static str, Extension<'_>)> {
-        let mut extensions = Vec::with_capacity(12);
-        if let Some(key) = &self.key {
-            extensions.push(("partitionkey", key.as_str().into()));
+    fn redacted_data(&self) -> Result<Option<Box<RawValue>>, Problem> {
+        let redaction = &self.plan.redaction;
+        match self.incoming.data {
+            Data::Json(json) if redaction.touches_body() => {
+                redaction.body(json, self.plan.max_bytes).map_err(|error| match error {
+                    BodyError::TooLarge(max) => Problem::TooLarge(max),
+                    BodyError::NotJson(_) => Problem::BadRequest(format!("body: {error}")),
+                })
+            }
+            Data::Text(_) | Data::Binary(_) if redaction.touches_body() => {
+                Err(Problem::UnsupportedMediaType(
+                    "content-type: wanted JSON, because parts of it are redacted, got something else"
+                        .to_owned(),
+                ))
+            }
+            _ => Ok(None),
         }
-        if let Some((traceparent, tracestate)) = trace_context(&self.head) {
+    }
+
+    /// The first of: what a CloudEvent says, what the route makes, the idempotency key, a fresh one.
+    fn event_id(&self, facts: &Facts<'_>, env: &mut dyn Env) -> Result<String, Problem> {
+        if let Some(claimed) = &self.incoming.claimed {
+            return Ok(claimed.id.clone().into_owned());
+        }
+        let made = fill_some("id", self.plan.event.id.as_ref(), facts)?.map(Cow::into_owned);
+        // What is made from the body is each event's own already; what is made from the head, all of a batch share.
+        let from_body = self.plan.event.id.as_ref().is_some_and(Template::needs_body);
+        let id = made.or_else(|| self.admitted.idempotency_key.clone());
+        Ok(match (id, self.place) {
+            (Some(id), Some(index)) if !from_body => format!("{id}-{index}"),
+            (Some(id), _) => id,
+            (None, _) => fresh_id(env),
+        })
+    }
+
+    fn extensions(
+        &self,
+        key: Option<&str>,
+        facts: &Facts<'_>,
+    ) -> Result<Vec<(&str, Extension<'_>)>, Problem> {
+        let (admitted, plan) = (self.admitted, self.plan);
+        let mut extensions: Vec<(&str, Extension<'_>)> = Vec::with_capacity(16);
+        if let Some(claimed) = &self.incoming.claimed {
+            let claimed = claimed.extensions.iter();
+            extensions.extend(claimed.map(|(name, value)| (name.as_ref(), value.clone())));
+        }
+        let own =
+            |extensions: &[(&str, Extension<'_>)], name: &str| extensions.iter().any(|(own, _)| *own == name);
+        if let Some(key) = key
+            && !own(&extensions, "partitionkey")
+        {
+            extensions.push(("partitionkey", key.to_owned().into()));
+        }
+        // An event that has begun its way elsewhere keeps the trace that it began (CloudEvents extensions,
+        // Distributed Tracing).
+        if let Some((traceparent, tracestate)) = trace_context(&admitted.head)
+            && !own(&extensions, "traceparent")
+        {
+            extensions.retain(|(name, _)| *name != "tracestate");
             extensions.push(("traceparent", traceparent.into()));
             extensions.extend(tracestate.map(|tracestate| ("tracestate", tracestate.into())));
         }
-        extensions.push(("authtype", self.principal.auth_type().into()));
-        extensions.extend(self.principal.auth_id().map(|id| ("authid", id.into())));
+        for (name, template) in &plan.event.extensions {
+            if !own(&extensions, name) {
+                let value = fill(name, Some(template), facts)?.unwrap_or_default();
+                extensions.push((name, value.into_owned().into()));
+            }
+        }
+        extensions.push(("authtype", admitted.principal.auth_type().into()));
+        extensions.extend(admitted.principal.auth_id().map(|id| ("authid", id.into())));
         extensions.push(("wgversion", Extension::Integer(ENVELOPE_VERSION.cast_signed())));
-        extensions.push(("wgroute", self.route.name.as_str().into()));
-        extensions.push(("wgmethod", text(self.head.method())));
+        extensions.push(("wgroute", admitted.route.name.as_str().into()));
+        extensions.push(("wgmethod", lossy(admitted.head.method())));
         // Without the query, which is where secrets end up.
-        extensions.push(("wgpath", text(path::without_query(self.head.target()))));
-        extensions.extend(self.head.client_address().map(|address| ("wgclientip", address.into())));
-        extensions.push(("wgrequestid", self.request_id.as_str().into()));
-        extensions
-    }
-}
-
-/// What names a request and its event.
-#[derive(Debug)]
-pub struct Ids {
-    /// The `id` of the event.
-    pub event_id: String,
-    /// The name of the request.
-    pub request_id: String,
-    /// When the request came in.
-    pub time: Timestamp,
-}
-
-/// The query, where a template needs it.
-fn query(route: &Route, head: &RequestHead) -> Result<Option<Query>, Problem> {
-    let needed = [&route.key, &route.subject].into_iter().flatten().any(Template::needs_query);
-    let query = path::query(head.target()).filter(|_| needed).map(Query::parse).transpose();
-    query.map_err(|error| Problem::BadRequest(format!("query: {error}")))
-}
-
-/// Neither a key nor a subject may be empty (CloudEvents 1.0.2, section 3.1.2), and neither is left out because of
-/// what a caller sends.
-fn fill(what: &str, template: Option<&Template>, facts: &Facts<'_>) -> Result<Option<String>, Problem> {
-    let Some(template) = template else { return Ok(None) };
-    match template.fill(facts) {
-        Ok(text) if text.is_empty() => {
-            Err(Problem::BadRequest(format!("the {what} that the request makes is empty")))
+        extensions.push(("wgpath", lossy(path::without_query(admitted.head.target()))));
+        if let Some(query) = admitted.raw_query.as_ref().filter(|_| plan.event.query) {
+            extensions.push(("wgquery", lossy(query)));
         }
-        Ok(text) => Ok(Some(text.into_owned())),
-        Err(unfillable) => Err(Problem::BadRequest(unfillable.to_string())),
+        if !admitted.codings.is_empty() && plan.content_encoding == ContentEncoding::Carry {
+            let codings: Vec<String> = admitted.codings.iter().map(ToString::to_string).collect();
+            extensions.push(("wgencoding", codings.join(", ").into()));
+        }
+        extensions.extend(admitted.head.client_address().map(|address| ("wgclientip", address.into())));
+        extensions.push(("wgrequestid", admitted.request_id.as_str().into()));
+        Ok(extensions)
     }
-}
 
-fn text(bytes: &[u8]) -> Extension<'_> {
-    Extension::Text(String::from_utf8_lossy(bytes))
-}
-
-/// The media type of the body: visible ASCII and spaces, once or not at all (RFC 9110, section 8.3).
-fn content_type(head: &RequestHead) -> Result<Option<&str>, Problem> {
-    let value = head
-        .single("content-type")
-        .map_err(|repeated| Problem::BadRequest(format!("content-type: {repeated}")))?
-        .filter(|value| !value.is_empty());
-    let Some(value) = value else { return Ok(None) };
-    match std::str::from_utf8(value) {
-        Ok(text) if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => Ok(Some(text)),
-        _ => Err(Problem::BadRequest("content-type: wanted visible ASCII, got other bytes".to_owned())),
-    }
-}
-
-fn refuse_content_encoding(head: &RequestHead) -> Result<(), Problem> {
-    let identity = |value: &[u8]| value.is_empty() || value.eq_ignore_ascii_case(b"identity");
-    if head.all("content-encoding").all(identity) { Ok(()) } else { Err(Problem::UnsupportedEncoding) }
-}
-
-/// `traceparent` and `tracestate`, if they are as W3C Trace Context (sections 3.2 and 3.3) has them. What is not is
-/// dropped, as section 4.3 says.
-fn trace_context(head: &RequestHead) -> Option<(&str, Option<Cow<'_, str>>)> {
-    let traceparent = std::str::from_utf8(head.single("traceparent").ok()??).ok()?;
-    let mut fields = traceparent.split('-');
-    let mut field = |len: usize| {
-        fields.next().filter(|text| {
-            text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    fn partition(&self, facts: &Facts<'_>) -> Result<Option<i32>, Problem> {
+        let Some(text) = fill("partition", self.plan.kafka.partition.as_ref(), facts)? else {
+            return Ok(None);
+        };
+        let partition = text.parse::<i32>().ok().filter(|partition| *partition >= 0);
+        partition.map(Some).ok_or_else(|| {
+            Problem::BadRequest(
+                "partition: wanted a whole number of 0 or more, got something else".to_owned(),
+            )
         })
-    };
-    let (version, trace, parent, _flags) = (field(2)?, field(32)?, field(16)?, field(2)?);
-    let not_zero = |text: &str| text.bytes().any(|byte| byte != b'0');
-    if version != "00" || fields.next().is_some() || !not_zero(trace) || !not_zero(parent) {
-        return None;
     }
-    let members: Vec<&str> =
-        head.all("tracestate").map(std::str::from_utf8).collect::<Result<_, _>>().unwrap_or_default();
-    let tracestate = match members.as_slice() {
-        [] => None,
-        [one] => Some(Cow::Borrowed(*one)),
-        many => Some(Cow::Owned(many.join(","))),
-    };
-    let legal = |text: &Cow<'_, str>| {
-        !text.is_empty() && text.len() <= 512 && text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
-    };
-    Some((traceparent, tracestate.filter(legal)))
+
+    fn timestamp(&self, facts: &Facts<'_>) -> Result<Option<i64>, Problem> {
+        let Some(text) = fill("timestamp", self.plan.kafka.timestamp.as_ref(), facts)? else {
+            return Ok(None);
+        };
+        let millis = text.parse::<i64>().ok().or_else(|| wicketgate_envelope::timestamp::parse_millis(&text));
+        millis.filter(|millis| *millis >= 0).map(Some).ok_or_else(|| {
+            Problem::BadRequest(
+                "timestamp: wanted milliseconds since 1970 or an RFC 3339 time, got something else"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn headers(&self, facts: &Facts<'_>) -> Result<Vec<Header<'_>>, Problem> {
+        let kafka = &self.plan.kafka;
+        let mut headers = Vec::with_capacity(kafka.headers.len() + kafka.forward_headers.len());
+        for forward in &kafka.forward_headers {
+            self.forward(forward, &mut headers)?;
+        }
+        for (name, template) in &kafka.headers {
+            let value = fill(name, Some(template), facts)?.unwrap_or_default();
+            headers.push((name.as_str(), Cow::Owned(value.into_owned().into_bytes())));
+        }
+        Ok(headers)
+    }
+
+    fn forward<'s>(
+        &'s self,
+        forward: &'s ForwardHeader,
+        headers: &mut Vec<Header<'s>>,
+    ) -> Result<(), Problem> {
+        let values: Vec<&[u8]> = self.admitted.head.all(&forward.name).collect();
+        let kept = match (forward.repeated, values.as_slice()) {
+            (Repeated::Refuse, [_, _, ..]) => {
+                return Err(Problem::BadRequest(format!("{}: {}", forward.name, crate::head::Repeated)));
+            }
+            (Repeated::First, values) => values.get(..1).unwrap_or_default(),
+            (Repeated::Last, values) => values.last().map(std::slice::from_ref).unwrap_or_default(),
+            (Repeated::All | Repeated::Refuse, values) => values,
+        };
+        headers.extend(kept.iter().map(|value| (forward.rename.as_str(), Cow::Borrowed(*value))));
+        Ok(())
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
+fn fill<'a>(
+    what: &str,
+    template: Option<&'a Template>,
+    facts: &Facts<'a>,
+) -> Result<Option<Cow<'a, str>>, Problem> {
+    let filled = template.map(|template| template.fill(facts)).transpose();
+    filled.map_err(|error| Problem::BadRequest(format!("{what}: {error}")))
+}
 
-    use super::*;
-
-    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-    fn head(fields: &[(&str, &str)]) -> RequestHead {
-        let mut head = RequestHead::default();
-        for (name, value) in fields {
-            head.push(name.as_bytes(), value.as_bytes());
+/// As [`fill`], for what must not be empty and is not left out because of what a caller sends either: a key that is
+/// empty is not the same as none, and CloudEvents has no empty attributes (1.0.2, section 3.1).
+fn fill_some<'a>(
+    what: &str,
+    template: Option<&'a Template>,
+    facts: &Facts<'a>,
+) -> Result<Option<Cow<'a, str>>, Problem> {
+    match fill(what, template, facts)? {
+        Some(text) if text.is_empty() => {
+            Err(Problem::BadRequest(format!("{what}: wanted text, but what the request makes is empty")))
         }
-        head
+        filled => Ok(filled),
     }
+}
 
-    #[test]
-    fn trace_context_is_kept_whole_or_dropped() {
-        assert_eq!(trace_context(&head(&[("traceparent", TRACE)])), Some((TRACE, None)));
-        let with_state = head(&[("traceparent", TRACE), ("tracestate", "a=1"), ("tracestate", "b=2")]);
-        assert_eq!(trace_context(&with_state), Some((TRACE, Some(Cow::Borrowed("a=1,b=2")))));
-        for wrong in [
-            "",
-            "00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01",
-            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
-        ] {
-            assert_eq!(trace_context(&head(&[("traceparent", wrong)])), None, "{wrong}");
-        }
-        assert_eq!(trace_context(&head(&[("traceparent", TRACE), ("traceparent", TRACE)])), None);
-        let control = head(&[("traceparent", TRACE), ("tracestate", "a=\u{1}")]);
-        assert_eq!(trace_context(&control), Some((TRACE, None)));
-    }
-
-    #[test]
-    fn a_content_type_that_cannot_be_an_attribute_is_refused() {
-        assert_eq!(
-            content_type(&head(&[("content-type", "text/plain; charset=utf-8")])).unwrap(),
-            Some("text/plain; charset=utf-8")
-        );
-        assert_eq!(content_type(&head(&[])).unwrap(), None);
-        assert!(content_type(&head(&[("content-type", "grün")])).is_err());
-        assert!(content_type(&head(&[("content-type", "a/b"), ("content-type", "a/b")])).is_err());
-    }
+/// What an attribute can hold: control characters would make an event that no CloudEvents reader takes.
+fn lossy(bytes: &[u8]) -> Extension<'static> {
+    let text = String::from_utf8_lossy(bytes);
+    Extension::Text(Cow::Owned(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()))
 }

@@ -6,14 +6,16 @@
 
 use std::rc::Rc;
 
+use crate::answer::Success;
 use crate::auth::Method;
 use crate::conditions::Conditions;
+use crate::config::document::OnError;
 use crate::cors::{self, Cors, Denial, Preflight};
 use crate::head::RequestHead;
 use crate::host::HostPattern;
 use crate::path::CanonicalPath;
 use crate::path_pattern::PathPattern;
-use crate::template::Template;
+use crate::plan::Plan;
 
 /// A compiled route.
 #[derive(Debug)]
@@ -26,12 +28,35 @@ pub struct Route {
     pub(crate) authentication: Vec<Method>,
     /// The value of `WWW-Authenticate` in a denial.
     pub(crate) challenge: String,
-    pub(crate) event_type: String,
-    pub(crate) subject: Option<Template>,
-    pub(crate) topic: String,
-    pub(crate) key: Option<Template>,
-    /// Names of request headers, in lower case, in the order in which they become record headers.
-    pub(crate) forward_headers: Vec<String>,
+    pub(crate) action: Action,
+}
+
+/// What is done with the requests of a route.
+#[derive(Debug)]
+pub enum Action {
+    /// They go on to their upstream.
+    Pass,
+    /// They become records, and the caller gets the receipts.
+    Produce {
+        /// How they become records.
+        plan: Plan,
+        /// What the caller gets.
+        success: Success,
+    },
+    /// A copy of them becomes records, and they go on to their upstream.
+    Tee {
+        /// How the copy becomes records.
+        plan: Plan,
+        /// What happens when it does not.
+        on_error: OnError,
+    },
+}
+
+impl Action {
+    /// Whether a request goes on even if it can't become records.
+    pub(crate) fn goes_on_without_a_copy(&self) -> bool {
+        matches!(self, Self::Tee { on_error: OnError::Continue, .. })
+    }
 }
 
 /// Which requests a route takes.

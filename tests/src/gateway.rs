@@ -93,7 +93,7 @@ fn route(name: &str, topic: &str) -> Value {
         "kafka": {
             "topic": topic,
             "key": "{id}",
-            "forward_headers": ["x-device", "x-raw", "x-github-event", "x-github-delivery", "x-hub-signature-256"],
+            "forward_headers": [{"name": "x-device"}, {"name": "x-raw"}, {"name": "x-github-event"}, {"name": "x-github-delivery"}, {"name": "x-hub-signature-256"}],
         },
     })
 }

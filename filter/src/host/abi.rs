@@ -8,6 +8,8 @@ use std::ptr::null_mut;
 pub(crate) enum HeaderMap {
     /// Fields of the request; readable while its head is being handled.
     Request = 0,
+    /// Fields of the response; changeable while its head is being handled.
+    Response = 2,
     /// Fields of a callout's answer; readable in its callback.
     CalloutResponse = 6,
 }
@@ -39,6 +41,22 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_register_shared_queue(name: *const u8, name_size: usize, queue: *mut u32) -> u32;
     fn proxy_enqueue_shared_queue(queue: u32, data: *const u8, size: usize) -> u32;
@@ -103,6 +121,38 @@ pub(crate) fn send_local_response(status: u16, headers: &[u8], body: &[u8]) -> b
         )
     };
     result == OK
+}
+
+/// Removes every field of this name. Legal while the head is being handled.
+pub(crate) fn remove_header(map: HeaderMap, name: &str) -> bool {
+    // SAFETY: `name` outlives the call, and the host only reads it.
+    unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) == OK }
+}
+
+/// Adds a field. Legal while the head is being handled.
+pub(crate) fn add_header(map: HeaderMap, name: &str, value: &str) -> bool {
+    // SAFETY: both outlive the call, and the host only reads them.
+    let result = unsafe {
+        proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
+    result == OK
+}
+
+/// Sets a field, whatever values it had. Legal while the head is being handled.
+pub(crate) fn set_header(map: HeaderMap, name: &str, value: &str) -> bool {
+    // SAFETY: as in `add_header`.
+    let result = unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
+    result == OK
+}
+
+/// Lets a request go on that has been held.
+pub(crate) fn resume_request() -> bool {
+    /// `proxy_stream_type_t`.
+    const HTTP_REQUEST: u32 = 0;
+    // SAFETY: no pointer is involved.
+    unsafe { proxy_continue_stream(HTTP_REQUEST) == OK }
 }
 
 /// Makes the calls that follow count for this request, until the current callback returns.

@@ -30,6 +30,9 @@ pub struct Document {
     /// Who may call.
     #[serde(default)]
     pub consumers: Vec<Consumer>,
+    /// The key of keyed hashes in redaction: 32 to 256 hexadecimal digits. A secret.
+    #[serde(default)]
+    pub redaction_key: Option<RedactionKey>,
     /// What happens to a request that no route matches: `reject` answers 404 or 405, `pass` lets it go on to
     /// its upstream, unauthenticated.
     pub unmatched: Unmatched,
@@ -127,6 +130,19 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
+/// A secret, in hexadecimal digits.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
+#[serde(transparent)]
+pub struct RedactionKey(pub String);
+
+impl std::fmt::Debug for RedactionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RedactionKey(not shown)")
+    }
+}
+
 /// What happens to a request that no route matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
@@ -153,10 +169,27 @@ pub struct Route {
     pub authentication: Authentication,
     /// What is done with them.
     pub action: Action,
-    /// The event that a request becomes.
-    pub event: EventAttributes,
-    /// Where the event goes.
-    pub kafka: Kafka,
+    /// `tee` only: what happens to a request whose copy does not get into Kafka. Default: `deny`.
+    #[serde(default)]
+    pub on_error: Option<OnError>,
+    /// Which web pages of other origins may call (CORS). Without it, none.
+    #[serde(default)]
+    pub cors: Option<Cors>,
+    /// Which bodies are taken, and how they are read.
+    #[serde(default)]
+    pub accept: Accept,
+    /// The event that a request becomes. Needed unless the action is `pass`.
+    #[serde(default)]
+    pub event: Option<EventAttributes>,
+    /// Where the event goes. Needed unless the action is `pass`.
+    #[serde(default)]
+    pub kafka: Option<Kafka>,
+    /// What is taken out of the request before it leaves the gateway for Kafka. An upstream gets the request as it is.
+    #[serde(default)]
+    pub redact: Redact,
+    /// `produce` only: what the caller gets for an event that Kafka has.
+    #[serde(default)]
+    pub reply: Reply,
 }
 
 /// Which requests a route takes.
@@ -164,12 +197,18 @@ pub struct Route {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Match {
+    /// Hosts, such as `api.example.com` or `*.example.com`; the star stands for one label or more. Default: any.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// Methods, in upper case, such as `POST`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub methods: Vec<String>,
     /// A path, such as `/v1/orders/{order_id}`. A segment in braces matches any one segment that is not empty, and
     /// its value can be used by that name.
     pub path: String,
+    /// Headers that must be there: with this value, or, where the value is `null`, with any.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Option<String>>,
 }
 
 /// From whom a route takes requests.
@@ -190,9 +229,149 @@ pub struct Authentication {
 pub enum Action {
     /// The request becomes a record in Kafka, and the caller gets its receipt.
     Produce,
+    /// A copy of the request becomes a record in Kafka, then the request goes on to its upstream, and the caller gets
+    /// the upstream's answer.
+    Tee,
+    /// The request goes on to its upstream once it is authenticated. Nothing goes to Kafka.
+    Pass,
 }
 
-/// Attributes of the event that a request becomes (CloudEvents 1.0.2, section 3.1).
+/// What happens to a request whose copy does not get into Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// It goes on to its upstream without a copy.
+    Continue,
+    /// It is answered with the error.
+    #[default]
+    Deny,
+}
+
+/// Which web pages of other origins may call (the Fetch standard's CORS protocol).
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Origins, such as `https://shop.example.com`; or `*` alone, for all.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub origins: Vec<String>,
+    /// Request headers that pages may set, beside those that need no permission.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// Response headers that pages may read, beside those that need no permission.
+    #[serde(default)]
+    pub expose_headers: Vec<String>,
+    /// How long a browser may remember the answer to a preflight, such as `10m`; at most 24h. Default: the browser's
+    /// own.
+    #[serde(default)]
+    pub max_age: Option<String>,
+    /// Whether pages may send cookies and other credentials of the browser's own.
+    #[serde(default)]
+    pub credentials: bool,
+}
+
+/// Which bodies are taken, and how they are read.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Accept {
+    /// How a body may be read. A body that is none of these is answered with 415.
+    #[serde(default = "Accept::default_formats")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub formats: Vec<Format>,
+    /// Media types that are taken, such as `application/json` or `image/*`. Default: any.
+    #[serde(default)]
+    pub media_types: Vec<String>,
+    /// What happens to a body with a `Content-Encoding`. Default: `decode`.
+    #[serde(default)]
+    pub content_encoding: ContentEncoding,
+    /// The largest body after decoding, in bytes. Default: `limits.body_bytes`.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 67_108_864)))]
+    pub decoded_bytes: Option<u32>,
+    /// The most events in a batch.
+    #[serde(default = "Accept::default_batch_events")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1_000)))]
+    pub batch_events: u32,
+}
+
+impl Accept {
+    fn default_formats() -> Vec<Format> {
+        vec![Format::Raw, Format::Cloudevent]
+    }
+
+    const fn default_batch_events() -> u32 {
+        100
+    }
+}
+
+impl Accept {
+    /// Whether it says nothing.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Redact {
+    /// Whether it says nothing.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Reply {
+    /// Whether it says nothing.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Accept {
+    fn default() -> Self {
+        Self {
+            formats: Self::default_formats(),
+            media_types: Vec::new(),
+            content_encoding: ContentEncoding::default(),
+            decoded_bytes: None,
+            batch_events: Self::default_batch_events(),
+        }
+    }
+}
+
+/// A way to read a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Any body, JSON included, as the data of one event.
+    Raw,
+    /// A CloudEvent, in binary or structured mode.
+    Cloudevent,
+    /// Several CloudEvents, in batched mode.
+    CloudeventsBatch,
+    /// Several events, a JSON value a line.
+    Ndjson,
+    /// Several events, each an element of a JSON array.
+    JsonArray,
+}
+
+/// What happens to a body with a `Content-Encoding`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ContentEncoding {
+    /// It is decoded (gzip, deflate, br, zstd).
+    #[default]
+    Decode,
+    /// It is carried as it is, and the event says so in `wgencoding`.
+    Carry,
+    /// It is answered with 415.
+    Refuse,
+}
+
+/// Attributes of the event that a request becomes (CloudEvents 1.0.2, section 3.1). Those that an incoming CloudEvent
+/// has are kept.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -201,22 +380,169 @@ pub struct EventAttributes {
     #[serde(rename = "type")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub type_: String,
-    /// The `subject` attribute; may use path parameters, such as `{order_id}`.
+    /// The `source` attribute. Default: the document's.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The `subject` attribute; a template, such as `{order_id}`.
     #[serde(default)]
     pub subject: Option<String>,
+    /// The `id` attribute; a template, such as `{header:x-github-delivery}`. Default: the value of `Idempotency-Key` if
+    /// there is one, else a fresh UUID, version 7.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Further attributes by name; templates.
+    #[serde(default)]
+    pub extensions: BTreeMap<String, String>,
+    /// Whether the query of the request is carried, redacted, as `wgquery`.
+    #[serde(default)]
+    pub query: bool,
 }
 
-/// Where the event goes.
+/// Where the event goes. Templates take `{name}` for a path parameter, `{query:name}`, `{header:name}`, `{consumer}`,
+/// `{method}` and `{pointer:/json/pointer}`, with filters: `{header:x-tenant|lower|default:none}`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
-    /// The topic.
+    /// The topic; a template. One that is not a constant needs a literal prefix or `allowed_topics`, because callers
+    /// must not choose freely where they write.
     pub topic: String,
-    /// The key of the record; may use path parameters, such as `{order_id}`. Without it the record has no key.
+    /// The topics that the template may make.
+    #[serde(default)]
+    pub allowed_topics: Vec<String>,
+    /// The key of the record; a template. Without it the key is the event's `partitionkey`, if it came with one, and
+    /// otherwise there is none.
     #[serde(default)]
     pub key: Option<String>,
-    /// Request headers that become record headers of the same name, value by value, byte for byte.
+    /// The partition; a template that makes a number. Default: by the key, as Java clients do it (murmur2).
     #[serde(default)]
-    pub forward_headers: Vec<String>,
+    pub partition: Option<String>,
+    /// The timestamp of the record; a template that makes milliseconds since the epoch or an RFC 3339 time. Default: when
+    /// the record is produced.
+    #[serde(default)]
+    pub timestamp: Option<String>,
+    /// Record headers by name; templates.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Request headers that become record headers, byte for byte.
+    #[serde(default)]
+    pub forward_headers: Vec<ForwardHeader>,
+    /// What the value of the record is. Default: `structured`.
+    #[serde(default)]
+    pub value: Value,
+    /// Whether an empty body is a tombstone, a record without a value, which deletes the key from a compacted topic. Not
+    /// with `structured`.
+    #[serde(default)]
+    pub tombstone: bool,
+}
+
+/// A request header that becomes a record header.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ForwardHeader {
+    /// The name of the request header.
+    pub name: String,
+    /// The name of the record header. Default: the same, in lower case.
+    #[serde(default, rename = "as")]
+    pub rename: Option<String>,
+    /// What is done with a header that is repeated. Default: `all`.
+    #[serde(default)]
+    pub repeated: RepeatedHeader,
+}
+
+/// What is done with a header that is repeated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RepeatedHeader {
+    /// As many record headers, in order.
+    #[default]
+    All,
+    /// The first counts.
+    First,
+    /// The last counts.
+    Last,
+    /// The request is answered with 400.
+    Refuse,
+}
+
+/// What the value of a record is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// The event, in JSON.
+    #[default]
+    Structured,
+    /// The data of the event; its attributes are record headers, `ce_id` and so on.
+    Binary,
+    /// The data of the event, and nothing else of it.
+    Raw,
+}
+
+/// What is taken out of the request before it leaves the gateway for Kafka.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    /// Header values, by the name of the header.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Treatment>,
+    /// Values of query parameters, by name.
+    #[serde(default)]
+    pub query: BTreeMap<String, Treatment>,
+    /// Parts of a JSON body, by JSON pointer; the token `*` stands for every element of an array and every member of an
+    /// object. A body that is not JSON is refused.
+    #[serde(default)]
+    pub body: BTreeMap<String, Treatment>,
+}
+
+/// How something is taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Treatment {
+    /// As if it had not been there.
+    Drop,
+    /// Its value becomes `[redacted]`.
+    Mask,
+    /// Its value becomes a keyed hash (HMAC-SHA256), the same for the same value. Needs `redaction_key`.
+    Hash,
+}
+
+/// What the caller gets for an event that Kafka has.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Reply {
+    /// The status, 200 to 299. Default: 202.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 299)))]
+    pub status: Option<u16>,
+    /// Further headers, by name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The fields of the content and what is in them. Default: all of the receipt, each by its own name.
+    #[serde(default)]
+    pub body: BTreeMap<String, ReceiptField>,
+}
+
+/// A part of a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptField {
+    /// The `id` of the event.
+    Id,
+    /// The topic.
+    Topic,
+    /// The partition.
+    Partition,
+    /// The offset.
+    Offset,
+    /// The timestamp of the record.
+    Timestamp,
+    /// Who had the record when the receipt was made.
+    Ack,
 }

@@ -20,8 +20,6 @@ pub const SCHEMA: &str = include_str!("../../schema/wicketgate.schema.json");
 /// A compiled configuration: all of it is right, and nothing is left to look up or parse per request.
 #[derive(Debug)]
 pub struct Config {
-    /// The `source` attribute of every event.
-    pub(crate) source: String,
     /// Where kafka-bridge is.
     pub bridge: Bridge,
     /// The largest body, in bytes.

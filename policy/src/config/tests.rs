@@ -45,7 +45,7 @@ fn each_mistake_is_told_with_its_path() {
         (
             "\"source\"",
             "\"sauce\": 1, \"source\"",
-            "sauce: wanted one of $schema, authentication, bridge, consumers, limits, routes, source, unmatched, got an unknown field",
+            "sauce: wanted one of $schema, authentication, bridge, consumers, limits, redaction_key, routes, source, unmatched, got an unknown field",
         ),
         (
             "\"source\"",
@@ -122,8 +122,8 @@ fn each_mistake_is_told_with_its_path() {
         ),
         (
             "\"topic\": \"orders\"",
-            "\"topic\": \"o\", \"forward_headers\": [\"x-api-key\"]",
-            "routes[0].kafka.forward_headers[0]: wanted a header that carries no credential and is neither the connection's nor the record's own, got \"x-api-key\"",
+            "\"topic\": \"o\", \"forward_headers\": [{ \"name\": \"x-api-key\" }]",
+            "routes[0].kafka.forward_headers[0].name: wanted a header that carries no credential and is neither the connection's nor the record's own, got \"x-api-key\"",
         ),
     ] {
         assert_eq!(mistakes(from, to), [wanted], "{from} -> {to}");

@@ -24,11 +24,7 @@ fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
         cors: None,
         authentication: Vec::new(),
         challenge: String::new(),
-        event_type: String::new(),
-        subject: None,
-        topic: String::new(),
-        key: None,
-        forward_headers: Vec::new(),
+        action: Action::Pass,
     })
 }
 

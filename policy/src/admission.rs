@@ -1,0 +1,140 @@
+//! What is known of a request once its head has been let in, and before its body is there.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use wicketgate_envelope::timestamp::Timestamp;
+
+use crate::accept::Refused;
+use crate::auth::Principal;
+use crate::content_encoding::{self, Coding};
+use crate::head::RequestHead;
+use crate::path;
+use crate::plan::{ContentEncoding, Plan};
+use crate::query::Query;
+use crate::reply::Problem;
+use crate::route::Route;
+use crate::template::Facts;
+
+/// A request that its route has let in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The route.
+    pub route: Rc<Route>,
+    /// Who sent it.
+    pub principal: Principal,
+    /// When it came in.
+    pub time: Timestamp,
+    /// Its own name, for logs and answers.
+    pub request_id: String,
+    /// The head, redacted: nothing that leaves the gateway is made from any other.
+    pub(crate) head: RequestHead,
+    pub(crate) path_parameters: Vec<String>,
+    /// The query, redacted, as it stands in the request.
+    pub(crate) raw_query: Option<Vec<u8>>,
+    /// The same, taken apart; only if the route needs it.
+    pub(crate) query: Option<Query>,
+    /// How the body is encoded; empty for not at all.
+    pub(crate) codings: Vec<Coding>,
+    /// The value of `Idempotency-Key`.
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Admitted {
+    /// Takes in the head of a request that is to become records, and refuses what can be refused without its body.
+    ///
+    /// # Errors
+    /// [`Problem`], when a part of the head that the plan depends on can't be read or is not taken.
+    pub fn new(
+        route: Rc<Route>,
+        plan: &Plan,
+        path_parameters: Vec<String>,
+        principal: Principal,
+        head: &RequestHead,
+        (request_id, time): (String, Timestamp),
+    ) -> Result<Self, Problem> {
+        let head = redacted_head(head, plan);
+        let raw_query = path::query(head.target()).map(|query| plan.redaction.query(query));
+        let query = match &raw_query {
+            Some(raw) if plan.templates().any(|template| template.needs_query()) => {
+                let query = Query::parse(raw);
+                Some(query.map_err(|error| Problem::BadRequest(format!("query: {error}")))?)
+            }
+            _ => None,
+        };
+        let codings = codings(&head, plan)?;
+        if codings.is_empty() {
+            plan.accepted.format(&head)?;
+        } else if plan.content_encoding == ContentEncoding::Carry && plan.redaction.touches_body() {
+            return Err(Problem::UnsupportedEncoding(
+                "no content encoding, because parts of the body are redacted".to_owned(),
+            ));
+        }
+        let idempotency_key = idempotency_key(&head)?;
+        Ok(Self {
+            route,
+            principal,
+            time,
+            request_id,
+            head,
+            path_parameters,
+            raw_query,
+            query,
+            codings,
+            idempotency_key,
+        })
+    }
+
+    /// What templates are filled from; the JSON of an event is the caller's to add.
+    pub(crate) fn facts<'a>(&'a self, path_parameters: &'a [&'a str]) -> Facts<'a> {
+        Facts {
+            path_parameters,
+            head: &self.head,
+            query: self.query.as_ref(),
+            consumer: self.principal.auth_id(),
+            json: None,
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::BadRequest(detail) => Self::BadRequest(detail),
+            Refused::UnsupportedMediaType(detail) => Self::UnsupportedMediaType(detail),
+            Refused::TooManyEvents { max } => Self::TooManyEvents(max),
+        }
+    }
+}
+
+fn redacted_head(head: &RequestHead, plan: &Plan) -> RequestHead {
+    head.map_fields(|name, value| match std::str::from_utf8(name) {
+        Ok(name) => plan.redaction.header(name, value),
+        // Not a name that a configuration can have.
+        Err(_) => Some(Cow::Borrowed(value)),
+    })
+}
+
+fn codings(head: &RequestHead, plan: &Plan) -> Result<Vec<Coding>, Problem> {
+    let codings = content_encoding::codings(head.all("content-encoding"));
+    match (plan.content_encoding, codings) {
+        (ContentEncoding::Refuse, Ok(codings)) if codings.is_empty() => Ok(codings),
+        (ContentEncoding::Refuse, _) => Err(Problem::UnsupportedEncoding("no content encoding".to_owned())),
+        (_, codings) => codings.map_err(|error| Problem::UnsupportedEncoding(error.to_string())),
+    }
+}
+
+/// The key, without the quotes that it has as a structured field (draft-ietf-httpapi-idempotency-key-header, section
+/// 2.1) and by custom often has not.
+fn idempotency_key(head: &RequestHead) -> Result<Option<String>, Problem> {
+    let refuse = |what: &str| Problem::BadRequest(format!("idempotency-key: {what}"));
+    let value = head.single("idempotency-key").map_err(|repeated| refuse(&repeated.to_string()))?;
+    let Some(value) = value else { return Ok(None) };
+    let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    let plain = (1..=255).contains(&value.len())
+        && value.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+    match std::str::from_utf8(value) {
+        Ok(key) if plain => Ok(Some(key.to_owned())),
+        _ => Err(refuse("wanted 1 to 255 visible ASCII characters, got something else")),
+    }
+}

@@ -1,0 +1,254 @@
+//! What the caller is told once it is known what became of the records.
+
+use std::borrow::Cow;
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use wicketgate_envelope::hop::{Receipt, RecordResult};
+
+use crate::callout::Outcome;
+use crate::reply::{Content, Headers, LocalReply, Problem, UnknownCause, headers, json};
+
+/// What a caller gets for an event that Kafka has.
+#[derive(Debug)]
+pub struct Success {
+    /// The status, 200 to 299.
+    pub(crate) status: u16,
+    /// Further headers.
+    pub(crate) headers: Headers,
+    /// The fields of the content, by name.
+    pub(crate) fields: Vec<(String, Field)>,
+}
+
+/// A part of a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Id,
+    Topic,
+    Partition,
+    Offset,
+    Timestamp,
+    Ack,
+}
+
+impl Default for Success {
+    /// 202 with the whole receipt.
+    fn default() -> Self {
+        let fields = [
+            ("id", Field::Id),
+            ("topic", Field::Topic),
+            ("partition", Field::Partition),
+            ("offset", Field::Offset),
+            ("timestamp", Field::Timestamp),
+            ("ack", Field::Ack),
+        ];
+        let fields = fields.into_iter().map(|(name, field)| (name.to_owned(), field)).collect();
+        Self { status: 202, headers: Vec::new(), fields }
+    }
+}
+
+/// The records of a request that have been sent, by the ids of their events.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) event_ids: Vec<String>,
+    /// Whether the caller expects a list of results.
+    pub(crate) batch: bool,
+}
+
+/// What became of one record, in the caller's terms.
+type Verdict = Result<Receipt, Problem>;
+
+/// What became of each record.
+pub(crate) fn verdicts(sent: &Sent, outcomes: Vec<Outcome>) -> Vec<Verdict> {
+    sent.event_ids.iter().zip(outcomes).map(|(event_id, outcome)| verdict(event_id, outcome)).collect()
+}
+
+/// The answer. A batch of which nothing was acknowledged is answered as its first event would be alone; one of which
+/// a part was is 207.
+pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, request_id: &str) -> LocalReply {
+    let acknowledged = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+    let accepted = |status| {
+        let mut headers = headers("application/json", request_id);
+        headers.extend(success.headers.iter().cloned());
+        LocalReply { status, headers, body: Vec::new() }
+    };
+    let results = || Results {
+        problem: None,
+        results: verdicts
+            .iter()
+            .zip(&sent.event_ids)
+            .map(|(verdict, id)| one(verdict, success, id))
+            .collect(),
+    };
+    match verdicts {
+        [Ok(receipt)] if !sent.batch => {
+            LocalReply { body: json(&Shaped { receipt, success, status: None }), ..accepted(success.status) }
+        }
+        [Err(problem)] if !sent.batch => problem.reply(request_id),
+        // The first problem stands for all that the status line says; the content tells them apart.
+        [Err(problem), ..] if acknowledged == 0 => {
+            let problem_content = Some(problem.content(Some(request_id), None));
+            problem.reply_with(request_id, &Results { problem: problem_content, ..results() })
+        }
+        _ => {
+            let status = if acknowledged == verdicts.len() { success.status } else { 207 };
+            LocalReply { body: json(&results()), ..accepted(status) }
+        }
+    }
+}
+
+fn verdict(event_id: &str, outcome: Outcome) -> Verdict {
+    let unknown = |cause| Problem::OutcomeUnknown { cause, event_id: event_id.to_owned() };
+    Err(match outcome {
+        Outcome::Answered(RecordResult::Acknowledged { receipt }) => return Ok(receipt),
+        Outcome::Answered(RecordResult::TooLarge) => Problem::EventTooLarge,
+        Outcome::Answered(RecordResult::Invalid { .. } | RecordResult::Refused) => Problem::Refused,
+        Outcome::Answered(RecordResult::Unavailable { retry_after }) => Problem::Unavailable { retry_after },
+        Outcome::Unreachable => Problem::Unavailable { retry_after: 1 },
+        Outcome::Answered(RecordResult::Unknown) | Outcome::TimedOut => unknown(UnknownCause::Timeout),
+        Outcome::Broken => unknown(UnknownCause::Broken),
+    })
+}
+
+fn one<'a>(verdict: &'a Verdict, success: &'a Success, event_id: &'a str) -> One<'a> {
+    match verdict {
+        Ok(receipt) => One::Receipt(Shaped { receipt, success, status: Some(success.status) }),
+        Err(problem) => One::Problem(problem.content(None, Some(event_id))),
+    }
+}
+
+#[derive(Serialize)]
+struct Results<'a> {
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    problem: Option<Content<'a>>,
+    results: Vec<One<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum One<'a> {
+    Receipt(Shaped<'a>),
+    Problem(Content<'a>),
+}
+
+/// A receipt as the route shapes it; in a list, with its status.
+struct Shaped<'a> {
+    receipt: &'a Receipt,
+    success: &'a Success,
+    status: Option<u16>,
+}
+
+impl Serialize for Shaped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Receipt { id, topic, partition, offset, timestamp, ack } = self.receipt;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(status) = self.status {
+            map.serialize_entry("status", &status)?;
+        }
+        for (name, field) in &self.success.fields {
+            match field {
+                Field::Id => map.serialize_entry(name, id),
+                Field::Topic => map.serialize_entry(name, topic),
+                Field::Partition => map.serialize_entry(name, partition),
+                Field::Offset => map.serialize_entry(name, offset),
+                Field::Timestamp => map.serialize_entry(name, timestamp),
+                Field::Ack => map.serialize_entry(name, ack),
+            }?;
+        }
+        map.end()
+    }
+}
+
+/// Header fields that a route may not add to its answers, because they are the gateway's or the connection's own.
+pub(crate) const OWN_HEADERS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "keep-alive",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
+];
+
+/// A header field as answers have it.
+pub(crate) fn header(name: &str, value: &str) -> (Cow<'static, str>, String) {
+    (Cow::Owned(name.to_ascii_lowercase()), value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+    use wicketgate_envelope::hop::Ack;
+
+    use super::*;
+
+    fn acknowledged(id: &str) -> Outcome {
+        let (id, topic, timestamp) = (id.to_owned(), "t".to_owned(), "2026-01-01T00:00:00.000Z".to_owned());
+        let receipt = Receipt { id, topic, partition: 3, offset: 7, timestamp, ack: Ack::All };
+        Outcome::Answered(RecordResult::Acknowledged { receipt })
+    }
+
+    fn answered(outcomes: Vec<Outcome>, batch: bool, success: &Success) -> (LocalReply, String) {
+        let event_ids = (0..outcomes.len()).map(|index| format!("e{index}")).collect();
+        let sent = Sent { event_ids, batch };
+        let reply = answer(&sent, &verdicts(&sent, outcomes), success, "r1");
+        let text = String::from_utf8(reply.body.clone()).unwrap();
+        (reply, text)
+    }
+
+    #[test]
+    fn one_event_has_its_receipt_or_its_problem() {
+        let (reply, text) = answered(vec![acknowledged("e0")], false, &Success::default());
+        assert_eq!(reply.status, 202);
+        assert_eq!(
+            text,
+            r#"{"id":"e0","topic":"t","partition":3,"offset":7,"timestamp":"2026-01-01T00:00:00.000Z","ack":"all"}"#
+        );
+        assert_eq!(answered(vec![Outcome::TimedOut], false, &Success::default()).0.status, 504);
+    }
+
+    #[test]
+    fn a_route_shapes_its_success_and_nothing_else() {
+        let success = Success {
+            status: 200,
+            headers: vec![header("X-Taken", "yes")],
+            fields: vec![("order".to_owned(), Field::Id), ("at".to_owned(), Field::Offset)],
+        };
+        let (reply, text) = answered(vec![acknowledged("e0")], false, &success);
+        assert_eq!((reply.status, text.as_str()), (200, r#"{"order":"e0","at":7}"#));
+        assert!(reply.headers.contains(&header("x-taken", "yes")));
+        let (reply, _) = answered(vec![Outcome::Unreachable], false, &success);
+        assert_eq!(reply.status, 503);
+        assert!(!reply.headers.contains(&header("x-taken", "yes")));
+    }
+
+    #[test]
+    fn a_batch_is_202_only_if_all_of_it_was_acknowledged() {
+        let success = Success::default();
+        let (reply, text) = answered(vec![acknowledged("e0")], true, &success);
+        assert_eq!(reply.status, 202);
+        assert!(text.starts_with(r#"{"results":[{"status":202,"id":"e0","#), "{text}");
+
+        let (reply, text) =
+            answered(vec![acknowledged("e0"), Outcome::Broken, acknowledged("e2")], true, &success);
+        assert_eq!(reply.status, 207);
+        let content: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(content["results"][1]["status"], 502);
+        assert_eq!(content["results"][1]["event_id"], "e1");
+        assert_eq!(content["results"][2]["id"], "e2");
+    }
+
+    #[test]
+    fn a_batch_of_which_nothing_was_acknowledged_is_no_success() {
+        let unavailable = Outcome::Answered(RecordResult::Unavailable { retry_after: 9 });
+        let (reply, text) = answered(vec![unavailable, Outcome::Broken], true, &Success::default());
+        assert_eq!(reply.status, 503);
+        assert!(reply.headers.contains(&header("retry-after", "9")));
+        let content: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&content["status"], &content["request_id"]), (&503.into(), &"r1".into()));
+        assert_eq!(content["results"][0]["event_id"], "e0");
+        assert_eq!(content["results"][1]["type"], "urn:wicketgate:problem:outcome-unknown");
+    }
+}

@@ -1,0 +1,150 @@
+//! From the document to what requests are decided by. Every mistake that the structure alone does not show is found
+//! here, and all of them are found.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+mod plan;
+mod route;
+
+use self::route::Surroundings;
+use super::document::{ApiKey, AuthenticationMethod, Consumer, Document, RedactionKey};
+use super::error::{Mistakes, quoted};
+use super::{Bridge, Config};
+use crate::auth::{ApiKeys, KeyDigest, Method};
+use crate::head::is_field_name;
+use crate::redact::HashKey;
+use crate::route::Routes;
+
+/// The built-in way to authenticate that asks nothing.
+const ANONYMOUS: &str = "anonymous";
+
+/// Compiles the document. The result is of use only if no mistake was found.
+pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
+    if !is_uri_reference(&document.source) {
+        mistakes.add("source", "a URI reference, such as https://api.example.com", quoted(&document.source));
+    }
+    let bridge = compile_bridge(&document.bridge, mistakes);
+    let keys = Rc::new(compile_consumers(&document.consumers, mistakes));
+    let methods = compile_methods(&document.authentication, &keys, mistakes);
+    let surroundings = Surroundings {
+        document,
+        redaction_key: compile_redaction_key(document.redaction_key.as_ref(), mistakes),
+        credential_headers: crate::auth::credential_headers(methods.values()),
+        source: Rc::from(document.source.as_str()),
+        methods,
+    };
+    let routes = route::compile_all(&document.routes, &surroundings, mistakes);
+    Config {
+        bridge,
+        max_body_bytes: document.limits.body_bytes as usize,
+        unmatched: document.unmatched,
+        routes: Routes::new(routes),
+    }
+}
+
+fn compile_bridge(bridge: &super::document::Bridge, mistakes: &mut Mistakes) -> Bridge {
+    let authority = bridge.authority.as_ref().unwrap_or(&bridge.upstream);
+    let texts =
+        [("bridge.upstream", Some(&bridge.upstream)), ("bridge.authority", bridge.authority.as_ref())];
+    for (path, text) in texts.into_iter().filter_map(|(path, text)| Some((path, text?))) {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            mistakes.add(path, "a name without white space", quoted(text));
+        }
+    }
+    let timeout = match humantime::parse_duration(&bridge.timeout) {
+        Ok(timeout) if (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&timeout) => timeout,
+        _ => {
+            mistakes.add(
+                "bridge.timeout",
+                "a duration from 100ms to 5min, such as 10s",
+                quoted(&bridge.timeout),
+            );
+            Duration::ZERO
+        }
+    };
+    Bridge { upstream: bridge.upstream.clone(), authority: authority.clone(), timeout }
+}
+
+fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> ApiKeys {
+    let mut keys = ApiKeys::default();
+    for (index, consumer) in consumers.iter().enumerate() {
+        let path = format!("consumers[{index}]");
+        if consumers.iter().take(index).any(|earlier| earlier.name == consumer.name) {
+            mistakes.add(format!("{path}.name"), "a name of its own", quoted(&consumer.name));
+        }
+        if !is_plain_text(&consumer.name) {
+            mistakes.add(format!("{path}.name"), "text without control characters", quoted(&consumer.name));
+        }
+        let name: Rc<str> = Rc::from(consumer.name.as_str());
+        for (index, ApiKey { sha256 }) in consumer.api_keys.iter().enumerate() {
+            let path = format!("{path}.api_keys[{index}].sha256");
+            let Some(digest) = KeyDigest::from_hex(sha256) else {
+                mistakes.add(path, "64 hexadecimal digits", format!("{} bytes (not shown)", sha256.len()));
+                continue;
+            };
+            if let Some(owner) = keys.insert(digest, Rc::clone(&name)) {
+                mistakes.add(path, "a key of its own", format!("one that consumer {} has", quoted(&owner)));
+            }
+        }
+    }
+    keys
+}
+
+fn compile_redaction_key(key: Option<&RedactionKey>, mistakes: &mut Mistakes) -> Option<HashKey> {
+    let RedactionKey(text) = key?;
+    let bytes: Option<Vec<u8>> = text
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| {
+            let pair =
+                std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.starts_with('+'))?;
+            u8::from_str_radix(pair, 16).ok()
+        })
+        .collect();
+    match bytes.map(|bytes| HashKey::new(&bytes)) {
+        Some(Ok(key)) => Some(key),
+        _ => {
+            let wanted = format!("{} or more hexadecimal digits, an even number", 2 * HashKey::MIN_BYTES);
+            mistakes.add("redaction_key", wanted, format!("{} bytes (not shown)", text.len()));
+            None
+        }
+    }
+}
+
+fn compile_methods(
+    methods: &BTreeMap<String, AuthenticationMethod>,
+    keys: &Rc<ApiKeys>,
+    mistakes: &mut Mistakes,
+) -> BTreeMap<String, Method> {
+    let mut compiled = BTreeMap::from([(ANONYMOUS.to_owned(), Method::Anonymous)]);
+    for (name, method) in methods {
+        let path = format!("authentication.{name}");
+        if name == ANONYMOUS {
+            mistakes.add(path, "another name", "\"anonymous\", which is built in");
+            continue;
+        }
+        match method {
+            AuthenticationMethod::ApiKey { header } => {
+                if !is_field_name(header) {
+                    mistakes.add(format!("{path}.header"), "the name of a header", quoted(header));
+                }
+                let header = header.to_ascii_lowercase();
+                compiled.insert(name.clone(), Method::ApiKey { header, keys: Rc::clone(keys) });
+            }
+        }
+    }
+    compiled
+}
+
+/// What a CloudEvents string may be made of (CloudEvents 1.0.2, section 3.2).
+fn is_plain_text(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// The characters of RFC 3986; its grammar is left to those who read the attribute.
+fn is_uri_reference(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte))
+}

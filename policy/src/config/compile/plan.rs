@@ -1,0 +1,311 @@
+//! How the requests of a route become records.
+
+use std::rc::Rc;
+
+use wicketgate_envelope::event::is_attribute_name;
+use wicketgate_envelope::hop::ValueMode;
+
+use super::super::document::{self, EventAttributes, Format, Kafka, RepeatedHeader};
+use super::super::error::{Mistakes, quoted};
+use super::route::Surroundings;
+use super::{is_plain_text, is_uri_reference};
+use crate::accept::{Accepted, MediaRange};
+use crate::head::is_field_name;
+use crate::json_pointer::Pattern;
+use crate::plan::{ContentEncoding, EventPlan, ForwardHeader, KafkaPlan, Plan, Repeated};
+use crate::redact::{Redaction, Treatment};
+use crate::template::{Scope, Template};
+use crate::topic::{self, TopicTemplate};
+
+/// Headers of the connection, and those that would contradict the record's own (`content-type` is the envelope's; the
+/// body's is the event's `datacontenttype`). Those that carry credentials are known elsewhere.
+const NEVER_FORWARDED: [&str; 7] =
+    ["connection", "content-length", "content-type", "host", "keep-alive", "te", "transfer-encoding"];
+
+/// Attributes of an event that are set by the gateway, or have a field of their own in the document.
+const OWN_ATTRIBUTES: [&str; 15] = [
+    "authclaims",
+    "authid",
+    "authtype",
+    "data",
+    "database64",
+    "datacontenttype",
+    "dataschema",
+    "id",
+    "partitionkey",
+    "source",
+    "specversion",
+    "subject",
+    "time",
+    "traceparent",
+    "tracestate",
+];
+
+/// Compiles the plan of one route.
+pub(super) struct Planner<'p> {
+    pub(super) surroundings: &'p Surroundings<'p>,
+    /// Where the route is in the document.
+    pub(super) path: &'p str,
+    /// The parameters of the route's path.
+    pub(super) parameters: &'p [String],
+    /// Whether they are known. Otherwise templates are not looked at, because what is wrong with the path would be told
+    /// again with each.
+    pub(super) path_known: bool,
+}
+
+impl Planner<'_> {
+    pub(super) fn compile(&self, route: &document::Route, mistakes: &mut Mistakes) -> Option<Plan> {
+        let missing = |field: &str, mistakes: &mut Mistakes| {
+            let got = "nothing (the field is missing)";
+            mistakes.add(self.at(field), "an object, because the action is not pass", got);
+        };
+        if route.event.is_none() {
+            missing("event", mistakes);
+        }
+        if route.kafka.is_none() {
+            missing("kafka", mistakes);
+        }
+        let accepted = self.accepted(&route.accept, mistakes);
+        let redaction = self.redaction(&route.redact, mistakes);
+        let event = route.event.as_ref().and_then(|event| self.event(event, mistakes));
+        let kafka = route.kafka.as_ref().and_then(|kafka| self.kafka(kafka, mistakes));
+        let default_max = self.surroundings.document.limits.body_bytes;
+        let max_bytes = route.accept.decoded_bytes.unwrap_or(default_max) as usize;
+        let content_encoding = match route.accept.content_encoding {
+            document::ContentEncoding::Decode => ContentEncoding::Decode,
+            document::ContentEncoding::Carry => ContentEncoding::Carry,
+            document::ContentEncoding::Refuse => ContentEncoding::Refuse,
+        };
+        let plan = Plan { accepted, content_encoding, max_bytes, redaction, event: event?, kafka: kafka? };
+        if content_encoding == ContentEncoding::Carry && plan.templates().any(Template::needs_body) {
+            let wanted = "decode or refuse, because a template needs the body";
+            mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");
+        }
+        Some(plan)
+    }
+
+    fn at(&self, field: &str) -> String {
+        format!("{}.{field}", self.path)
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope { path_parameters: self.parameters, json: true }
+    }
+
+    fn accepted(&self, accept: &document::Accept, mistakes: &mut Mistakes) -> Accepted {
+        let takes = |format| accept.formats.contains(&format);
+        let mut media_types = Vec::new();
+        for (index, text) in accept.media_types.iter().enumerate() {
+            match text.parse::<MediaRange>() {
+                Ok(range) => media_types.push(range),
+                Err(_) => mistakes.add(
+                    self.at(&format!("accept.media_types[{index}]")),
+                    "a media type without parameters, such as application/json or image/*",
+                    quoted(text),
+                ),
+            }
+        }
+        Accepted {
+            raw: takes(Format::Raw),
+            cloudevents: takes(Format::Cloudevent),
+            cloudevents_batch: takes(Format::CloudeventsBatch),
+            ndjson: takes(Format::Ndjson),
+            json_array: takes(Format::JsonArray),
+            max_events: accept.batch_events as usize,
+            media_types,
+        }
+    }
+
+    fn redaction(&self, redact: &document::Redact, mistakes: &mut Mistakes) -> Redaction {
+        let mut redaction = Redaction::new(self.surroundings.redaction_key.clone());
+        let treatment = |treatment: &document::Treatment| match treatment {
+            document::Treatment::Drop => Treatment::Drop,
+            document::Treatment::Mask => Treatment::Mask,
+            document::Treatment::Hash => Treatment::Hash,
+        };
+        for (name, how) in &redact.headers {
+            let added = if is_field_name(name) {
+                redaction.add_header(name, treatment(how))
+            } else {
+                Err("the name of a header".to_owned())
+            };
+            self.note(added, "headers", name, mistakes);
+        }
+        for (name, how) in &redact.query {
+            self.note(redaction.add_query_parameter(name, treatment(how)), "query", name, mistakes);
+        }
+        for (pointer, how) in &redact.body {
+            let added =
+                Pattern::parse(pointer).and_then(|pattern| redaction.add_body(pattern, treatment(how)));
+            self.note(added, "body", pointer, mistakes);
+        }
+        redaction
+    }
+
+    fn note(&self, added: Result<(), String>, part: &str, name: &str, mistakes: &mut Mistakes) {
+        if let Err(wanted) = added {
+            mistakes.add(self.at(&format!("redact.{part}[{}]", quoted(name))), wanted, quoted(name));
+        }
+    }
+
+    fn event(&self, event: &EventAttributes, mistakes: &mut Mistakes) -> Option<EventPlan> {
+        if !is_plain_text(&event.type_) {
+            mistakes.add(self.at("event.type"), "text without control characters", quoted(&event.type_));
+        }
+        let source = event.source.as_deref();
+        if let Some(source) = source.filter(|source| !is_uri_reference(source)) {
+            let wanted = "a URI reference, such as https://api.example.com";
+            mistakes.add(self.at("event.source"), wanted, quoted(source));
+        }
+        for name in event.extensions.keys() {
+            if !is_attribute_name(name) || name.starts_with("wg") || OWN_ATTRIBUTES.contains(&name.as_str()) {
+                mistakes.add(
+                    self.at(&format!("event.extensions.{name}")),
+                    "1 to 20 lower-case letters and digits that are no attribute of CloudEvents' or the gateway's own",
+                    quoted(name),
+                );
+            }
+        }
+        Some(EventPlan {
+            type_: event.type_.clone(),
+            source: source.map_or_else(|| Rc::clone(&self.surroundings.source), Rc::from),
+            id: self.template("event.id", event.id.as_deref(), mistakes),
+            subject: self.template("event.subject", event.subject.as_deref(), mistakes),
+            extensions: self.named("event.extensions", &event.extensions, mistakes),
+            query: event.query,
+        })
+    }
+
+    fn kafka(&self, kafka: &Kafka, mistakes: &mut Mistakes) -> Option<KafkaPlan> {
+        for (index, name) in kafka.allowed_topics.iter().enumerate() {
+            if !topic::is_legal(name) {
+                mistakes.add(self.at(&format!("kafka.allowed_topics[{index}]")), topic::WANTED, quoted(name));
+            }
+        }
+        let value = match kafka.value {
+            document::Value::Structured => ValueMode::Structured,
+            document::Value::Binary => ValueMode::Binary,
+            document::Value::Raw => ValueMode::Raw,
+        };
+        if kafka.tombstone && value == ValueMode::Structured {
+            let wanted =
+                "it only where the value is binary or raw, because an event in JSON is never nothing";
+            mistakes.add(self.at("kafka.tombstone"), wanted, "true");
+        }
+        for name in kafka.headers.keys() {
+            if name.is_empty() || !is_plain_text(name) || name == "content-type" || name.starts_with("ce_") {
+                mistakes.add(
+                    self.at(&format!("kafka.headers.{name}")),
+                    "a name that is neither content-type nor begins with ce_, which are the record's own",
+                    quoted(name),
+                );
+            }
+        }
+        Some(KafkaPlan {
+            key: self.template("kafka.key", kafka.key.as_deref(), mistakes),
+            partition: self.template("kafka.partition", kafka.partition.as_deref(), mistakes),
+            timestamp: self.template("kafka.timestamp", kafka.timestamp.as_deref(), mistakes),
+            headers: self.named("kafka.headers", &kafka.headers, mistakes),
+            forward_headers: self.forward_headers(kafka, mistakes),
+            topic: self.topic(kafka, mistakes)?,
+            value,
+            tombstone: kafka.tombstone,
+        })
+    }
+
+    fn topic(&self, kafka: &Kafka, mistakes: &mut Mistakes) -> Option<TopicTemplate> {
+        let allowed = (!kafka.allowed_topics.is_empty()).then_some(kafka.allowed_topics.as_slice());
+        if !self.path_known && kafka.topic.contains('{') {
+            return None;
+        }
+        match TopicTemplate::parse(&kafka.topic, allowed, &self.scope()) {
+            Ok(topic) => self.without_credentials(topic.template(), "kafka.topic", mistakes).then_some(topic),
+            Err(wanted) => {
+                mistakes.add(self.at("kafka.topic"), wanted, quoted(&kafka.topic));
+                None
+            }
+        }
+    }
+
+    fn named(
+        &self,
+        field: &str,
+        templates: &std::collections::BTreeMap<String, String>,
+        mistakes: &mut Mistakes,
+    ) -> Vec<(String, Template)> {
+        let template = |(name, text): (&String, &String)| {
+            Some((name.clone(), self.template(&format!("{field}.{name}"), Some(text), mistakes)?))
+        };
+        templates.iter().filter_map(template).collect()
+    }
+
+    fn template(&self, field: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Template> {
+        let text = text?;
+        if text.is_empty() {
+            let wanted = "a template that is not empty (leave the field out for none)";
+            mistakes.add(self.at(field), wanted, quoted(text));
+            return None;
+        }
+        if !is_plain_text(text) {
+            mistakes.add(self.at(field), "text without control characters", quoted(text));
+            return None;
+        }
+        if !self.path_known && text.contains('{') {
+            return None;
+        }
+        match Template::parse(text, &self.scope()) {
+            Ok(template) => self.without_credentials(&template, field, mistakes).then_some(template),
+            Err(wanted) => {
+                mistakes.add(self.at(field), wanted, quoted(text));
+                None
+            }
+        }
+    }
+
+    fn without_credentials(&self, template: &Template, field: &str, mistakes: &mut Mistakes) -> bool {
+        let credential = template.header_names().find(|name| self.surroundings.carries_credential(name));
+        if let Some(name) = credential {
+            mistakes.add(self.at(field), "headers that carry no credential", quoted(name));
+        }
+        credential.is_none()
+    }
+
+    fn forward_headers(&self, kafka: &Kafka, mistakes: &mut Mistakes) -> Vec<ForwardHeader> {
+        let mut forward: Vec<ForwardHeader> = Vec::with_capacity(kafka.forward_headers.len());
+        for (index, header) in kafka.forward_headers.iter().enumerate() {
+            let path = self.at(&format!("kafka.forward_headers[{index}]"));
+            let name = header.name.to_ascii_lowercase();
+            let rename = header.rename.clone().unwrap_or_else(|| name.clone());
+            if !is_field_name(&name) {
+                mistakes.add(format!("{path}.name"), "the name of a header", quoted(&header.name));
+            } else if self.surroundings.carries_credential(&name) || NEVER_FORWARDED.contains(&name.as_str())
+            {
+                mistakes.add(
+                    format!("{path}.name"),
+                    "a header that carries no credential and is neither the connection's nor the record's own",
+                    quoted(&header.name),
+                );
+            } else if rename.is_empty()
+                || !is_plain_text(&rename)
+                || rename == "content-type"
+                || rename.starts_with("ce_")
+            {
+                mistakes.add(
+                    format!("{path}.as"),
+                    "a name that is neither content-type nor begins with ce_, which are the record's own",
+                    quoted(&rename),
+                );
+            } else if forward.iter().any(|earlier| earlier.name == name) {
+                mistakes.add(format!("{path}.name"), "each header once", quoted(&header.name));
+            }
+            let repeated = match header.repeated {
+                RepeatedHeader::All => Repeated::All,
+                RepeatedHeader::First => Repeated::First,
+                RepeatedHeader::Last => Repeated::Last,
+                RepeatedHeader::Refuse => Repeated::Refuse,
+            };
+            forward.push(ForwardHeader { name, rename, repeated });
+        }
+        forward
+    }
+}

@@ -1,0 +1,280 @@
+//! Routes, as far as they say who may call and what is done; how requests become records is in [`super::plan`].
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::super::document::{self, Document, OnError, Reply};
+use super::super::error::{Mistakes, quoted};
+use super::is_plain_text;
+use super::plan::Planner;
+use crate::answer::{self, Field, OWN_HEADERS, Success};
+use crate::auth::{self, Method};
+use crate::conditions::Conditions;
+use crate::cors::{Cors, Rules};
+use crate::head::is_field_name;
+use crate::host::HostPattern;
+use crate::path_pattern::PathPattern;
+use crate::redact::HashKey;
+use crate::route::{Action, Matcher, Route};
+
+/// What routes refer to.
+pub(super) struct Surroundings<'d> {
+    pub(super) document: &'d Document,
+    pub(super) redaction_key: Option<HashKey>,
+    pub(super) methods: BTreeMap<String, Method>,
+    /// In lower case.
+    pub(super) credential_headers: Vec<String>,
+    pub(super) source: Rc<str>,
+}
+
+impl Surroundings<'_> {
+    /// Whether a header, in lower case, must not get out of the gateway.
+    pub(super) fn carries_credential(&self, name: &str) -> bool {
+        self.credential_headers.iter().any(|header| header == name)
+            || matches!(name, "authorization" | "cookie" | "proxy-authorization")
+    }
+}
+
+pub(super) fn compile_all(
+    routes: &[document::Route],
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> Vec<Rc<Route>> {
+    let mut compiled: Vec<(usize, Rc<Route>)> = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        let path = format!("routes[{index}]");
+        if routes.iter().take(index).any(|earlier| earlier.name == route.name) {
+            mistakes.add(format!("{path}.name"), "a name of its own", quoted(&route.name));
+        }
+        if !is_plain_text(&route.name) {
+            mistakes.add(format!("{path}.name"), "text without control characters", quoted(&route.name));
+        }
+        let Some(route) = compile(route, &path, surroundings, mistakes) else { continue };
+        if let Some((earlier, _)) =
+            compiled.iter().find(|(_, earlier)| earlier.matcher.conflicts_with(&route.matcher))
+        {
+            mistakes.add(
+                format!("{path}.match"),
+                "what can be told from every other route",
+                format!("requests that routes[{earlier}] takes as well, neither being more specific"),
+            );
+        }
+        compiled.push((index, Rc::new(route)));
+    }
+    compiled.into_iter().map(|(_, route)| route).collect()
+}
+
+/// `None` where something is wrong without which nothing can be made of the route.
+fn compile(
+    route: &document::Route,
+    path: &str,
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Route> {
+    let authentication = compile_authentication(&route.authentication, path, &surroundings.methods, mistakes);
+    let cors = compile_cors(route.cors.as_ref(), &route.matches.methods, path, mistakes);
+    let matcher = compile_match(&route.matches, path, mistakes);
+    let success = compile_reply(&route.reply, path, mistakes);
+    let parameters = matcher.as_ref().map(|matcher| matcher.pattern.parameters());
+    let parameters = parameters.unwrap_or_default();
+    let plan = match route.action {
+        document::Action::Pass => {
+            refuse_for_pass(route, path, mistakes);
+            None
+        }
+        document::Action::Produce | document::Action::Tee => {
+            // Without the path it is not known which parameters there are.
+            let planner =
+                Planner { surroundings, path, parameters: &parameters, path_known: matcher.is_some() };
+            planner.compile(route, mistakes)
+        }
+    };
+    if route.on_error.is_some() && route.action != document::Action::Tee {
+        mistakes.add(format!("{path}.on_error"), "it only where the action is tee", "it where it is another");
+    }
+    if !route.reply.is_default() && route.action != document::Action::Produce {
+        mistakes.add(
+            format!("{path}.reply"),
+            "it only where the action is produce",
+            "it where it is another",
+        );
+    }
+    let action = match (route.action, plan) {
+        (document::Action::Pass, _) => Action::Pass,
+        (document::Action::Produce, Some(plan)) => Action::Produce { plan, success },
+        (document::Action::Tee, Some(plan)) => {
+            Action::Tee { plan, on_error: route.on_error.unwrap_or(OnError::Deny) }
+        }
+        (_, None) => return None,
+    };
+    let challenge = auth::challenge(&authentication);
+    Some(Route { name: route.name.clone(), matcher: matcher?, challenge, authentication, cors, action })
+}
+
+fn refuse_for_pass(route: &document::Route, path: &str, mistakes: &mut Mistakes) {
+    for (field, given) in [
+        ("event", route.event.is_some()),
+        ("kafka", route.kafka.is_some()),
+        ("accept", !route.accept.is_default()),
+        ("redact", !route.redact.is_default()),
+    ] {
+        if given {
+            let got = "it where nothing goes to Kafka";
+            mistakes.add(format!("{path}.{field}"), "it only where the action is produce or tee", got);
+        }
+    }
+}
+
+fn compile_match(matches: &document::Match, path: &str, mistakes: &mut Mistakes) -> Option<Matcher> {
+    let mut complete = true;
+    for (index, method) in matches.methods.iter().enumerate() {
+        let path = format!("{path}.match.methods[{index}]");
+        if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+            mistakes.add(path, "a method in upper case, such as POST", quoted(method));
+        } else if matches.methods.iter().take(index).any(|earlier| earlier == method) {
+            mistakes.add(path, "each method once", quoted(method));
+        }
+    }
+    let mut hosts = Vec::with_capacity(matches.hosts.len().max(1));
+    for (index, host) in matches.hosts.iter().enumerate() {
+        let path = format!("{path}.match.hosts[{index}]");
+        match HostPattern::parse(host) {
+            Ok(pattern) if hosts.contains(&pattern) => mistakes.add(path, "each host once", quoted(host)),
+            Ok(pattern) => hosts.push(pattern),
+            Err(wanted) => {
+                complete = false;
+                mistakes.add(path, wanted, quoted(host));
+            }
+        }
+    }
+    if matches.hosts.is_empty() {
+        hosts.push(HostPattern::Any);
+    }
+    let mut conditions = Conditions::default();
+    for (name, value) in &matches.headers {
+        if let Err(wanted) = conditions.add(name, value.as_deref()) {
+            mistakes.add(
+                format!("{path}.match.headers.{name}"),
+                wanted,
+                quoted(value.as_deref().unwrap_or(name)),
+            );
+        }
+    }
+    match PathPattern::parse(&matches.path) {
+        Ok(pattern) if complete => {
+            Some(Matcher { hosts, methods: matches.methods.clone(), pattern, conditions })
+        }
+        Ok(_) => None,
+        Err(wanted) => {
+            mistakes.add(format!("{path}.match.path"), wanted, quoted(&matches.path));
+            None
+        }
+    }
+}
+
+fn compile_authentication(
+    authentication: &document::Authentication,
+    path: &str,
+    methods: &BTreeMap<String, Method>,
+    mistakes: &mut Mistakes,
+) -> Vec<Method> {
+    let names = &authentication.any_of;
+    let mut compiled = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let path = format!("{path}.authentication.any_of[{index}]");
+        match methods.get(name) {
+            None => {
+                let known: Vec<&str> = methods.keys().map(String::as_str).collect();
+                mistakes.add(path, format!("one of {}", known.join(", ")), quoted(name));
+            }
+            Some(_) if names.iter().take(index).any(|earlier| earlier == name) => {
+                mistakes.add(path, "each name once", quoted(name));
+            }
+            Some(Method::Anonymous) if index + 1 < names.len() => {
+                mistakes.add(path, "anonymous last, because nothing after it is tried", quoted(name));
+            }
+            Some(method) => compiled.push(method.clone()),
+        }
+    }
+    compiled
+}
+
+fn compile_cors(
+    cors: Option<&document::Cors>,
+    methods: &[String],
+    path: &str,
+    mistakes: &mut Mistakes,
+) -> Option<Cors> {
+    let cors = cors?;
+    let path = format!("{path}.cors");
+    let max_age = cors.max_age.as_ref().and_then(|text| {
+        let age = humantime::parse_duration(text).ok().filter(|age| *age <= Duration::from_secs(86_400));
+        if age.is_none() {
+            mistakes.add(format!("{path}.max_age"), "a duration up to 24h, such as 10m", quoted(text));
+        }
+        age.and_then(|age| u32::try_from(age.as_secs()).ok())
+    });
+    let rules = Rules {
+        origins: cors.origins.clone(),
+        methods: Vec::new(),
+        headers: cors.headers.clone(),
+        expose: cors.expose_headers.clone(),
+        max_age,
+        credentials: cors.credentials,
+    };
+    match Cors::compile(&rules, methods) {
+        Ok(cors) => Some(cors),
+        Err(found) => {
+            for mistake in found {
+                let field = mistake.path.replacen("expose[", "expose_headers[", 1);
+                mistakes.add(format!("{path}.{field}"), mistake.wanted, quoted(&mistake.got));
+            }
+            None
+        }
+    }
+}
+
+fn compile_reply(reply: &Reply, path: &str, mistakes: &mut Mistakes) -> Success {
+    let mut success = Success::default();
+    if let Some(status) = reply.status {
+        success.status = status;
+    }
+    // These have no content, so the receipt would be lost.
+    if matches!(success.status, 204 | 205) {
+        mistakes.add(format!("{path}.reply.status"), "a status that has content", success.status.to_string());
+    }
+    if success.status == 207 {
+        let wanted = "another status than that of a batch of which a part was taken";
+        mistakes.add(format!("{path}.reply.status"), wanted, "207");
+    }
+    for (name, value) in &reply.headers {
+        let path = format!("{path}.reply.headers.{name}");
+        let lower = name.to_ascii_lowercase();
+        if !is_field_name(name)
+            || OWN_HEADERS.contains(&lower.as_str())
+            || lower.starts_with("access-control-")
+        {
+            mistakes.add(path, "the name of a header that is not the gateway's own", quoted(name));
+        } else if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            mistakes.add(path, "visible ASCII", quoted(value));
+        } else {
+            success.headers.push(answer::header(name, value));
+        }
+    }
+    if !reply.body.is_empty() {
+        let field = |(name, field): (&String, &document::ReceiptField)| {
+            let field = match field {
+                document::ReceiptField::Id => Field::Id,
+                document::ReceiptField::Topic => Field::Topic,
+                document::ReceiptField::Partition => Field::Partition,
+                document::ReceiptField::Offset => Field::Offset,
+                document::ReceiptField::Timestamp => Field::Timestamp,
+                document::ReceiptField::Ack => Field::Ack,
+            };
+            (name.clone(), field)
+        };
+        success.fields = reply.body.iter().map(field).collect();
+    }
+    success
+}

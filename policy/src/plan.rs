@@ -1,0 +1,87 @@
+//! How a route makes records of requests: everything that its configuration says about that, compiled.
+
+use std::rc::Rc;
+
+use wicketgate_envelope::hop::ValueMode;
+
+use crate::accept::Accepted;
+use crate::redact::Redaction;
+use crate::template::Template;
+use crate::topic::TopicTemplate;
+
+/// The plan of one route.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) accepted: Accepted,
+    pub(crate) content_encoding: ContentEncoding,
+    /// The largest body, decoded and redacted, in bytes.
+    pub(crate) max_bytes: usize,
+    pub(crate) redaction: Redaction,
+    pub(crate) event: EventPlan,
+    pub(crate) kafka: KafkaPlan,
+}
+
+/// What happens to a body with a `Content-Encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContentEncoding {
+    /// It is decoded.
+    Decode,
+    /// It is carried as it is.
+    Carry,
+    /// It is refused.
+    Refuse,
+}
+
+/// The attributes that an event gets if it does not bring its own.
+#[derive(Debug)]
+pub(crate) struct EventPlan {
+    pub(crate) type_: String,
+    pub(crate) source: Rc<str>,
+    pub(crate) id: Option<Template>,
+    pub(crate) subject: Option<Template>,
+    pub(crate) extensions: Vec<(String, Template)>,
+    /// Whether the query is carried.
+    pub(crate) query: bool,
+}
+
+/// Where records go and how they are written.
+#[derive(Debug)]
+pub(crate) struct KafkaPlan {
+    pub(crate) topic: TopicTemplate,
+    pub(crate) key: Option<Template>,
+    pub(crate) partition: Option<Template>,
+    pub(crate) timestamp: Option<Template>,
+    pub(crate) headers: Vec<(String, Template)>,
+    pub(crate) forward_headers: Vec<ForwardHeader>,
+    pub(crate) value: ValueMode,
+    pub(crate) tombstone: bool,
+}
+
+/// A request header that becomes record headers.
+#[derive(Debug)]
+pub(crate) struct ForwardHeader {
+    /// In lower case.
+    pub(crate) name: String,
+    /// The name of the record header.
+    pub(crate) rename: String,
+    pub(crate) repeated: Repeated,
+}
+
+/// What is done with a header that is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeated {
+    All,
+    First,
+    Last,
+    Refuse,
+}
+
+impl Plan {
+    /// Every template, to ask what it needs.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (event, kafka) = (&self.event, &self.kafka);
+        let single = [&event.id, &event.subject, &kafka.key, &kafka.partition, &kafka.timestamp];
+        let named = event.extensions.iter().chain(&kafka.headers).map(|(_, template)| template);
+        single.into_iter().flatten().chain(named).chain([kafka.topic.template()])
+    }
+}
