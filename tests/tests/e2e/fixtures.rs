@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use serde_json::Value;
 use wicketgate_tests::artefacts;
 use wicketgate_tests::http_client::full;
 use wicketgate_tests::java::{console_lines, read_with_java_client};
@@ -41,13 +42,20 @@ async fn a_webhook_a_cloudevent_and_a_picture() {
     assert_eq!(records.len(), 3);
     for ((record, answer), id) in records.iter().zip(&answers).zip(["webhook", "event", "picture"]) {
         expect::receipt_of(answer, &lane.topic, record);
-        expect::envelope(record, id);
+        // An event that comes as one keeps what it says of itself.
+        if id != "event" {
+            expect::envelope(record, id);
+        }
     }
     assert_eq!(expect::json_data(&records[0]), webhook);
     assert_eq!(records[0].header("x-github-event"), [b"push"]);
     assert_eq!(records[0].header("x-github-delivery"), [delivery.as_bytes()]);
     assert_eq!(records[0].header("x-hub-signature-256"), [signature.as_bytes()]);
-    assert_eq!(expect::json_data(&records[1]), event);
+    let (sent, kept): (Value, Value) = (serde_json::from_slice(&event).unwrap(), records[1].event());
+    for (attribute, value) in sent.as_object().unwrap() {
+        assert_eq!(&kept[attribute], value, "{attribute} of {kept}");
+    }
+    assert_eq!(kept["authid"], "alice");
     assert_eq!(expect::binary_data(&records[2]), picture);
 
     let java = read_with_java_client(&lane.topic, records.len()).await;
