@@ -5,16 +5,30 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kafka_bridge::config::{Config, LogFormat};
+use kafka_bridge::config::{self, Config, Failure, LogFormat};
 use kafka_bridge::embedded::EmbeddedBroker;
 use kafka_bridge::hop::Guard;
 use kafka_bridge::shutdown::Signals;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
+/// As for a command line that cannot be read.
+const INVALID_CONFIGURATION: u8 = 2;
+
 fn main() -> ExitCode {
-    let config = Config::from_command_line();
-    match start(&config) {
+    let (config, guard) = match config::load(std::env::args_os(), |name| std::env::var_os(name)) {
+        Ok(loaded) => loaded,
+        Err(Failure::Usage(error)) => error.exit(),
+        Err(Failure::Invalid(errors)) => {
+            let mut out = stderr().lock();
+            for error in errors {
+                let _ = writeln!(out, "kafka-bridge: {error}");
+            }
+            return ExitCode::from(INVALID_CONFIGURATION);
+        }
+    };
+    let started = if config.check_config { check(&config) } else { start(&config, guard) };
+    match started {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(stderr(), "kafka-bridge: {error}");
@@ -23,9 +37,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
+/// Says that the configuration is good, having asked librdkafka too.
+fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
+    if let Err(error) = kafka_bridge::producer::try_settings(config) {
+        writeln!(stderr(), "kafka-bridge: librdkafka: {error}")?;
+        return Ok(ExitCode::from(INVALID_CONFIGURATION));
+    }
+    writeln!(stdout(), "the configuration is valid")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(config: &Config, guard: Guard) -> Result<ExitCode, Box<dyn Error>> {
     start_logging(config)?;
-    let guard = Guard::load(config).map_err(|errors| errors.join("\n"))?;
     let broker = config.embedded_broker.then(EmbeddedBroker::start).transpose()?;
     let bootstrap_servers = match (&broker, &config.bootstrap_servers) {
         (Some(broker), _) => {

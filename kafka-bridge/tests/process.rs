@@ -172,7 +172,7 @@ fn what_cannot_work_is_refused_in_a_sentence() {
         (&[][..], "", 2, "no Kafka cluster"),
         (&["--embedded-broker"][..], "kafka:9092", 2, "two Kafka clusters"),
         (&["--embedded-broker", "--bootstrap-servers", "kafka:9092"][..], "", 2, "two Kafka clusters"),
-        (&["--embedded-broker", "--log", "a=b=c"][..], "", 1, "--log"),
+        (&["--embedded-broker", "--log", "a=b=c"][..], "", 2, "--log"),
         (&["--bootstrap-servers", "kafka:9092", "--listen", &taken][..], "", 1, "free the port"),
         (
             &["--mode", "production", "--bootstrap-servers", "kafka:9092"][..],
@@ -180,11 +180,23 @@ fn what_cannot_work_is_refused_in_a_sentence() {
             2,
             "--hop-secret-file or --hop-token-file",
         ),
+        (
+            &["--bootstrap-servers", "kafka:9092", "--librdkafka", "max.in.flight=6"][..],
+            "",
+            1,
+            "max.in.flight",
+        ),
+        (
+            &["--check-config", "--bootstrap-servers", "kafka:9092", "--librdkafka", "max.in.flight=6"][..],
+            "",
+            2,
+            "max.in.flight",
+        ),
         (&["--mode", "production", "--embedded-broker"][..], "", 2, "--embedded-broker loses all records"),
         (
             &["--bootstrap-servers", "kafka:9092", "--hop-secret-file", "/nonexistent"][..],
             "",
-            1,
+            2,
             "--hop-secret-file /nonexistent: No such file",
         ),
     ] {
@@ -197,4 +209,18 @@ fn what_cannot_work_is_refused_in_a_sentence() {
         assert_eq!(output.status.code(), Some(code), "{flags:?}: {text}");
         assert!(text.contains(wanted) && !text.contains("panicked"), "{flags:?}: {text}");
     }
+}
+
+#[test]
+fn a_configuration_can_be_checked_without_running_it() {
+    // Nothing listens on either port, and nothing would be told of it.
+    let flags = ["--check-config", "--bootstrap-servers", "127.0.0.1:1", "--listen", "127.0.0.1:1"];
+    let output = command(&flags).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.stdout, b"the configuration is valid\n");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let output = command(&["--check-config"]).env("BRIDGE_LISTEN", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("kafka-bridge: BRIDGE_LISTEN: "), "{text}");
 }

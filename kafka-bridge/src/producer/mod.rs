@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use tokio::sync::{Notify, oneshot};
 
 use wicketgate_envelope::timestamp::Timestamp;
@@ -86,6 +86,17 @@ impl Maker {
         self.health.follow(generation);
         Ok(Arc::new(client))
     }
+}
+
+/// Whether librdkafka takes the settings, which it tells only when all are there. Nothing is connected to.
+///
+/// # Errors
+/// When it does not.
+pub fn try_settings(config: &Config) -> KafkaResult<()> {
+    // No broker is known to it, so there is nowhere to connect to.
+    let mut settings = settings::producer(config, "");
+    settings.remove("bootstrap.servers");
+    settings.create_with_context::<_, BaseProducer<_>>(DefaultProducerContext).map(|_| ())
 }
 
 impl Producer {

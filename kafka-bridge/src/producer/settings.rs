@@ -40,5 +40,9 @@ pub(super) fn producer(config: &Config, bootstrap_servers: &str) -> ClientConfig
         .set("socket.keepalive.enable", "true")
         .set("socket.nagle.disable", "true")
         .set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
+    // They have been checked not to be among those that the bridge's promises rest on.
+    for property in &config.librdkafka {
+        settings.set(&property.name, &property.value);
+    }
     settings
 }

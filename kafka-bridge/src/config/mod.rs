@@ -1,13 +1,20 @@
-//! What the process can be told, from flags and environment variables.
+//! What the process can be told, by flags, environment variables and a file, in this order of precedence.
+
+mod file;
+mod librdkafka;
+mod load;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 
 use crate::topics::Pattern;
+pub use librdkafka::Property;
+pub use load::{Failure, load};
+use values::{bootstrap_servers, delivery_timeout, log_filter, positive_duration};
 
 /// How long after the delivery timeout an answer may still be on its way. librdkafka looks for expired records
 /// once a second, so its own report of a timeout is always somewhat late; callers are answered before that.
@@ -17,6 +24,16 @@ pub const ANSWER_GRACE: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kafka-bridge", version, about)]
 pub struct Config {
+    /// A configuration file (TOML): each flag that takes a value under its name with _ for -, and a table
+    /// [librdkafka]. Flags and environment variables come before it.
+    #[arg(long, env = "BRIDGE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Check the configuration, all of it and the files that it names, say what is wrong with it, and end. Nothing
+    /// is connected to.
+    #[arg(long)]
+    pub check_config: bool,
+
     /// Where to listen.
     #[arg(long, env = "BRIDGE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
@@ -89,6 +106,11 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_QUEUE_KBYTES", default_value_t = 256 << 10, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub queue_kbytes: u32,
 
+    /// An option of librdkafka, such as compression.type=zstd; may be given several times. The file is the place for
+    /// those that are secret.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub librdkafka: Vec<Property>,
+
     /// How long requests and records in flight have to finish after SIGTERM or SIGINT.
     #[arg(long, env = "BRIDGE_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub shutdown_timeout: Duration,
@@ -98,7 +120,7 @@ pub struct Config {
     pub log_format: LogFormat,
 
     /// What is logged, such as info or warn,kafka_bridge=debug.
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,
 }
 
@@ -121,55 +143,47 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Reads flags and environment; ends the process, with a text on stderr, if they make no sense or ask for help.
-    pub fn from_command_line() -> Self {
-        let config = Self::parse();
-        if let Err((kind, text)) = config.check() {
-            Self::command().error(kind, text).exit();
-        }
-        config
-    }
-
     /// Checks what no single value can be blamed for.
     ///
     /// # Errors
-    /// What is wrong, and the next step.
-    pub fn check(&self) -> Result<(), (ErrorKind, String)> {
+    /// All that is wrong, each with the next step.
+    fn check(&self) -> Result<(), Vec<String>> {
+        let mut errors = Vec::new();
         match (&self.bootstrap_servers, self.embedded_broker) {
-            (None, false) => Err((
-                ErrorKind::MissingRequiredArgument,
+            (None, false) => errors.push(
                 "no Kafka cluster: give one with --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS, or start a broker \
                  that forgets everything with --embedded-broker"
                     .to_owned(),
+            ),
+            (Some(servers), true) => errors.push(format!(
+                "two Kafka clusters: --embedded-broker, and {servers} from --bootstrap-servers, \
+                 KAFKA_BOOTSTRAP_SERVERS or the configuration file; leave out one of them"
             )),
-            (Some(servers), true) => Err((
-                ErrorKind::ArgumentConflict,
-                format!(
-                    "two Kafka clusters: --embedded-broker, and {servers} from --bootstrap-servers or \
-                     KAFKA_BOOTSTRAP_SERVERS; leave out one of them"
-                ),
-            )),
-            _ if self.mode == Mode::Production && self.embedded_broker => Err((
-                ErrorKind::ArgumentConflict,
-                "--mode production: --embedded-broker loses all records when it ends; give a cluster with \
-                 --bootstrap-servers"
-                    .to_owned(),
-            )),
-            _ if self.mode == Mode::Production && self.hop_secret_file.is_none() && self.hop_token_file.is_none() => Err((
-                ErrorKind::MissingRequiredArgument,
-                "--mode production: whoever reaches the port could write to Kafka; have callers prove who they are, \
-                 with --hop-secret-file or --hop-token-file"
-                    .to_owned(),
-            )),
-            _ if u64::from(self.queue_kbytes) * 1024 < u64::from(self.max_record_bytes) => Err((
-                ErrorKind::ArgumentConflict,
-                format!(
-                    "--queue-kbytes {}: wanted room for at least one record of --max-record-bytes {}",
-                    self.queue_kbytes, self.max_record_bytes
-                ),
-            )),
-            _ => Ok(()),
+            _ => {}
         }
+        if self.mode == Mode::Production {
+            if self.embedded_broker {
+                errors.push(
+                    "--mode production: --embedded-broker loses all records when it ends; give a cluster with \
+                     --bootstrap-servers"
+                        .to_owned(),
+                );
+            }
+            if self.hop_secret_file.is_none() && self.hop_token_file.is_none() {
+                errors.push(
+                    "--mode production: whoever reaches the port could write to Kafka; have callers prove who they \
+                     are, with --hop-secret-file or --hop-token-file"
+                        .to_owned(),
+                );
+            }
+        }
+        if u64::from(self.queue_kbytes) * 1024 < u64::from(self.max_record_bytes) {
+            errors.push(format!(
+                "--queue-kbytes {}: wanted room for at least one record of --max-record-bytes {}",
+                self.queue_kbytes, self.max_record_bytes
+            ));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// How long a caller can wait for the answer to a record that was enqueued.
@@ -178,77 +192,5 @@ impl Config {
     }
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    let duration: Duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; wanted a number and a unit, such as 5s or 750ms"))?;
-    if duration.is_zero() { Err("wanted more than zero".to_owned()) } else { Ok(duration) }
-}
-
-fn delivery_timeout(text: &str) -> Result<Duration, String> {
-    const ALLOWED: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
-    let duration = positive_duration(text)?;
-    if ALLOWED.contains(&duration) { Ok(duration) } else { Err("wanted 100ms to 5m".to_owned()) }
-}
-
-fn bootstrap_servers(text: &str) -> Result<String, String> {
-    for server in text.split(',') {
-        let server = server.trim();
-        let port =
-            server.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(1..))) {
-            return Err(format!("wanted HOST:PORT, or several separated by commas; got {server:?}"));
-        }
-    }
-    Ok(text.to_owned())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::FromArgMatches as _;
-    use clap::builder::Resettable;
-
-    fn parse(arguments: &[&str]) -> Result<Config, String> {
-        // What the environment of the test run holds must not matter.
-        let command = Config::command().mut_args(|argument| argument.env(Resettable::Reset));
-        command
-            .try_get_matches_from(std::iter::once(&"kafka-bridge").chain(arguments))
-            .and_then(|matches| Config::from_arg_matches(&matches))
-            .map_err(|error| error.to_string())
-            .and_then(|config| config.check().map(|()| config).map_err(|(_, text)| text))
-    }
-
-    #[test]
-    fn one_cluster_is_required_and_only_one() {
-        assert!(parse(&["--embedded-broker"]).is_ok());
-        assert!(parse(&["--bootstrap-servers", "a:9092, b:9092"]).is_ok());
-        let none = parse(&[]).unwrap_err();
-        assert!(none.contains("--bootstrap-servers") && none.contains("--embedded-broker"), "{none}");
-        let both = parse(&["--embedded-broker", "--bootstrap-servers", "a:9092"]).unwrap_err();
-        assert!(both.contains("KAFKA_BOOTSTRAP_SERVERS") && both.contains("a:9092"), "{both}");
-    }
-
-    #[test]
-    fn values_that_cannot_work_are_refused_with_what_was_wanted() {
-        for (flag, value, wanted) in [
-            ("--bootstrap-servers", "kafka", "HOST:PORT"),
-            ("--bootstrap-servers", "kafka:0", "HOST:PORT"),
-            ("--bootstrap-servers", ":9092", "HOST:PORT"),
-            ("--bootstrap-servers", "a:9092,", "HOST:PORT"),
-            ("--delivery-timeout", "5", "5s or 750ms"),
-            ("--delivery-timeout", "1ms", "100ms to 5m"),
-            ("--shutdown-timeout", "0s", "more than zero"),
-            ("--max-body-bytes", "0", "1..=1073741824"),
-            ("--max-record-bytes", "999", "1000..=1000000000"),
-            ("--listen", "8080", "invalid socket address"),
-            ("--queue-kbytes", "8191", "--max-record-bytes 8388608"),
-        ] {
-            let mut arguments = vec![flag, value];
-            if flag != "--bootstrap-servers" {
-                arguments.push("--embedded-broker");
-            }
-            let error = parse(&arguments).unwrap_err();
-            assert!(error.contains(wanted) && error.contains(flag), "{flag} {value}: {error}");
-        }
-    }
-}
+mod tests;

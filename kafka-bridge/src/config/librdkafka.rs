@@ -1,0 +1,123 @@
+//! Options of librdkafka, passed on as they are, except those that the bridge's promises rest on.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+
+/// An option of librdkafka. Its value may be a secret and is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Property {
+    /// As in librdkafka's `CONFIGURATION.md`; empty if it was not told apart from a value.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=…", self.name)
+    }
+}
+
+impl FromStr for Property {
+    /// What is wrong is told by [`Property::check`]: an error here would be shown together with the text.
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let (name, value) = text.split_once('=').unwrap_or(("", text));
+        Ok(Self { name: name.trim().to_owned(), value: value.to_owned() })
+    }
+}
+
+/// Options that are not passed on, and what there is instead.
+const OWNED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "bootstrap_servers has its value; set that"),
+    ("metadata.broker.list", "bootstrap_servers has its value; set that"),
+    ("acks", "the bridge sets it to all, which a receipt promises; leave it out"),
+    ("request.required.acks", "the bridge sets acks to all, which a receipt promises; leave it out"),
+    ("enable.idempotence", "the bridge sets it to true, so that nothing is written twice; leave it out"),
+    ("transactional.id", "the bridge has no transactions; leave it out"),
+    ("delivery.timeout.ms", "delivery_timeout has its value; set that"),
+    ("message.timeout.ms", "delivery_timeout has its value; set that"),
+    ("message.max.bytes", "max_record_bytes has its value; set that"),
+    ("queue.buffering.max.messages", "queue_records has its value; set that"),
+    ("queue.buffering.max.kbytes", "queue_kbytes has its value; set that"),
+    ("statistics.interval.ms", "the bridge sets it, as /readyz and /metrics rest on it; leave it out"),
+    // The bridge has values for the other names of these, and which of the two would hold is not defined.
+    ("compression.codec", "its other name is compression.type; use that"),
+    ("queue.buffering.max.ms", "its other name is linger.ms; use that"),
+];
+
+impl Property {
+    /// Whether this can be passed on.
+    ///
+    /// # Errors
+    /// What is wrong, and the next step, without the value.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let name = self.name.as_str();
+        if name.is_empty() {
+            return Err("wanted NAME=VALUE".to_owned());
+        }
+        if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+            return Err(format!("{name}: {instead}"));
+        }
+        if name.starts_with("test.mock.") {
+            return Err(format!(
+                "{name}: it would put a broker that forgets in the place of yours; --embedded-broker does so openly"
+            ));
+        }
+        match ClientConfig::new().set(name, &self.value).create_native_config() {
+            Ok(_) => Ok(()),
+            Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+                Err(format!("{name}: librdkafka has no such option"))
+            }
+            // librdkafka's own text repeats the value.
+            Err(_) => Err(format!(
+                "{name}: librdkafka does not take this value, or was built without what it asks for"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<(), String> {
+        text.parse::<Property>().unwrap().check()
+    }
+
+    #[test]
+    fn options_are_passed_on_unless_promises_rest_on_them() {
+        for good in
+            ["compression.type=gzip", "linger.ms=5", "client.id=a=b", "partitioner=consistent", "debug=msg"]
+        {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (name, instead) in OWNED {
+            let error = check(&format!("{name}=1")).unwrap_err();
+            assert_eq!(error, format!("{name}: {instead}"));
+        }
+        assert!(check("test.mock.num.brokers=3").unwrap_err().contains("--embedded-broker"));
+    }
+
+    #[test]
+    fn errors_do_not_show_the_value() {
+        for (text, wanted) in [
+            ("hunter2", "wanted NAME=VALUE"),
+            ("=hunter2", "wanted NAME=VALUE"),
+            ("no.such.option=hunter2", "no such option"),
+            ("linger.ms=hunter2", "does not take this value"),
+            ("security.protocol=hunter2", "does not take this value"),
+            ("acks=hunter2", "promises"),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.contains(wanted) && !error.contains("hunter2"), "{error}");
+            assert!(!format!("{:?}", text.parse::<Property>().unwrap()).contains("hunter2"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Puts together what flags, environment and file say.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _};
+
+use super::file::{self, Setting};
+use super::{Config, Property};
+use crate::hop::Guard;
+
+/// Why there is no configuration to run with.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line cannot be read, or asks for help.
+    Usage(clap::Error),
+    /// All that is wrong, each with where it was said and the next step, and without secrets.
+    Invalid(Vec<String>),
+}
+
+/// Settings that no file can have.
+const NOT_IN_FILES: [&str; 3] = ["config", "check_config", "librdkafka"];
+
+/// Reads the configuration, and the files that it names. `arguments` start with the name of the program;
+/// `environment` looks up a variable.
+///
+/// # Errors
+/// All that is wrong. The command line comes first: if it cannot be read, nothing else is looked at.
+pub fn load(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<(Config, Guard), Failure> {
+    // Variables are looked up here, so that each of them that is wrong is told.
+    let command = Config::command().mut_args(|argument| argument.env(Resettable::Reset));
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let given = command.clone().try_get_matches_from(&arguments).map_err(Failure::Usage)?;
+    let known = Config::command();
+    let variable = |id: &str| {
+        let name = known.get_arguments().find(|argument| argument.get_id() == id)?.get_env()?.to_str()?;
+        environment(name).map(|value| (name.to_owned(), value))
+    };
+
+    let mut errors = Vec::new();
+    let path = given
+        .get_one::<std::path::PathBuf>("config")
+        .cloned()
+        .or_else(|| variable("config").map(|(_, path)| path.into()));
+    let shown = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let contents = path.map(|path| file::read(&path)).unwrap_or_default();
+    errors.extend(contents.errors.iter().map(|error| format!("{shown}: {error}")));
+
+    // What is not on the command line is put there, and checked on the way.
+    let mut further = Vec::new();
+    for argument in command.get_arguments() {
+        let id = argument.get_id().as_str();
+        if given.value_source(id) == Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let from_file = contents.settings.iter().find(|(key, _)| key == id && !NOT_IN_FILES.contains(&id));
+        let (origin, flag) = match (variable(id), from_file) {
+            (Some((name, value)), _) => (name, flag(argument, &value)),
+            (None, Some((key, value))) => (format!("{shown}: {key}"), setting(argument, value)),
+            (None, None) => continue,
+        };
+        match flag {
+            Ok(flag) => further.extend(flag),
+            Err(error) => errors.push(format!("{origin}: {error}")),
+        }
+    }
+    for (key, _) in &contents.settings {
+        if NOT_IN_FILES.contains(&key.as_str()) || !command.get_arguments().any(|known| known.get_id() == key)
+        {
+            errors.push(format!("{shown}: {key}: there is no such setting; docs/bridge.md has all of them"));
+        }
+    }
+
+    // After the name of the program, and before flags.
+    let first = 1.min(arguments.len());
+    arguments.splice(first..first, further);
+    let matches = command.try_get_matches_from(arguments).map_err(Failure::Usage)?;
+    let mut config = Config::from_arg_matches(&matches).map_err(Failure::Usage)?;
+    let check =
+        |property: &Property, origin: &str| property.check().err().map(|error| format!("{origin}{error}"));
+    errors.extend(config.librdkafka.iter().filter_map(|property| check(property, "--librdkafka ")));
+    let in_file = format!("{shown}: librdkafka.");
+    errors.extend(contents.properties.iter().filter_map(|property| check(property, &in_file)));
+    // Later ones replace earlier ones.
+    config.librdkafka.splice(0..0, contents.properties);
+
+    let said = errors.len();
+    let guard = Guard::load(&config).map_err(|unreadable| errors.extend(unreadable)).ok();
+    // Values that were left out because they are wrong would only be blamed once more.
+    if said == 0
+        && let Err(contradictions) = config.check()
+    {
+        errors.extend(contradictions);
+    }
+    match guard {
+        Some(guard) if errors.is_empty() => Ok((config, guard)),
+        _ => Err(Failure::Invalid(errors)),
+    }
+}
+
+/// A value as a flag.
+fn flag(argument: &Arg, value: &OsStr) -> Result<Option<OsString>, String> {
+    let mut flag = OsString::from(format!("--{}=", argument.get_long().unwrap_or_default()));
+    flag.push(value);
+    Command::new("")
+        .no_binary_name(true)
+        .arg(argument.clone())
+        .try_get_matches_from([&flag])
+        .map_err(|error| reason(&error))?;
+    Ok(Some(flag))
+}
+
+fn setting(argument: &Arg, setting: &Setting) -> Result<Option<OsString>, String> {
+    let switch = matches!(argument.get_action(), ArgAction::SetTrue);
+    match setting {
+        Setting::Switch(on) if switch => {
+            Ok(on.then(|| format!("--{}", argument.get_long().unwrap_or_default()).into()))
+        }
+        Setting::Text(text) if !switch => flag(argument, OsStr::new(text)),
+        Setting::Switch(_) => Err("wanted a string or an integer, got a boolean".to_owned()),
+        Setting::Text(_) => Err("wanted true or false".to_owned()),
+    }
+}
+
+/// What was wrong with the one value that was tried.
+fn reason(error: &clap::Error) -> String {
+    if let Some(source) = std::error::Error::source(error) {
+        return source.to_string();
+    }
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            format!("wanted one of {}", values.join(", "))
+        }
+        _ => "wanted a value".to_owned(),
+    }
+}

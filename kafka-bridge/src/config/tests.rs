@@ -1,0 +1,148 @@
+use super::*;
+use std::ffi::OsString;
+
+fn with(arguments: &[&str], environment: &[(&str, &str)], file: Option<&str>) -> Result<Config, Vec<String>> {
+    // A file for each test: they run side by side.
+    let path = std::env::temp_dir().join(format!("bridge-{:?}.toml", std::thread::current().id()));
+    let mut all: Vec<OsString> = vec!["kafka-bridge".into()];
+    if let Some(text) = file {
+        std::fs::write(&path, text).unwrap();
+        all.extend(["--config".into(), path.clone().into()]);
+    }
+    all.extend(arguments.iter().map(OsString::from));
+    let look_up =
+        |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+    let loaded = load(all, look_up);
+    if file.is_some() {
+        std::fs::remove_file(&path).unwrap();
+    }
+    match loaded {
+        Ok((config, _)) => Ok(config),
+        Err(Failure::Usage(error)) => Err(vec![error.to_string()]),
+        Err(Failure::Invalid(errors)) => Err(errors),
+    }
+}
+
+fn parse(arguments: &[&str]) -> Result<Config, String> {
+    with(arguments, &[], None).map_err(|errors| errors.join("\n"))
+}
+
+#[test]
+fn one_cluster_is_required_and_only_one() {
+    assert!(parse(&["--embedded-broker"]).is_ok());
+    assert!(parse(&["--bootstrap-servers", "a:9092, b:9092"]).is_ok());
+    let none = parse(&[]).unwrap_err();
+    assert!(none.contains("--bootstrap-servers") && none.contains("--embedded-broker"), "{none}");
+    let both = parse(&["--embedded-broker", "--bootstrap-servers", "a:9092"]).unwrap_err();
+    assert!(both.contains("KAFKA_BOOTSTRAP_SERVERS") && both.contains("a:9092"), "{both}");
+}
+
+#[test]
+fn values_that_cannot_work_are_refused_with_what_was_wanted_wherever_they_are() {
+    for (flag, variable, value, wanted) in [
+        ("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS", "kafka", "HOST:PORT"),
+        ("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS", "kafka:0", "HOST:PORT"),
+        ("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS", ":9092", "HOST:PORT"),
+        ("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS", "a:9092,", "HOST:PORT"),
+        ("--delivery-timeout", "BRIDGE_DELIVERY_TIMEOUT", "5", "5s or 750ms"),
+        ("--delivery-timeout", "BRIDGE_DELIVERY_TIMEOUT", "1ms", "100ms to 5m"),
+        ("--shutdown-timeout", "BRIDGE_SHUTDOWN_TIMEOUT", "0s", "more than zero"),
+        ("--max-body-bytes", "BRIDGE_MAX_BODY_BYTES", "0", "1..=1073741824"),
+        ("--max-record-bytes", "BRIDGE_MAX_RECORD_BYTES", "999", "1000..=1000000000"),
+        ("--listen", "BRIDGE_LISTEN", "8080", "invalid socket address"),
+        ("--listen", "BRIDGE_LISTEN", "", "invalid socket address"),
+        ("--allowed-topics", "BRIDGE_ALLOWED_TOPICS", "a,b*c", "b*c"),
+        ("--mode", "BRIDGE_MODE", "prod", "development, production"),
+        ("--log", "RUST_LOG", "a=b=c", "expected one of"),
+    ] {
+        let mut arguments = vec![flag, value];
+        if flag != "--bootstrap-servers" {
+            arguments.push("--embedded-broker");
+        }
+        let error = parse(&arguments).unwrap_err();
+        assert!(error.contains(wanted) && error.contains(flag), "{flag} {value}: {error}");
+
+        let errors = with(&[], &[(variable, value)], None).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with(variable), "{variable} {value}: {errors:?}");
+        assert!(errors[0].contains(wanted), "{variable} {value}: {errors:?}");
+
+        let key = flag.trim_start_matches("--").replace('-', "_");
+        let errors = with(&[], &[], Some(&format!("{key} = {value:?}"))).unwrap_err();
+        let path = format!(".toml: {key}: ");
+        assert!(errors.len() == 1 && errors[0].contains(&path), "{key} {value}: {errors:?}");
+        assert!(errors[0].contains(wanted), "{key} {value}: {errors:?}");
+    }
+    let error = parse(&["--embedded-broker", "--queue-kbytes", "8191"]).unwrap_err();
+    assert!(error.contains("--max-record-bytes 8388608"), "{error}");
+}
+
+#[test]
+fn flags_come_before_the_environment_and_that_before_the_file() {
+    let file = "max_records = 1\nembedded_broker = true\nallowed_topics = [\"a\", \"b.*\"]\n\
+                [librdkafka]\nlinger.ms = 1\n\"client.id\" = \"file\"";
+    let variable = [("BRIDGE_MAX_RECORDS", "2")];
+    let records = |arguments: &[&str], environment: &[(&str, &str)]| {
+        with(arguments, environment, Some(file)).unwrap().max_records
+    };
+    assert_eq!(records(&[], &[]), 1);
+    assert_eq!(records(&[], &variable), 2);
+    assert_eq!(records(&["--max-records", "3"], &variable), 3);
+    // Not even a wrong one is looked at where it does not count.
+    assert_eq!(records(&["--max-records", "3"], &[("BRIDGE_MAX_RECORDS", "x")]), 3);
+
+    let config = with(&["--librdkafka", "linger.ms=2"], &[], Some(file)).unwrap();
+    assert!(config.embedded_broker && config.body_timeout == Duration::from_secs(10));
+    assert_eq!(config.allowed_topics, ["a".parse().unwrap(), "b.*".parse().unwrap()]);
+    let properties: Vec<_> =
+        config.librdkafka.iter().map(|property| (property.name.as_str(), property.value.as_str())).collect();
+    assert_eq!(properties, [("client.id", "file"), ("linger.ms", "1"), ("linger.ms", "2")]);
+    assert!(!format!("{config:?}").contains("\"file\""), "{config:?}");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_its_place_and_without_secrets() {
+    let file = "listen = \"x\"\nmax_recrods = 1\nembedded_broker = \"yes\"\nmax_body_bytes = true\nconfig = \"y\"\n\
+                hop_secret_file = \"/nonexistent\"\n[librdkafka]\nacks = \"1\"\nlinger.ms = \"hunter2\"\n\
+                sasl.pasword = \"hunter2\"";
+    let environment = [("BRIDGE_BODY_TIMEOUT", "0s"), ("BRIDGE_MAX_RECORDS", "none")];
+    let errors =
+        with(&["--librdkafka", "hunter2", "--mode", "production"], &environment, Some(file)).unwrap_err();
+    let all = errors.join("\n");
+    for wanted in [
+        ".toml: listen: invalid socket address",
+        ".toml: max_recrods: there is no such setting",
+        ".toml: config: there is no such setting",
+        ".toml: embedded_broker: wanted true or false",
+        ".toml: max_body_bytes: wanted a string or an integer, got a boolean",
+        ".toml: librdkafka.acks: the bridge sets it to all",
+        ".toml: librdkafka.linger.ms: librdkafka does not take this value",
+        ".toml: librdkafka.sasl.pasword: librdkafka has no such option",
+        "BRIDGE_BODY_TIMEOUT: wanted more than zero",
+        "BRIDGE_MAX_RECORDS: invalid digit",
+        "--librdkafka wanted NAME=VALUE",
+        "--hop-secret-file /nonexistent: No such file",
+    ] {
+        assert!(all.contains(wanted), "{wanted}:\n{all}");
+    }
+    assert_eq!(errors.len(), 12, "{all}");
+    assert!(!all.contains("hunter2"), "{all}");
+    let errors = with(&["--mode", "production", "--queue-kbytes", "1"], &[], None).unwrap_err();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+}
+
+#[test]
+fn the_example_in_the_documentation_works() {
+    let documentation = include_str!("../../../docs/bridge.md");
+    let (_, rest) = documentation.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let directory = std::env::temp_dir().join(format!("bridge-secrets-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    for name in ["hop", "sasl-password"] {
+        std::fs::write(directory.join(name), "0123456789abcdef0123456789abcdef\n").unwrap();
+    }
+    let loaded = with(&[], &[], Some(&example.replace("/run/secrets", directory.to_str().unwrap())));
+    std::fs::remove_dir_all(&directory).unwrap();
+    let config = loaded.unwrap();
+    assert_eq!((config.mode, config.librdkafka.len()), (Mode::Production, 6));
+    crate::producer::try_settings(&config).unwrap();
+}

@@ -1,0 +1,34 @@
+//! Reading the values of settings that have a form of their own.
+
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+/// What is logged.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration: Duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; wanted a number and a unit, such as 5s or 750ms"))?;
+    if duration.is_zero() { Err("wanted more than zero".to_owned()) } else { Ok(duration) }
+}
+
+pub(super) fn delivery_timeout(text: &str) -> Result<Duration, String> {
+    const ALLOWED: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
+    let duration = positive_duration(text)?;
+    if ALLOWED.contains(&duration) { Ok(duration) } else { Err("wanted 100ms to 5m".to_owned()) }
+}
+
+pub(super) fn bootstrap_servers(text: &str) -> Result<String, String> {
+    for server in text.split(',') {
+        let server = server.trim();
+        let port =
+            server.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(1..))) {
+            return Err(format!("wanted HOST:PORT, or several separated by commas; got {server:?}"));
+        }
+    }
+    Ok(text.to_owned())
+}
