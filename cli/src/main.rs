@@ -4,12 +4,19 @@ use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
+use wicketgate::explain::{Options, explain};
+use wicketgate::message::Message;
 use wicketgate::render::{self, EnvoyOptions, HostPort};
-use wicketgate_policy::config::{self, Config};
+use wicketgate::secrets;
+use wicketgate_policy::config::{self, Config, Warning};
 
-/// Checks Wicketgate's configuration documents and renders gateway configurations around them.
+/// Checks Wicketgate's configuration documents, explains what they do, and renders gateway configurations.
+///
+/// A string in a document that is ${env:NAME} or ${file:PATH} as a whole stands for the value of an environment
+/// variable or the content of a file.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -19,10 +26,26 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a configuration document and report every mistake in it.
+    /// Check a configuration document: report every mistake in it, and what is legal but unwise.
     Lint {
         /// The document, or - for standard input.
         document: PathBuf,
+    },
+    /// Print what the gateway would do with a request, down to the exact envelope or the exact denial.
+    Explain {
+        /// The document, or - for standard input.
+        document: PathBuf,
+        /// The request, an HTTP/1.1 message, or - for standard input.
+        request: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// The time of the request, RFC 3339 in UTC, instead of now.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+        at: Option<SystemTime>,
+        /// Makes event ids the same each time.
+        #[arg(long, value_name = "NUMBER")]
+        seed: Option<u8>,
     },
     /// Print the JSON Schema of the configuration document.
     Schema,
@@ -73,33 +96,59 @@ fn fail(message: &str) -> ExitCode {
 fn run(command: Command) -> Result<String, String> {
     match command {
         Command::Lint { document } => {
-            let text = read(&document)?;
+            let (_, warnings) = load(&document)?;
             let name = document.display();
-            match Config::from_json(text.as_bytes()) {
-                Ok(_) => Ok(format!("{name}: no mistakes\n")),
-                Err(errors) => Err(errors
-                    .0
-                    .iter()
-                    .map(|error| format!("{name}: {error}"))
-                    .collect::<Vec<_>>()
-                    .join("\n")),
+            let warnings: String =
+                warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
+            Ok(format!("{warnings}{name}: no mistakes\n"))
+        }
+        Command::Explain { document, request, json, at, seed } => {
+            if document == request {
+                return Err("the document and the request cannot be the same file".to_owned());
+            }
+            let (config, _) = load(&document)?;
+            let request_name = request.display().to_string();
+            let message =
+                Message::parse(&read_bytes(&request)?).map_err(|error| format!("{request_name}: {error}"))?;
+            let explanation = explain(config, message, &Options { at, seed });
+            if json {
+                let text = serde_json::to_string_pretty(&explanation).map_err(|error| error.to_string())?;
+                Ok(text + "\n")
+            } else {
+                Ok(explanation.to_string())
             }
         }
         Command::Schema => Ok(format!("{:#}\n", config::generated_schema())),
         Command::Render(Render::Envoy { document, listen, admin, bridge, upstream, wasm }) => {
             let options = EnvoyOptions { listen, admin, bridge, wasm, upstream };
-            render::envoy(&read(&document)?, &options).map_err(|error| error.to_string())
+            render::envoy(&read_document(&document)?, &options).map_err(|error| error.to_string())
         }
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
+fn load(document: &Path) -> Result<(Config, Vec<Warning>), String> {
+    Config::with_warnings(read_document(document)?.as_bytes()).map_err(|errors| {
+        let name = document.display();
+        errors.0.iter().map(|error| format!("{name}: {error}")).collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// A document with its secrets put in.
+fn read_document(path: &Path) -> Result<String, String> {
+    let name = path.display();
+    let text = String::from_utf8(read_bytes(path)?).map_err(|_| format!("{name}: wanted UTF-8"))?;
+    secrets::put_in_from_here(&text).map_err(|errors| {
+        errors.lines().map(|error| format!("{name}: {error}")).collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
     let result = if path == Path::new("-") {
-        io::stdin().lock().read_to_string(&mut text).map(drop)
+        io::stdin().lock().read_to_end(&mut bytes).map(drop)
     } else {
-        std::fs::read_to_string(path).map(|content| text = content)
+        std::fs::read(path).map(|content| bytes = content)
     };
     result.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Ok(text)
+    Ok(bytes)
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::admission::Admitted;
 use crate::answer::{Sent, answer, verdicts};
-use crate::auth::{self, AuthError};
+use crate::auth::{self, AuthError, Principal};
 use crate::callout::Outcome;
 use crate::config::document::OnError;
 use crate::config::{Config, Unmatched};
@@ -96,6 +96,8 @@ pub struct Exchange {
     /// What every answer to this request has, whoever gives it.
     response_headers: Headers,
     credential_headers: Vec<String>,
+    route: Option<Rc<Route>>,
+    principal: Option<Principal>,
 }
 
 #[derive(Debug)]
@@ -133,7 +135,24 @@ enum Admission {
 impl Exchange {
     /// A request about which nothing is known yet.
     pub fn new(config: Rc<Config>) -> Self {
-        Self { config, state: State::New, response_headers: Headers::new(), credential_headers: Vec::new() }
+        Self {
+            config,
+            state: State::New,
+            response_headers: Headers::new(),
+            credential_headers: Vec::new(),
+            route: None,
+            principal: None,
+        }
+    }
+
+    /// The route that the request takes, once that is known.
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_deref()
+    }
+
+    /// Who sent the request, once that is known.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
     }
 
     /// Request headers that must not reach an upstream. To be removed while the head can be changed, which is right
@@ -219,6 +238,7 @@ impl Exchange {
             }
             (Matched::NotFound, Unmatched::Reject) => return Err(Problem::NotFound),
         };
+        self.route = Some(Rc::clone(&route));
         if let Some(cors) = &route.cors {
             // Two origins are none that a page could have.
             self.response_headers = owned(cors.fields(head.single("origin").ok().flatten()));
@@ -229,6 +249,7 @@ impl Exchange {
                 Problem::BadRequest(format!("{header}: {}", crate::head::Repeated))
             }
         })?;
+        self.principal = Some(principal.clone());
         let plan = match &route.action {
             Action::Produce { plan, .. } => plan,
             Action::Tee { plan, .. } => {

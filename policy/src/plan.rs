@@ -77,6 +77,17 @@ pub(crate) enum Repeated {
 }
 
 impl Plan {
+    /// The largest body, decoded and redacted, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
+    /// The most events that one request may bring.
+    pub fn max_events(&self) -> usize {
+        let Accepted { cloudevents_batch, ndjson, json_array, max_events, .. } = self.accepted;
+        if cloudevents_batch || ndjson || json_array { max_events } else { 1 }
+    }
+
     /// Every template, to ask what it needs.
     pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
         let (event, kafka) = (&self.event, &self.kafka);

@@ -59,6 +59,25 @@ impl Action {
     }
 }
 
+impl Route {
+    /// What the route is for: `produce`, `tee` or `pass`.
+    pub fn action_name(&self) -> &'static str {
+        match self.action {
+            Action::Pass => "pass",
+            Action::Produce { .. } => "produce",
+            Action::Tee { .. } => "tee",
+        }
+    }
+
+    /// How requests become records, if they do.
+    pub fn plan(&self) -> Option<&Plan> {
+        match &self.action {
+            Action::Pass => None,
+            Action::Produce { plan, .. } | Action::Tee { plan, .. } => Some(plan),
+        }
+    }
+}
+
 /// Which requests a route takes.
 #[derive(Clone, Debug)]
 pub struct Matcher {

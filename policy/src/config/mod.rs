@@ -5,6 +5,7 @@ pub mod document;
 mod error;
 mod json;
 mod structure;
+mod warning;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub use self::document::Unmatched;
 use self::error::Mistakes;
 pub use self::error::{ConfigError, ConfigErrors};
 use self::json::Json;
+pub use self::warning::Warning;
 use crate::route::Routes;
 
 /// The JSON Schema of the document, as committed. `wicketgate schema` prints it from the types.
@@ -22,8 +24,8 @@ pub const SCHEMA: &str = include_str!("../../schema/wicketgate.schema.json");
 pub struct Config {
     /// Where kafka-bridge is.
     pub bridge: Bridge,
-    /// The largest body, in bytes.
-    pub(crate) max_body_bytes: usize,
+    /// The largest body as it is sent, in bytes.
+    pub max_body_bytes: usize,
     /// What happens to a request that no route matches.
     pub(crate) unmatched: Unmatched,
     pub(crate) routes: Routes,
@@ -46,6 +48,14 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`], every mistake in one go.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigErrors> {
+        Self::with_warnings(json).map(|(config, _)| config)
+    }
+
+    /// As [`Config::from_json`], and says what is legal in the document and unwise all the same.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`], every mistake in one go.
+    pub fn with_warnings(json: &[u8]) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let mut mistakes = Mistakes::default();
         let document = match parse(json, &mut mistakes) {
             Ok(document) => document,
@@ -58,7 +68,7 @@ impl Config {
         let config = compile::compile(&document, &mut mistakes);
         // What was repaired is wrong already, and not to be blamed a second time.
         mistakes.forgive(&broken);
-        if mistakes.is_empty() { Ok(config) } else { Err(mistakes.into()) }
+        if mistakes.is_empty() { Ok((config, warning::warnings(&document))) } else { Err(mistakes.into()) }
     }
 }
 

@@ -192,3 +192,32 @@ fn what_is_not_a_document_at_all_is_refused() {
     assert!(Config::from_json(b"\xff").is_err());
     assert!(Config::from_json("[".repeat(100_000).as_bytes()).is_err());
 }
+
+#[test]
+fn what_is_legal_and_unwise_is_told_apart() {
+    let warnings = |document: &str| {
+        let (_, warnings) = Config::with_warnings(document.as_bytes()).unwrap();
+        warnings.into_iter().map(|warning| warning.path).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&GOOD.replace("1500ms", "10s")), [""; 0]);
+    let unwise = GOOD
+        .replace("\"reject\"", "\"pass\"")
+        .replace("[\"keys\"]", "[\"anonymous\"]")
+        .replace("\"api_keys\": [", "\"api_keys\": []}, { \"name\": \"bob\", \"api_keys\": [");
+    assert_eq!(
+        warnings(&unwise),
+        ["unmatched", "bridge.timeout", "authentication.keys", "consumers[0]", "routes[0].authentication"]
+    );
+}
+
+#[test]
+fn the_hash_of_nothing_is_no_key() {
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(
+        mistakes(hash, nothing),
+        [
+            "consumers[0].api_keys[0].sha256: wanted the hash of a key, got that of nothing, which every empty header would match"
+        ]
+    );
+}

@@ -84,6 +84,14 @@ fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> ApiKeys
                 mistakes.add(path, "64 hexadecimal digits", format!("{} bytes (not shown)", sha256.len()));
                 continue;
             };
+            if digest == KeyDigest::of(b"") {
+                mistakes.add(
+                    path,
+                    "the hash of a key",
+                    "that of nothing, which every empty header would match",
+                );
+                continue;
+            }
             if let Some(owner) = keys.insert(digest, Rc::clone(&name)) {
                 mistakes.add(path, "a key of its own", format!("one that consumer {} has", quoted(&owner)));
             }

@@ -1,0 +1,321 @@
+//! What the gateway would do with a request: the same decisions by the same code, without a gateway.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use wicketgate_envelope::hop::{self, ValueMode};
+use wicketgate_envelope::octets::Octets;
+use wicketgate_envelope::timestamp::Timestamp;
+use wicketgate_policy::config::Config;
+use wicketgate_policy::env::Env;
+use wicketgate_policy::exchange::{Effect, Event, Exchange};
+use wicketgate_policy::reply::LocalReply;
+use wicketgate_policy::reshape::Record;
+
+use crate::message::Message;
+
+/// Where time and event ids come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The time of the request. Default: now.
+    pub at: Option<SystemTime>,
+    /// Makes event ids the same each time. Default: random.
+    pub seed: Option<u8>,
+}
+
+/// What the gateway would do.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// `produce`, `tee`, `pass`, or `reply` where the gateway answers by itself at once.
+    pub decision: &'static str,
+    /// The route that takes the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// Who the caller is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
+    /// What the request may cost.
+    pub limits: Limits,
+    /// What goes to Kafka.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<ExplainedRecord>,
+    /// What the caller is answered at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<ExplainedReply>,
+    /// Request headers that do not reach the upstream.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stripped_headers: Vec<String>,
+}
+
+/// Who a caller is.
+#[derive(Debug, Serialize)]
+pub struct Caller {
+    /// How the caller is known: the `authtype` attribute.
+    pub authtype: &'static str,
+    /// The consumer: the `authid` attribute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authid: Option<String>,
+}
+
+/// What a request may cost.
+#[derive(Debug, Serialize)]
+pub struct Limits {
+    /// The largest body as it is sent, in bytes.
+    pub body_bytes: usize,
+    /// The largest body once it is decoded and redacted, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoded_bytes: Option<usize>,
+    /// The most events that the body may bring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<usize>,
+}
+
+/// A record, as kafka-bridge is asked to produce it.
+#[derive(Debug, Serialize)]
+pub struct ExplainedRecord {
+    /// The topic.
+    pub topic: String,
+    /// The key, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Octets<'static>>,
+    /// The partition, where the key does not decide it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// The timestamp, in milliseconds, where it is not the time of producing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<i64>,
+    /// Headers beside those that the value mode brings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, Octets<'static>)>,
+    /// What the value is made of.
+    pub value: &'static str,
+    /// Whether the record has no value.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tombstone: bool,
+    /// The envelope, byte for byte.
+    pub event: Box<RawValue>,
+}
+
+/// An answer of the gateway's own.
+#[derive(Debug, Serialize)]
+pub struct ExplainedReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header fields.
+    pub headers: Vec<(String, String)>,
+    /// The content: JSON, or nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Box<RawValue>>,
+}
+
+/// Puts a request to a configuration.
+pub fn explain(config: Config, message: Message, options: &Options) -> Explanation {
+    let mut env = FixedEnv::new(options);
+    let max_body_bytes = config.max_body_bytes;
+    let mut exchange = Exchange::new(Rc::new(config));
+    let Message { head, body } = message;
+    let mut effect = exchange.step(Event::Head { head, end_of_stream: body.is_empty() }, &mut env);
+    if effect == Effect::Wait {
+        effect = exchange.step(Event::BodyBuffered { len: body.len(), end_of_stream: true }, &mut env);
+    }
+    if let Effect::ReadBody { .. } = effect {
+        effect = exchange.step(Event::Body(&body), &mut env);
+    }
+    let route = exchange.route();
+    let (mut records, mut reply) = (Vec::new(), None);
+    let decision = match effect {
+        Effect::Dispatch { records: sent, .. } => {
+            records = sent.iter().filter_map(explained_record).collect();
+            route.map_or("produce", |route| route.action_name())
+        }
+        Effect::Reply(answer) => {
+            reply = Some(explained_reply(&answer));
+            "reply"
+        }
+        _ => "pass",
+    };
+    let plan = route.and_then(|route| route.plan());
+    Explanation {
+        decision,
+        route: route.map(|route| route.name.clone()),
+        caller: exchange.principal().map(|principal| Caller {
+            authtype: principal.auth_type(),
+            authid: principal.auth_id().map(str::to_owned),
+        }),
+        limits: Limits {
+            body_bytes: max_body_bytes,
+            decoded_bytes: plan.map(|plan| plan.max_bytes()),
+            events: plan.map(|plan| plan.max_events()),
+        },
+        records,
+        reply,
+        stripped_headers: exchange.credential_headers().to_vec(),
+    }
+}
+
+fn explained_record(record: &Record) -> Option<ExplainedRecord> {
+    let text = std::str::from_utf8(&record.bytes).ok()?;
+    // It was written by the other half of the same crate.
+    let record: hop::Record<'_> = serde_json::from_str(text).ok()?;
+    let owned = |octets: Octets<'_>| Octets(Cow::Owned(octets.0.into_owned()));
+    Some(ExplainedRecord {
+        topic: record.topic.into_owned(),
+        key: record.key.map(owned),
+        partition: record.partition,
+        timestamp: record.timestamp,
+        headers: record.headers.into_iter().map(|(name, value)| (name.into_owned(), owned(value))).collect(),
+        value: match record.mode {
+            ValueMode::Structured => "structured",
+            ValueMode::Binary => "binary",
+            ValueMode::Raw => "raw",
+        },
+        tombstone: record.tombstone,
+        event: record.event.to_owned(),
+    })
+}
+
+fn explained_reply(reply: &LocalReply) -> ExplainedReply {
+    ExplainedReply {
+        status: reply.status,
+        headers: reply.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+        body: serde_json::from_slice(&reply.body).ok(),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "decision   {}", self.decision)?;
+        writeln!(f, "route      {}", self.route.as_deref().unwrap_or("none"))?;
+        if let Some(Caller { authtype, authid }) = &self.caller {
+            writeln!(f, "caller     {} ({authtype})", authid.as_deref().unwrap_or("anonymous"))?;
+        }
+        let Limits { body_bytes, decoded_bytes, events } = &self.limits;
+        write!(f, "limits     body {body_bytes} bytes")?;
+        if let (Some(bytes), Some(events)) = (decoded_bytes, events) {
+            write!(f, ", {bytes} decoded, {events} event(s)")?;
+        }
+        writeln!(f)?;
+        for name in &self.stripped_headers {
+            writeln!(f, "stripped   {name}")?;
+        }
+        for (index, record) in self.records.iter().enumerate() {
+            writeln!(f, "\nrecord {} of {}", index + 1, self.records.len())?;
+            record.fmt(f)?;
+        }
+        if let Some(reply) = &self.reply {
+            writeln!(f, "\nreply      {}", reply.status)?;
+            for (name, value) in &reply.headers {
+                writeln!(f, "           {name}: {value}")?;
+            }
+            if let Some(body) = &reply.body {
+                writeln!(f, "           {body}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ExplainedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "topic      {}", self.topic)?;
+        match &self.key {
+            Some(key) => writeln!(f, "key        {}", shown(key))?,
+            None => writeln!(f, "key        none")?,
+        }
+        if let Some(partition) = self.partition {
+            writeln!(f, "partition  {partition}")?;
+        }
+        if let Some(timestamp) = self.timestamp {
+            writeln!(f, "timestamp  {timestamp}")?;
+        }
+        for (name, value) in &self.headers {
+            writeln!(f, "header     {name}: {}", shown(value))?;
+        }
+        writeln!(f, "value      {}", if self.tombstone { "none (a tombstone)" } else { self.value })?;
+        writeln!(f, "envelope   {}", self.event)
+    }
+}
+
+fn shown(octets: &Octets<'_>) -> String {
+    // Bytes, as a string or as {"base64": …}: this cannot fail to serialise.
+    serde_json::to_string(octets).unwrap_or_default()
+}
+
+/// Time and randomness that stand still where they are asked to.
+struct FixedEnv {
+    at: Timestamp,
+    seed: Option<u8>,
+}
+
+impl FixedEnv {
+    fn new(options: &Options) -> Self {
+        let at = options.at.unwrap_or_else(SystemTime::now);
+        let nanos = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        Self { at: Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)), seed: options.seed }
+    }
+}
+
+impl Env for FixedEnv {
+    fn now(&self) -> Timestamp {
+        self.at
+    }
+
+    fn fill_random(&mut self, buffer: &mut [u8]) {
+        match &mut self.seed {
+            // Each id is another, and the same in each run.
+            Some(seed) => {
+                buffer.fill(*seed);
+                *seed = seed.wrapping_add(1);
+            }
+            // Without randomness ids are zeros and a time, which is good enough to look at.
+            None => drop(getrandom::fill(buffer)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(request: &str) -> Explanation {
+        let demo = include_bytes!("../../envoy/demo.json");
+        let options = Options { at: Some(UNIX_EPOCH), seed: Some(0) };
+        explain(Config::from_json(demo).unwrap(), Message::parse(request.as_bytes()).unwrap(), &options)
+    }
+
+    #[test]
+    fn a_record_is_shown_as_it_would_be() {
+        let explanation = explained(
+            "POST /v1/orders/42 HTTP/1.1\nX-Api-Key: demo-key\nX-Device: a\u{e9}\nContent-Type: application/json\n\n{\"n\": 1.0}",
+        );
+        let event = explanation.records[0].event.get();
+        assert!(
+            event.starts_with(r#"{"specversion":"1.0","id":"00000000-0000-7101-8101-010101010101","#),
+            "{event}"
+        );
+        assert!(event.ends_with(r#""data":{"n": 1.0}}"#), "{event}");
+        let text = explanation.to_string();
+        for line in
+            ["decision   produce", "route      orders", "caller     demo (api_key)", "key        \"42\""]
+        {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("demo-key"));
+    }
+
+    #[test]
+    fn a_denial_is_shown_as_it_would_be() {
+        let explanation = explained("POST /v1/orders/42 HTTP/1.1\n\n");
+        let reply = explanation.reply.unwrap();
+        assert_eq!(
+            (explanation.decision, explanation.route.as_deref(), reply.status),
+            ("reply", Some("orders"), 401)
+        );
+        assert!(reply.body.unwrap().get().contains("urn:wicketgate:problem:unauthenticated"));
+        assert!(explanation.records.is_empty());
+    }
+}

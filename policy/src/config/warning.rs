@@ -1,0 +1,99 @@
+//! What is legal in a document and unwise all the same. Nothing here keeps a document from being used.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::document::{Action, Document, OnError, Route, Unmatched};
+
+/// Something that is legal and unwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where: a path such as `routes[1].authentication`.
+    pub path: String,
+    /// Why, and what to do instead.
+    pub text: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.text)
+    }
+}
+
+/// kafka-bridge answers within its delivery timeout, which is 5 s unless it is set, and half a second.
+const BRIDGE_ANSWERS_WITHIN: Duration = Duration::from_millis(5_500);
+/// kafka-bridge takes records of 8 MiB unless it is set, and base64 makes four bytes of three.
+const BODY_BYTES_THAT_FIT: u32 = 6 * 1024 * 1024;
+
+/// Looks for what is unwise in a document without mistakes.
+pub(super) fn warnings(document: &Document) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |path: String, text: &str| warnings.push(Warning { path, text: text.to_owned() });
+    if document.unmatched == Unmatched::Pass {
+        warn(
+            "unmatched".to_owned(),
+            "requests that no route takes go on to their upstream unauthenticated; reject lets only known ones in",
+        );
+    }
+    if humantime::parse_duration(&document.bridge.timeout)
+        .is_ok_and(|timeout| timeout < BRIDGE_ANSWERS_WITHIN)
+    {
+        warn(
+            "bridge.timeout".to_owned(),
+            "shorter than kafka-bridge may take to answer (5.5s unless its --delivery-timeout is set); outcomes will be \
+             unknown that could have been known",
+        );
+    }
+    if document.limits.body_bytes > BODY_BYTES_THAT_FIT {
+        warn(
+            "limits.body_bytes".to_owned(),
+            "a binary body of this size makes a record larger than the 8 MiB that kafka-bridge takes unless \
+             --max-record-bytes is set; the topic's max.message.bytes counts as well",
+        );
+    }
+    for name in document.authentication.keys() {
+        if !document.routes.iter().any(|route| route.authentication.any_of.contains(name)) {
+            warn(format!("authentication.{name}"), "no route uses it");
+        }
+    }
+    for (index, consumer) in document.consumers.iter().enumerate() {
+        if consumer.api_keys.is_empty() {
+            warn(format!("consumers[{index}]"), "has no key, so nobody can be this consumer");
+        }
+    }
+    for (index, route) in document.routes.iter().enumerate() {
+        of_route(route, &format!("routes[{index}]"), &mut warn);
+    }
+    if document.redaction_key.is_some() && !document.routes.iter().any(hashes) {
+        warn("redaction_key".to_owned(), "no route hashes anything with it");
+    }
+    warnings
+}
+
+fn of_route(route: &Route, path: &str, warn: &mut impl FnMut(String, &str)) {
+    let anonymous = route.authentication.any_of.iter().any(|name| name == "anonymous");
+    if anonymous && route.action == Action::Produce {
+        warn(format!("{path}.authentication"), "anybody may write to Kafka here");
+    }
+    if anonymous && route.kafka.as_ref().is_some_and(|kafka| kafka.topic.contains('{')) {
+        warn(format!("{path}.kafka.topic"), "anybody may choose among topics here");
+    }
+    if route.on_error == Some(OnError::Continue) {
+        warn(
+            format!("{path}.on_error"),
+            "requests go on when their copy is lost, and nobody is told; deny keeps copy and request together",
+        );
+    }
+    if route.cors.as_ref().is_some_and(|cors| cors.origins.iter().any(|origin| origin == "*")) && !anonymous {
+        warn(
+            format!("{path}.cors.origins"),
+            "pages of every origin may call a route that asks for a credential; name the origins that have one",
+        );
+    }
+}
+
+fn hashes(route: &Route) -> bool {
+    let redact = &route.redact;
+    let treatments = redact.headers.values().chain(redact.query.values()).chain(redact.body.values());
+    treatments.into_iter().any(|treatment| *treatment == super::document::Treatment::Hash)
+}
