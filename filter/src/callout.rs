@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_CONTENT_TYPE, RECORDS_PATH};
+use wicketgate_envelope::signature::SIGNATURE_HEADER;
 use wicketgate_policy::callout::Response;
 use wicketgate_policy::config::Bridge;
 
+use crate::environment::HostEnv;
 use crate::host::{self, Buffer, HeaderMap};
 
 /// Sends a call on behalf of the context that is being called back. Returns the host's number of it, or `None` if the
@@ -18,6 +20,8 @@ pub(crate) fn dispatch(bridge: &Bridge, request_id: Option<&str>, body: &[u8]) -
         ("content-type", RECORDS_CONTENT_TYPE),
     ];
     headers.extend(request_id.map(|id| ("x-request-id", id)));
+    let signature = bridge.signing_key.as_ref().map(|key| key.sign("POST", RECORDS_PATH, body, &mut HostEnv));
+    headers.extend(signature.as_deref().map(|signature| (SIGNATURE_HEADER, signature)));
     // A timeout of 0 would mean none. The configuration does not allow it.
     let timeout = bridge.timeout.max(Duration::from_millis(1));
     // The SDK keeps track of who called, so this call has to go through it; of the statuses that a host has for it, the

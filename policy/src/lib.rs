@@ -33,6 +33,7 @@ pub mod redact;
 pub mod reply;
 pub mod reshape;
 pub mod route;
+pub mod signing;
 pub mod template;
 pub mod topic;
 mod trace_context;

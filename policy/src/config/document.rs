@@ -32,7 +32,7 @@ pub struct Document {
     pub consumers: Vec<Consumer>,
     /// The key of keyed hashes in redaction: 32 to 256 hexadecimal digits. A secret.
     #[serde(default)]
-    pub redaction_key: Option<RedactionKey>,
+    pub redaction_key: Option<Secret>,
     /// What happens to a request that no route matches: `reject` answers 404 or 405, `pass` lets it go on to
     /// its upstream, unauthenticated.
     pub unmatched: Unmatched,
@@ -56,6 +56,10 @@ pub struct Bridge {
     /// than kafka-bridge's own delivery timeout, so that the outcome is known whenever it can be.
     #[serde(default = "Bridge::default_timeout")]
     pub timeout: String,
+    /// The secret that calls to kafka-bridge are signed with: 32 or more visible ASCII characters, one of those in its
+    /// `--hop-secret-file`. Without it calls are not signed, and only a kafka-bridge that is open to all takes them.
+    #[serde(default)]
+    pub secret: Option<Secret>,
 }
 
 impl Bridge {
@@ -130,16 +134,16 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
-/// A secret, in hexadecimal digits.
+/// Text that is never shown.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
 #[serde(transparent)]
-pub struct RedactionKey(pub String);
+pub struct Secret(pub String);
 
-impl std::fmt::Debug for RedactionKey {
+impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RedactionKey(not shown)")
+        f.write_str("Secret(not shown)")
     }
 }
 

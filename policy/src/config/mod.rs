@@ -15,6 +15,7 @@ pub use self::error::{ConfigError, ConfigErrors};
 use self::json::Json;
 pub use self::warning::Warning;
 use crate::route::Routes;
+use crate::signing::SigningKey;
 
 /// The JSON Schema of the document, as committed. `wicketgate schema` prints it from the types.
 pub const SCHEMA: &str = include_str!("../../schema/wicketgate.schema.json");
@@ -32,7 +33,7 @@ pub struct Config {
 }
 
 /// Where kafka-bridge is and how long to wait for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Bridge {
     /// What the host calls it by: on Envoy, the name of a cluster.
     pub upstream: String,
@@ -40,6 +41,8 @@ pub struct Bridge {
     pub authority: String,
     /// How long to wait for an answer.
     pub timeout: Duration,
+    /// What calls are signed with.
+    pub signing_key: Option<SigningKey>,
 }
 
 impl Config {

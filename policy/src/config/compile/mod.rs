@@ -9,13 +9,14 @@ mod plan;
 mod route;
 
 use self::route::Surroundings;
-use super::document::{ApiKey, AuthenticationMethod, Consumer, Document, RedactionKey};
+use super::document::{ApiKey, AuthenticationMethod, Consumer, Document, Secret};
 use super::error::{Mistakes, quoted};
 use super::{Bridge, Config};
 use crate::auth::{ApiKeys, KeyDigest, Method};
 use crate::head::is_field_name;
 use crate::redact::HashKey;
 use crate::route::Routes;
+use crate::signing::SigningKey;
 
 /// The built-in way to authenticate that asks nothing.
 const ANONYMOUS: &str = "anonymous";
@@ -64,7 +65,15 @@ fn compile_bridge(bridge: &super::document::Bridge, mistakes: &mut Mistakes) -> 
             Duration::ZERO
         }
     };
-    Bridge { upstream: bridge.upstream.clone(), authority: authority.clone(), timeout }
+    let signing_key = bridge.secret.as_ref().and_then(|Secret(secret)| {
+        let key = SigningKey::new(secret);
+        if key.is_none() {
+            let wanted = format!("{} or more visible ASCII characters", SigningKey::MIN_LENGTH);
+            mistakes.add("bridge.secret", wanted, format!("{} bytes (not shown)", secret.len()));
+        }
+        key
+    });
+    Bridge { upstream: bridge.upstream.clone(), authority: authority.clone(), timeout, signing_key }
 }
 
 fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> ApiKeys {
@@ -100,8 +109,8 @@ fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> ApiKeys
     keys
 }
 
-fn compile_redaction_key(key: Option<&RedactionKey>, mistakes: &mut Mistakes) -> Option<HashKey> {
-    let RedactionKey(text) = key?;
+fn compile_redaction_key(key: Option<&Secret>, mistakes: &mut Mistakes) -> Option<HashKey> {
+    let Secret(text) = key?;
     let bytes: Option<Vec<u8>> = text
         .as_bytes()
         .chunks(2)
