@@ -76,6 +76,15 @@ impl Property {
                 Err(format!("{name}: librdkafka has no such option"))
             }
             // librdkafka's own text repeats the value.
+            Err(_)
+                if !cfg!(feature = "tls")
+                    && ["ssl.", "sasl.", "security."].iter().any(|start| name.starts_with(start)) =>
+            {
+                Err(format!(
+                    "{name}: librdkafka does not take this value, or not in this build: TLS, SCRAM and OAUTHBEARER \
+                     take a bridge that is built with --features tls"
+                ))
+            }
             Err(_) => Err(format!(
                 "{name}: librdkafka does not take this value, or was built without what it asks for"
             )),
@@ -113,6 +122,7 @@ mod tests {
             ("no.such.option=hunter2", "no such option"),
             ("linger.ms=hunter2", "does not take this value"),
             ("security.protocol=hunter2", "does not take this value"),
+            ("ssl.endpoint.identification.algorithm=hunter2", "does not take this value"),
             ("acks=hunter2", "promises"),
         ] {
             let error = check(text).unwrap_err();
