@@ -24,7 +24,7 @@ impl fmt::Debug for Property {
 }
 
 impl FromStr for Property {
-    /// What is wrong is told by [`Property::check`]: an error here would be shown together with the text.
+    /// What is wrong is told later, without the value: an error here would be shown together with the text.
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
