@@ -25,7 +25,7 @@ pub const ANSWER_GRACE: Duration = Duration::from_millis(500);
 #[command(name = "kafka-bridge", version, about)]
 pub struct Config {
     /// A configuration file (TOML): each flag that takes a value under its name with _ for -, and a table
-    /// [librdkafka]. Flags and environment variables come before it.
+    /// named librdkafka. Flags and environment variables come before it.
     #[arg(long, env = "BRIDGE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
