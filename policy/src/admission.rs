@@ -27,7 +27,7 @@ pub struct Admitted {
     pub time: Timestamp,
     /// Its own name, for logs and answers.
     pub request_id: String,
-    /// The head, redacted: nothing that leaves the gateway is made from any other.
+    /// The head, redacted and without credentials: nothing that leaves the gateway is made from any other.
     pub(crate) head: RequestHead,
     pub(crate) path_parameters: Vec<String>,
     /// The query, redacted, as it stands in the request.
@@ -109,6 +109,7 @@ impl From<Refused> for Problem {
 
 fn redacted_head(head: &RequestHead, plan: &Plan) -> RequestHead {
     head.map_fields(|name, value| match std::str::from_utf8(name) {
+        Ok(name) if plan.withheld.iter().any(|withheld| withheld == name) => None,
         Ok(name) => plan.redaction.header(name, value),
         // Not a name that a configuration can have.
         Err(_) => Some(Cow::Borrowed(value)),

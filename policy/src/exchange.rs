@@ -253,11 +253,11 @@ impl Exchange {
         let plan = match &route.action {
             Action::Produce { plan, .. } => plan,
             Action::Tee { plan, .. } => {
-                self.credential_headers = auth::credential_headers(&route.authentication);
+                self.credential_headers.clone_from(&route.credential_headers);
                 plan
             }
             Action::Pass => {
-                self.credential_headers = auth::credential_headers(&route.authentication);
+                self.credential_headers.clone_from(&route.credential_headers);
                 return Ok(Admission::Pass);
             }
         };

@@ -17,6 +17,8 @@ pub struct Plan {
     /// The largest body, decoded and redacted, in bytes.
     pub(crate) max_bytes: usize,
     pub(crate) redaction: Redaction,
+    /// Headers, in lower case, that nothing is made from.
+    pub(crate) withheld: Vec<String>,
     pub(crate) event: EventPlan,
     pub(crate) kafka: KafkaPlan,
 }

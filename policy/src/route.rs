@@ -28,6 +28,8 @@ pub struct Route {
     pub(crate) authentication: Vec<Method>,
     /// The value of `WWW-Authenticate` in a denial.
     pub(crate) challenge: String,
+    /// Headers, in lower case, that an upstream does not get.
+    pub(crate) credential_headers: Vec<String>,
     pub(crate) action: Action,
 }
 

@@ -434,8 +434,8 @@ pub struct Kafka {
     /// What the value of the record is. Default: `structured`.
     #[serde(default)]
     pub value: Value,
-    /// Whether an empty body is a tombstone, a record without a value, which deletes the key from a compacted topic. Not
-    /// with `structured`.
+    /// Whether an empty body is a tombstone, a record without a value, which deletes the key from a compacted topic. Needs
+    /// a `key`, and a `value` that is not `structured`.
     #[serde(default)]
     pub tombstone: bool,
 }

@@ -72,7 +72,7 @@ fn each_mistake_is_told_with_its_path() {
         (
             "\"X-Api-Key\"",
             "\"X Key\"",
-            "authentication.keys.header: wanted the name of a header, got \"X Key\"",
+            "authentication.keys.header: wanted the name of a header that has no other use, such as x-api-key, got \"X Key\"",
         ),
         (
             "\"keys\": {",
@@ -220,4 +220,21 @@ fn the_hash_of_nothing_is_no_key() {
             "consumers[0].api_keys[0].sha256: wanted the hash of a key, got that of nothing, which every empty header would match"
         ]
     );
+}
+
+#[test]
+fn a_header_with_another_use_cannot_carry_keys() {
+    for header in
+        ["ce-apikey", "Idempotency-Key", "traceparent", "X-Request-Id", "Content-Type", "host", "Origin"]
+    {
+        let found = mistakes("\"X-Api-Key\"", &format!("\"{header}\""));
+        assert_eq!(found.len(), 1, "{header}");
+        assert!(
+            found[0].starts_with("authentication.keys.header: wanted the name of a header that has no"),
+            "{found:?}"
+        );
+    }
+    for header in ["X-Api-Key", "Authorization", "apikey"] {
+        assert_eq!(mistakes("\"X-Api-Key\"", &format!("\"{header}\"")), [""; 0], "{header}");
+    }
 }

@@ -24,6 +24,7 @@ fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
         cors: None,
         authentication: Vec::new(),
         challenge: String::new(),
+        credential_headers: Vec::new(),
         action: Action::Pass,
     })
 }

@@ -109,6 +109,35 @@ fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> ApiKeys
     keys
 }
 
+/// Whether a header, in lower case, is read for something else than who is calling. Its value would get to where that
+/// goes: into events, answers and logs.
+fn has_another_use(header: &str) -> bool {
+    const PREFIXES: [&str; 6] = ["access-control-", "ce-", "content-", "sec-", "wicketgate-", "x-envoy-"];
+    const NAMES: [&str; 20] = [
+        "accept",
+        "accept-encoding",
+        "connection",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "idempotency-key",
+        "keep-alive",
+        "origin",
+        "proxy-connection",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "x-forwarded-for",
+        "x-request-id",
+    ];
+    PREFIXES.iter().any(|prefix| header.starts_with(prefix)) || NAMES.contains(&header)
+}
+
 fn compile_redaction_key(key: Option<&Secret>, mistakes: &mut Mistakes) -> Option<HashKey> {
     let Secret(text) = key?;
     let bytes: Option<Vec<u8>> = text
@@ -144,10 +173,12 @@ fn compile_methods(
         }
         match method {
             AuthenticationMethod::ApiKey { header } => {
-                if !is_field_name(header) {
-                    mistakes.add(format!("{path}.header"), "the name of a header", quoted(header));
-                }
+                let wanted = "the name of a header that has no other use, such as x-api-key";
+                let given = quoted(header);
                 let header = header.to_ascii_lowercase();
+                if !is_field_name(&header) || has_another_use(&header) {
+                    mistakes.add(format!("{path}.header"), wanted, given);
+                }
                 compiled.insert(name.clone(), Method::ApiKey { header, keys: Rc::clone(keys) });
             }
         }

@@ -76,7 +76,9 @@ impl Planner<'_> {
             document::ContentEncoding::Carry => ContentEncoding::Carry,
             document::ContentEncoding::Refuse => ContentEncoding::Refuse,
         };
-        let plan = Plan { accepted, content_encoding, max_bytes, redaction, event: event?, kafka: kafka? };
+        let withheld = self.surroundings.withheld_headers();
+        let (event, kafka) = (event?, kafka?);
+        let plan = Plan { accepted, content_encoding, max_bytes, redaction, withheld, event, kafka };
         if content_encoding == ContentEncoding::Carry && plan.templates().any(Template::needs_body) {
             let wanted = "decode or refuse, because a template needs the body";
             mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");
@@ -190,6 +192,10 @@ impl Planner<'_> {
         if kafka.tombstone && value == ValueMode::Structured {
             let wanted =
                 "it only where the value is binary or raw, because an event in JSON is never nothing";
+            mistakes.add(self.at("kafka.tombstone"), wanted, "true");
+        }
+        if kafka.tombstone && kafka.key.is_none() {
+            let wanted = "it only where there is a key, because it deletes what the key stands for";
             mistakes.add(self.at("kafka.tombstone"), wanted, "true");
         }
         for name in kafka.headers.keys() {

@@ -29,10 +29,17 @@ pub(super) struct Surroundings<'d> {
 }
 
 impl Surroundings<'_> {
-    /// Whether a header, in lower case, must not get out of the gateway.
+    /// Headers, in lower case, that must not get out of the gateway: those of all ways to authenticate, and those that
+    /// carry credentials by their definition.
+    pub(super) fn withheld_headers(&self) -> Vec<String> {
+        const BY_DEFINITION: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+        let by_definition = BY_DEFINITION.into_iter().map(str::to_owned);
+        self.credential_headers.iter().cloned().chain(by_definition).collect()
+    }
+
+    /// Whether a header, in lower case, is one of them.
     pub(super) fn carries_credential(&self, name: &str) -> bool {
-        self.credential_headers.iter().any(|header| header == name)
-            || matches!(name, "authorization" | "cookie" | "proxy-authorization")
+        self.withheld_headers().iter().any(|header| header == name)
     }
 }
 
@@ -109,7 +116,9 @@ fn compile(
         (_, None) => return None,
     };
     let challenge = auth::challenge(&authentication);
-    Some(Route { name: route.name.clone(), matcher: matcher?, challenge, authentication, cors, action })
+    let credential_headers = surroundings.credential_headers.clone();
+    let name = route.name.clone();
+    Some(Route { name, matcher: matcher?, challenge, authentication, credential_headers, cors, action })
 }
 
 fn refuse_for_pass(route: &document::Route, path: &str, mistakes: &mut Mistakes) {
