@@ -29,6 +29,11 @@ use crate::stream::Request;
 const MAX_RECORDS: usize = 64;
 const MAX_BYTES: usize = 256 * 1024;
 
+/// The most bytes of records that wait to be sent or answered, in one VM. Bodies are decoded before they wait, and all
+/// connections that are readable come before the queue's turn, so that without a bound a few megabytes on the wire
+/// could fill the VM's memory, and a VM out of memory fails with all its requests.
+const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+
 /// What waits to be sent, and what has been sent and waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -44,7 +49,17 @@ struct State {
     /// Whether a token is on its way through the queue.
     token_sent: bool,
     /// Who waits for which call, by the host's number of the call.
-    in_flight: HashMap<u32, Vec<Addressee>>,
+    in_flight: HashMap<u32, Call>,
+    /// The bytes of both.
+    held_bytes: usize,
+}
+
+/// A call that has been sent.
+#[derive(Debug)]
+struct Call {
+    /// Who waits for its records, in their order.
+    addressees: Vec<Addressee>,
+    bytes: usize,
 }
 
 /// What one request sends to one topic.
@@ -80,9 +95,15 @@ impl Outbox {
         Some(Rc::new(Self { bridge, queue, state: RefCell::default() }))
     }
 
+    /// Whether there is room for more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state.borrow().held_bytes < MAX_HELD_BYTES
+    }
+
     /// Takes a parcel. Its request hears of its outcome later, in every case.
     pub(crate) fn post(&self, parcel: Parcel) {
         let mut state = self.state.borrow_mut();
+        state.held_bytes += parcel.bytes();
         state.waiting.push(parcel);
         if !state.token_sent {
             // Without the token nothing would ever leave; then it leaves at the next token that the host takes.
@@ -107,7 +128,8 @@ impl Outbox {
     }
 
     fn send(&self, parcels: Vec<Parcel>) {
-        let mut call = RecordWriter::with_capacity(parcels.iter().map(Parcel::bytes).sum());
+        let bytes = parcels.iter().map(Parcel::bytes).sum();
+        let mut call = RecordWriter::with_capacity(bytes);
         let request_id = match parcels.as_slice() {
             [parcel] => Some(parcel.request_id.clone()),
             _ => None,
@@ -121,18 +143,31 @@ impl Outbox {
         }
         match callout::dispatch(&self.bridge, request_id.as_deref(), &call.finish()) {
             Some(token) => {
-                self.state.borrow_mut().in_flight.insert(token, addressees);
+                self.state.borrow_mut().in_flight.insert(token, Call { addressees, bytes });
             }
-            None => deliver(&addressees, vec![Outcome::Unreachable; addressees.len()]),
+            None => {
+                self.release(bytes);
+                deliver(&addressees, vec![Outcome::Unreachable; addressees.len()]);
+            }
         }
     }
 
     /// Hands out the answer to a call.
     pub(crate) fn answered(&self, token: u32, num_headers: usize, body_size: usize) {
-        let Some(addressees) = self.state.borrow_mut().in_flight.remove(&token) else { return };
+        let Some(Call { addressees, bytes }) = self.state.borrow_mut().in_flight.remove(&token) else {
+            return;
+        };
+        self.release(bytes);
         let response = if num_headers == 0 { None } else { callout::read_response(body_size) };
         let outcomes = outcomes(response.as_ref().map(callout::Answer::as_response), addressees.len());
         deliver(&addressees, outcomes);
+    }
+}
+
+impl Outbox {
+    fn release(&self, bytes: usize) {
+        let mut state = self.state.borrow_mut();
+        state.held_bytes = state.held_bytes.saturating_sub(bytes);
     }
 }
 
@@ -147,12 +182,12 @@ fn deliver(addressees: &[Addressee], outcomes: Vec<Outcome>) {
 
 /// Sorts parcels into calls, keeping their order within a topic.
 fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
-    struct Call {
+    struct Sharing {
         parcels: Vec<Parcel>,
         records: usize,
         bytes: usize,
     }
-    let mut calls: Vec<Call> = Vec::new();
+    let mut calls: Vec<Sharing> = Vec::new();
     // The call that is being filled for each topic.
     let mut open: HashMap<String, usize> = HashMap::new();
     for parcel in parcels {
@@ -166,7 +201,7 @@ fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
             }
             None => {
                 open.insert(parcel.topic.clone(), calls.len());
-                calls.push(Call { parcels: vec![parcel], records, bytes });
+                calls.push(Sharing { parcels: vec![parcel], records, bytes });
             }
         }
     }

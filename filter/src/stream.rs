@@ -89,6 +89,8 @@ impl Request {
         match effect {
             Effect::Continue | Effect::Nothing => Action::Continue,
             Effect::Wait => Action::Pause,
+            // Before the body takes up memory of the VM.
+            Effect::ReadBody { .. } if !self.outbox.has_room() => self.step(Event::Saturated),
             Effect::ReadBody { len } => match host::buffer(Buffer::RequestBody, len) {
                 // Less than what was announced is not the body.
                 Some(body) if body.len() == len => self.step(Event::Body(&body)),

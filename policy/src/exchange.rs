@@ -45,6 +45,8 @@ pub enum Event<'a> {
     Body(&'a [u8]),
     /// The host could not hand the body over.
     BodyUnreadable,
+    /// There is a body, and no room for more.
+    Saturated,
     /// What became of one record, in answer to [`Effect::Dispatch`].
     Outcome {
         /// Which of the records, counted from 0.
@@ -175,6 +177,9 @@ impl Exchange {
             }
             (State::Reading { admitted }, Event::Body(body)) => self.dispatch(&admitted, body, env),
             (State::Reading { admitted }, Event::BodyUnreadable) => self.fail(&admitted, &Problem::Internal),
+            (State::Reading { admitted }, Event::Saturated) => {
+                self.fail(&admitted, &Problem::Unavailable { retry_after: 1 })
+            }
             (State::Dispatched(dispatched), Event::Outcome { index, outcome }) => {
                 self.on_outcome(dispatched, index, outcome)
             }

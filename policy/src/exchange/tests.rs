@@ -221,6 +221,14 @@ fn a_body_over_its_limit_is_refused_as_soon_as_that_shows() {
 }
 
 #[test]
+fn without_room_for_its_body_a_request_is_told_to_come_back() {
+    let mut exchange = admitted();
+    step(&mut exchange, Event::BodyBuffered { len: 2, end_of_stream: true });
+    let (status, problem, _) = replied(step(&mut exchange, Event::Saturated));
+    assert_eq!((status, &problem["type"]), (503, &"urn:wicketgate:problem:unavailable".into()));
+}
+
+#[test]
 fn every_outcome_has_its_answer() {
     for (outcome, wanted, kind) in [
         (Outcome::Answered(RecordResult::TooLarge), 413, "too-large"),
@@ -306,6 +314,7 @@ mod any_order {
         Trailers,
         Body(Vec<u8>),
         BodyUnreadable,
+        Saturated,
         Outcome(Outcome),
         Closed,
     }
@@ -318,6 +327,7 @@ mod any_order {
             Just(Any::Trailers),
             proptest::collection::vec(any::<u8>(), 0..12).prop_map(Any::Body),
             Just(Any::BodyUnreadable),
+            Just(Any::Saturated),
             Just(Any::Outcome(Outcome::Broken)),
             Just(Any::Outcome(Outcome::Answered(RecordResult::Acknowledged { receipt: receipt() }))),
             Just(Any::Closed),
@@ -346,6 +356,7 @@ mod any_order {
                     Any::Trailers => Event::Trailers,
                     Any::Body(bytes) => { body = bytes; Event::Body(&body) }
                     Any::BodyUnreadable => Event::BodyUnreadable,
+                    Any::Saturated => Event::Saturated,
                     Any::Outcome(outcome) => Event::Outcome { index: 0, outcome },
                     Any::Closed => Event::Closed,
                 };
