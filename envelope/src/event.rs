@@ -14,7 +14,7 @@ mod invalid;
 mod read;
 
 pub use attributes::Attributes;
-pub use context::{Context, ContextBuilder, MAX_EXTENSIONS};
+pub use context::{Context, ContextBuilder, MAX_EXTENSIONS, is_uri_reference};
 pub use invalid::InvalidEvent;
 pub use read::{ParsedEvent, parse};
 

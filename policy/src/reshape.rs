@@ -16,7 +16,7 @@ use crate::path;
 use crate::plan::{ContentEncoding, ForwardHeader, Plan, Repeated};
 use crate::redact::BodyError;
 use crate::reply::Problem;
-use crate::template::{Facts, Template};
+use crate::template::{Facts, Template, is_disallowed};
 use crate::trace_context::trace_context;
 
 /// What a request sends.
@@ -330,8 +330,9 @@ fn fill_some<'a>(
     }
 }
 
-/// What an attribute can hold: control characters would make an event that no CloudEvents reader takes.
+/// What an attribute can hold: control characters and noncharacters would make an event that no CloudEvents reader
+/// takes.
 fn lossy(bytes: &[u8]) -> Extension<'static> {
     let text = String::from_utf8_lossy(bytes);
-    Extension::Text(Cow::Owned(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()))
+    Extension::Text(Cow::Owned(text.chars().map(|c| if is_disallowed(c) { '\u{fffd}' } else { c }).collect()))
 }

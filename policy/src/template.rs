@@ -288,7 +288,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Control characters and noncharacters (CloudEvents 1.0.2, section 3.2).
-fn is_disallowed(character: char) -> bool {
+pub(crate) fn is_disallowed(character: char) -> bool {
     let code = u32::from(character);
     character.is_control() || code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }

@@ -23,11 +23,12 @@ pub(crate) fn trace_context(head: &RequestHead) -> Option<(&str, Option<Cow<'_, 
         head.all("tracestate").map(std::str::from_utf8).collect::<Result<_, _>>().unwrap_or_default();
     let tracestate = match members.as_slice() {
         [] => None,
-        [one] => Some(Cow::Borrowed(*one)),
-        many => Some(Cow::Owned(many.join(","))),
+        [one] if !one.contains('\t') => Some(Cow::Borrowed(*one)),
+        // A tab may stand around a comma, but in no attribute of an event.
+        many => Some(Cow::Owned(many.join(",").replace('\t', " "))),
     };
     let legal = |text: &Cow<'_, str>| {
-        !text.is_empty() && text.len() <= 512 && text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+        !text.is_empty() && text.len() <= 512 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     };
     Some((traceparent, tracestate.filter(legal)))
 }
@@ -54,6 +55,8 @@ mod tests {
         assert_eq!(trace_context(&head(&[("traceparent", TRACE)])), Some((TRACE, None)));
         let with_state = head(&[("traceparent", TRACE), ("tracestate", "a=1"), ("tracestate", "b=2")]);
         assert_eq!(trace_context(&with_state), Some((TRACE, Some(Cow::Borrowed("a=1,b=2")))));
+        let with_tab = head(&[("traceparent", TRACE), ("tracestate", "a=1\t,b=2")]);
+        assert_eq!(trace_context(&with_tab), Some((TRACE, Some(Cow::Borrowed("a=1 ,b=2")))));
         for wrong in [
             "",
             "00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01",

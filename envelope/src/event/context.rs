@@ -159,7 +159,8 @@ fn is_not_empty(text: &str) -> bool {
     !text.is_empty()
 }
 
-fn is_uri_reference(text: &str) -> bool {
+/// Whether `text` may be the `source` of an event: a URI reference (RFC 3986) that is not empty.
+pub fn is_uri_reference(text: &str) -> bool {
     !text.is_empty() && UriRef::parse(text).is_ok()
 }
 

@@ -193,18 +193,21 @@ impl MediaRange {
     }
 }
 
-/// The media type of the body: visible ASCII and spaces, once or not at all (RFC 9110, section 8.3).
+/// The media type of the body, once or not at all (RFC 9110, section 8.3). It becomes `datacontenttype`, which
+/// CloudEvents wants to be one.
 ///
 /// # Errors
-/// [`Refused::BadRequest`] when it is repeated or has other bytes.
+/// [`Refused::BadRequest`] when it is repeated or is no media type.
 pub fn content_type(head: &RequestHead) -> Result<Option<&str>, Refused> {
     let value = head
         .single("content-type")
         .map_err(|repeated| Refused::BadRequest(format!("content-type: {repeated}")))?
         .filter(|value| !value.is_empty());
     let Some(value) = value else { return Ok(None) };
+    let refuse = |got: &str| Refused::BadRequest(format!("content-type: wanted a media type, got {got}"));
     match std::str::from_utf8(value) {
-        Ok(text) if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => Ok(Some(text)),
-        _ => Err(Refused::BadRequest("content-type: wanted visible ASCII, got other bytes".to_owned())),
+        Ok(text) if is_media_type(text) => Ok(Some(text)),
+        Ok(text) => Err(refuse(&quote(text))),
+        Err(_) => Err(refuse("other bytes")),
     }
 }

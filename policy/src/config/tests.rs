@@ -41,6 +41,16 @@ fn each_mistake_is_told_with_its_path() {
             "source: wanted a URI reference, such as https://api.example.com, got \"a b\"",
         ),
         ("\"urn:test\"", "null", "source: wanted a string, got null"),
+        (
+            "\"urn:test\"",
+            "\"urn:%zz\"",
+            "source: wanted a URI reference, such as https://api.example.com, got \"urn:%zz\"",
+        ),
+        (
+            "\"order\"",
+            "\"or\\ufdd0der\"",
+            "routes[0].event.type: wanted text without control characters, got \"or\\u{fdd0}der\"",
+        ),
         ("\"source\": \"urn:test\",", "", "source: wanted a string, got nothing (the field is missing)"),
         (
             "\"source\"",

@@ -8,6 +8,8 @@ use std::time::Duration;
 mod plan;
 mod route;
 
+use wicketgate_envelope::event::is_uri_reference;
+
 use self::route::Surroundings;
 use super::document::{ApiKey, AuthenticationMethod, Consumer, Document, Secret};
 use super::error::{Mistakes, quoted};
@@ -188,11 +190,5 @@ fn compile_methods(
 
 /// What a CloudEvents string may be made of (CloudEvents 1.0.2, section 3.2).
 fn is_plain_text(text: &str) -> bool {
-    !text.chars().any(char::is_control)
-}
-
-/// The characters of RFC 3986; its grammar is left to those who read the attribute.
-fn is_uri_reference(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte))
+    !text.chars().any(crate::template::is_disallowed)
 }

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use wicketgate_envelope::event::is_attribute_name;
+use wicketgate_envelope::event::{is_attribute_name, is_uri_reference};
 use wicketgate_envelope::hop::ValueMode;
 
 use super::super::document::{self, EventAttributes, Format, Kafka, RepeatedHeader};
 use super::super::error::{Mistakes, quoted};
+use super::is_plain_text;
 use super::route::Surroundings;
-use super::{is_plain_text, is_uri_reference};
 use crate::accept::{Accepted, MediaRange};
 use crate::head::is_field_name;
 use crate::json_pointer::Pattern;
