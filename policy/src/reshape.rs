@@ -261,14 +261,21 @@ impl Reshaper<'_> {
         })
     }
 
+    /// Kafka refuses what is more than an hour ahead (`message.timestamp.after.max.ms`), and with it whatever travels in
+    /// the same batch, so that is refused here.
     fn timestamp(&self, facts: &Facts<'_>) -> Result<Option<i64>, Problem> {
+        const AHEAD_MILLIS: u64 = 60 * 60 * 1000;
         let Some(text) = fill("timestamp", self.plan.kafka.timestamp.as_ref(), facts)? else {
             return Ok(None);
         };
         let millis = text.parse::<i64>().ok().or_else(|| wicketgate_envelope::timestamp::parse_millis(&text));
-        millis.filter(|millis| *millis >= 0).map(Some).ok_or_else(|| {
+        let latest = self.admitted.time.as_millis().saturating_add(AHEAD_MILLIS);
+        let in_range =
+            |millis: &i64| u64::try_from(*millis).is_ok_and(|millis| (1..=latest).contains(&millis));
+        millis.filter(in_range).map(Some).ok_or_else(|| {
             Problem::BadRequest(
-                "timestamp: wanted milliseconds since 1970 or an RFC 3339 time, got something else"
+                "timestamp: wanted milliseconds since 1970 or an RFC 3339 time, no more than an hour ahead, got \
+                 something else"
                     .to_owned(),
             )
         })
