@@ -47,10 +47,11 @@ impl Default for Success {
     }
 }
 
-/// The records of a request that have been sent, by the ids of their events.
+/// The records of a request that have been sent.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    pub(crate) event_ids: Vec<String>,
+    /// For each, the id of its event and the topic that it is for.
+    pub(crate) records: Vec<(String, String)>,
     /// Whether the caller expects a list of results.
     pub(crate) batch: bool,
 }
@@ -60,11 +61,13 @@ type Verdict = Result<Receipt, Problem>;
 
 /// What became of each record.
 pub(crate) fn verdicts(sent: &Sent, outcomes: Vec<Outcome>) -> Vec<Verdict> {
-    sent.event_ids.iter().zip(outcomes).map(|(event_id, outcome)| verdict(event_id, outcome)).collect()
+    let verdict =
+        |((event_id, topic), outcome): (&(String, String), Outcome)| verdict(event_id, topic, outcome);
+    sent.records.iter().zip(outcomes).map(verdict).collect()
 }
 
-/// The answer. A batch of which nothing was acknowledged is answered as its first event would be alone; one of which
-/// a part was is 207.
+/// The answer. A batch of which nothing was acknowledged is answered as one of its events would be alone; one of
+/// which a part was is 207.
 pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, request_id: &str) -> LocalReply {
     let acknowledged = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
     let accepted = |status| {
@@ -76,8 +79,8 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
         problem: None,
         results: verdicts
             .iter()
-            .zip(&sent.event_ids)
-            .map(|(verdict, id)| one(verdict, success, id))
+            .zip(&sent.records)
+            .map(|(verdict, (id, _))| one(verdict, success, id))
             .collect(),
     };
     match verdicts {
@@ -85,8 +88,12 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
             LocalReply { body: json(&Shaped { receipt, success, status: None }), ..accepted(success.status) }
         }
         [Err(problem)] if !sent.batch => problem.reply(request_id),
-        // The first problem stands for all that the status line says; the content tells them apart.
-        [Err(problem), ..] if acknowledged == 0 => {
+        [Err(first), ..] if acknowledged == 0 => {
+            // One problem stands for all on the status line; the content tells them apart. That an outcome is unknown
+            // comes first, because every other says that nothing was written.
+            let unknown = |problem: &&Problem| matches!(problem, Problem::OutcomeUnknown { .. });
+            let problem =
+                verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).find(unknown).unwrap_or(first);
             let problem_content = Some(problem.content(Some(request_id), None));
             problem.reply_with(request_id, &Results { problem: problem_content, ..results() })
         }
@@ -97,10 +104,16 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
     }
 }
 
-fn verdict(event_id: &str, outcome: Outcome) -> Verdict {
+fn verdict(event_id: &str, topic: &str, outcome: Outcome) -> Verdict {
     let unknown = |cause| Problem::OutcomeUnknown { cause, event_id: event_id.to_owned() };
     Err(match outcome {
-        Outcome::Answered(RecordResult::Acknowledged { receipt }) => return Ok(receipt),
+        Outcome::Answered(RecordResult::Acknowledged { receipt }) => {
+            if receipt.id == event_id && receipt.topic == topic {
+                return Ok(receipt);
+            }
+            // A receipt for something else proves nothing.
+            unknown(UnknownCause::Broken)
+        }
         Outcome::Answered(RecordResult::TooLarge) => Problem::EventTooLarge,
         Outcome::Answered(RecordResult::Invalid { .. } | RecordResult::Refused) => Problem::Refused,
         Outcome::Answered(RecordResult::Unavailable { retry_after }) => Problem::Unavailable { retry_after },
@@ -191,8 +204,8 @@ mod tests {
     }
 
     fn answered(outcomes: Vec<Outcome>, batch: bool, success: &Success) -> (LocalReply, String) {
-        let event_ids = (0..outcomes.len()).map(|index| format!("e{index}")).collect();
-        let sent = Sent { event_ids, batch };
+        let records = (0..outcomes.len()).map(|index| (format!("e{index}"), "t".to_owned())).collect();
+        let sent = Sent { records, batch };
         let reply = answer(&sent, &verdicts(&sent, outcomes), success, "r1");
         let text = String::from_utf8(reply.body.clone()).unwrap();
         (reply, text)
@@ -207,6 +220,13 @@ mod tests {
             r#"{"id":"e0","topic":"t","partition":3,"offset":7,"timestamp":"2026-01-01T00:00:00.000Z","ack":"all"}"#
         );
         assert_eq!(answered(vec![Outcome::TimedOut], false, &Success::default()).0.status, 504);
+    }
+
+    #[test]
+    fn a_receipt_for_another_event_is_no_receipt() {
+        let (reply, text) = answered(vec![acknowledged("e1")], false, &Success::default());
+        assert_eq!(reply.status, 502);
+        assert!(text.contains("outcome-unknown") && text.contains("\"event_id\":\"e0\""), "{text}");
     }
 
     #[test]
@@ -243,12 +263,15 @@ mod tests {
     #[test]
     fn a_batch_of_which_nothing_was_acknowledged_is_no_success() {
         let unavailable = Outcome::Answered(RecordResult::Unavailable { retry_after: 9 });
-        let (reply, text) = answered(vec![unavailable, Outcome::Broken], true, &Success::default());
+        let too_large = Outcome::Answered(RecordResult::TooLarge);
+        let (reply, text) = answered(vec![unavailable.clone(), too_large], true, &Success::default());
         assert_eq!(reply.status, 503);
         assert!(reply.headers.contains(&header("retry-after", "9")));
         let content: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&content["status"], &content["request_id"]), (&503.into(), &"r1".into()));
         assert_eq!(content["results"][0]["event_id"], "e0");
-        assert_eq!(content["results"][1]["type"], "urn:wicketgate:problem:outcome-unknown");
+        assert_eq!(content["results"][1]["type"], "urn:wicketgate:problem:too-large");
+        let (reply, _) = answered(vec![unavailable, Outcome::Broken], true, &Success::default());
+        assert_eq!(reply.status, 502);
     }
 }

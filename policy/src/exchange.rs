@@ -304,13 +304,14 @@ impl Exchange {
         };
         match reshape(admitted, plan, body, env) {
             Ok(Outgoing { records, batch }) => {
-                let event_ids = records.iter().map(|record| record.event_id.clone()).collect();
+                let sent =
+                    records.iter().map(|record| (record.event_id.clone(), record.topic.clone())).collect();
                 let request_id = admitted.request_id.clone();
                 let dispatched = Dispatched {
                     route: Rc::clone(&admitted.route),
                     request_id: request_id.clone(),
                     outcomes: vec![None; records.len()],
-                    sent: Sent { event_ids, batch },
+                    sent: Sent { records: sent, batch },
                 };
                 (State::Dispatched(Box::new(dispatched)), Effect::Dispatch { records, request_id })
             }

@@ -2,21 +2,15 @@
 
 use std::borrow::Cow;
 
+use wicketgate_envelope::trace_context::{is_traceparent, is_tracestate};
+
 use crate::head::RequestHead;
 
 /// `traceparent` and `tracestate`, if they are as W3C Trace Context (sections 3.2 and 3.3) has them. What is not is
 /// dropped, as section 4.3 says.
 pub(crate) fn trace_context(head: &RequestHead) -> Option<(&str, Option<Cow<'_, str>>)> {
     let traceparent = std::str::from_utf8(head.single("traceparent").ok()??).ok()?;
-    let mut fields = traceparent.split('-');
-    let mut field = |len: usize| {
-        fields.next().filter(|text| {
-            text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        })
-    };
-    let (version, trace, parent, _flags) = (field(2)?, field(32)?, field(16)?, field(2)?);
-    let not_zero = |text: &str| text.bytes().any(|byte| byte != b'0');
-    if version != "00" || fields.next().is_some() || !not_zero(trace) || !not_zero(parent) {
+    if !is_traceparent(traceparent) {
         return None;
     }
     let members: Vec<&str> =
@@ -27,10 +21,7 @@ pub(crate) fn trace_context(head: &RequestHead) -> Option<(&str, Option<Cow<'_, 
         // A tab may stand around a comma, but in no attribute of an event.
         many => Some(Cow::Owned(many.join(",").replace('\t', " "))),
     };
-    let legal = |text: &Cow<'_, str>| {
-        !text.is_empty() && text.len() <= 512 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-    };
-    Some((traceparent, tracestate.filter(legal)))
+    Some((traceparent, tracestate.filter(|text| is_tracestate(text))))
 }
 
 #[cfg(test)]

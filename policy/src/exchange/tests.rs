@@ -95,9 +95,11 @@ fn waiting() -> Exchange {
     exchange
 }
 
+/// The id that each step makes first.
+const ID: &str = "01a20366-9c8b-7101-8101-010101010101";
+
 fn receipt() -> Receipt {
-    let (id, topic, timestamp) =
-        ("e1".to_owned(), "orders".to_owned(), "2026-01-01T00:00:00.000Z".to_owned());
+    let (id, topic, timestamp) = (ID.to_owned(), "orders".to_owned(), "2026-01-01T00:00:00.000Z".to_owned());
     Receipt { id, topic, partition: 3, offset: 7, timestamp, ack: Ack::All }
 }
 
