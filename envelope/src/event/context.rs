@@ -11,8 +11,9 @@ use crate::media_type;
 use crate::quote::quote;
 
 /// No event has more extension attributes than this. CloudEvents has no limit of its own; this one keeps the work
-/// of looking for repeated names, and the headers of a record in binary mode, within bounds.
-pub const MAX_EXTENSIONS: usize = 128;
+/// of looking for repeated names, and the headers of a record in binary mode, within bounds. The gateway takes fewer
+/// from a caller, because it adds its own.
+pub const MAX_EXTENSIONS: usize = 256;
 
 /// The context attributes of an event, without those that describe its encoding (`specversion`,
 /// `datacontenttype`).

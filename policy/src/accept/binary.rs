@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use wicketgate_envelope::event::{ContextBuilder, Extension};
 
-use super::{Incoming, Place, Refused, payload, refuse_gateway_facts};
+use super::{Incoming, Place, Refused, check_claims, payload};
 use crate::head::RequestHead;
 
 const PREFIX: &[u8] = b"ce-";
@@ -35,7 +35,7 @@ pub(super) fn read<'a>(
         context.set(Cow::Borrowed("datacontenttype"), content_type.into()).map_err(refuse)?;
     }
     let (context, data_content_type) = context.finish().map_err(refuse)?;
-    refuse_gateway_facts(&context, Place::Head)?;
+    check_claims(&context, Place::Head)?;
     let data = payload(content_type, body)?;
     Ok(Incoming { data, data_content_type, claimed: Some(Box::new(context)) })
 }

@@ -18,6 +18,10 @@ mod format;
 
 pub use format::{Accepted, Format, InvalidMediaRange, MediaRange, content_type};
 
+/// The most extension attributes that a CloudEvent may come with. Together with those that the gateway and the route
+/// add it has to stay within [`wicketgate_envelope::event::MAX_EXTENSIONS`].
+pub const MAX_CLAIMED_EXTENSIONS: usize = 128;
+
 /// What the elements of a JSON batch are.
 const JSON: &str = "application/json";
 
@@ -119,7 +123,7 @@ fn payload<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Data<'a>, R
 
 fn structured(text: &str, place: Place) -> Result<Incoming<'_>, Refused> {
     let event = parse(text).map_err(|error| place.refuse(&error))?;
-    refuse_gateway_facts(&event.context, place)?;
+    check_claims(&event.context, place)?;
     Ok(Incoming {
         data: event.data,
         data_content_type: event.data_content_type,
@@ -127,11 +131,17 @@ fn structured(text: &str, place: Place) -> Result<Incoming<'_>, Refused> {
     })
 }
 
-/// Only the gateway says who called and what it saw. An event that says so itself is refused, rather than taken
+/// An event leaves room for what the gateway adds. And only the gateway says who called and what it saw. An event that says so itself is refused, rather than taken
 /// without: its sender would believe that it had been believed.
-fn refuse_gateway_facts(context: &Context<'_>, place: Place) -> Result<(), Refused> {
+fn check_claims(context: &Context<'_>, place: Place) -> Result<(), Refused> {
     let reserved =
         |name: &str| name.starts_with("wg") || matches!(name, "authtype" | "authid" | "authclaims");
+    if context.extensions.len() > MAX_CLAIMED_EXTENSIONS {
+        let place = place.itself();
+        return Err(Refused::BadRequest(format!(
+            "{place}: wanted at most {MAX_CLAIMED_EXTENSIONS} extension attributes, got more"
+        )));
+    }
     match context.extensions.iter().find(|(name, _)| reserved(name)) {
         None => Ok(()),
         Some((name, _)) => {
@@ -160,14 +170,21 @@ impl Place {
     }
 
     fn refuse(self, error: &InvalidEvent) -> Refused {
-        Refused::BadRequest(match (error, self) {
-            (InvalidEvent::Attribute { name, wanted, got }, _) => {
+        Refused::BadRequest(match error {
+            InvalidEvent::Attribute { name, wanted, got } => {
                 format!("{}: wanted {wanted}, got {got}", self.name(name))
             }
-            (_, Self::Head) => format!("headers: {error}"),
-            (_, Self::Body) => format!("body: {error}"),
-            (_, Self::Element(index)) => format!("body[{index}]: {error}"),
+            _ => format!("{}: {error}", self.itself()),
         })
+    }
+
+    /// Where the event as a whole stands.
+    fn itself(self) -> String {
+        match self {
+            Self::Head => "headers".to_owned(),
+            Self::Body => "body".to_owned(),
+            Self::Element(index) => format!("body[{index}]"),
+        }
     }
 }
 

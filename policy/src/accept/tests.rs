@@ -200,6 +200,17 @@ fn what_only_the_gateway_says_is_refused_from_others() {
 }
 
 #[test]
+fn an_event_leaves_room_for_what_the_gateway_adds() {
+    let extensions = |count| (0..count).map(|number| format!(",\"e{number}\":1")).collect::<String>();
+    let most = event(&extensions(MAX_CLAIMED_EXTENSIONS));
+    assert!(accept(&everything(), &head(&[STRUCTURED]), most.as_bytes()).is_ok());
+    let more = event(&extensions(MAX_CLAIMED_EXTENSIONS + 1));
+    let wanted = "wanted at most 128 extension attributes, got more";
+    assert_bad(&[STRUCTURED], &more, &format!("body: {wanted}"));
+    assert_bad(&[BATCH], &format!("[{more}]"), &format!("body[0]: {wanted}"));
+}
+
+#[test]
 fn batches_have_events_and_not_too_many() {
     let two = Accepted { max_events: 2, ..everything() };
     for (fields, empty, full, more) in [

@@ -248,3 +248,16 @@ fn a_header_with_another_use_cannot_carry_keys() {
         assert_eq!(mistakes("\"X-Api-Key\"", &format!("\"{header}\"")), [""; 0], "{header}");
     }
 }
+
+#[test]
+fn a_route_adds_no_more_attributes_than_readers_take() {
+    let event = |count: usize| {
+        let extensions: Vec<String> = (0..count).map(|number| format!("\"e{number}\": \"x\"")).collect();
+        mistakes(
+            "\"type\": \"order\"",
+            &format!("\"type\": \"order\", \"extensions\": {{ {} }}", extensions.join(",")),
+        )
+    };
+    assert_eq!(event(64), [""; 0]);
+    assert_eq!(event(65), ["routes[0].event.extensions: wanted at most 64 attributes, got 65"]);
+}

@@ -22,6 +22,9 @@ use crate::topic::{self, TopicTemplate};
 const NEVER_FORWARDED: [&str; 7] =
     ["connection", "content-length", "content-type", "host", "keep-alive", "te", "transfer-encoding"];
 
+/// The most attributes that a route may add to an event, which must not have more than its readers take.
+const MAX_EXTENSIONS: usize = 64;
+
 /// Attributes of an event that are set by the gateway, or have a field of their own in the document.
 const OWN_ATTRIBUTES: [&str; 15] = [
     "authclaims",
@@ -158,6 +161,10 @@ impl Planner<'_> {
         if let Some(source) = source.filter(|source| !is_uri_reference(source)) {
             let wanted = "a URI reference, such as https://api.example.com";
             mistakes.add(self.at("event.source"), wanted, quoted(source));
+        }
+        if event.extensions.len() > MAX_EXTENSIONS {
+            let got = event.extensions.len().to_string();
+            mistakes.add(self.at("event.extensions"), format!("at most {MAX_EXTENSIONS} attributes"), got);
         }
         for name in event.extensions.keys() {
             if !is_attribute_name(name) || name.starts_with("wg") || OWN_ATTRIBUTES.contains(&name.as_str()) {
