@@ -15,6 +15,7 @@ pub mod octets;
 pub mod quote;
 pub mod signature;
 pub mod timestamp;
+pub mod trace_context;
 
 /// Version of the envelope, carried in every event as the extension attribute `wgversion`. It changes when an
 /// attribute changes its meaning or disappears, not when one is added.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod body;
+mod event_view;
 mod events;
 mod operations;
 mod receive;

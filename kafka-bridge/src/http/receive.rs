@@ -6,8 +6,10 @@ use tokio::time::Instant;
 use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
 use wicketgate_envelope::kafka::Message;
 use wicketgate_envelope::timestamp::Timestamp;
+use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
 
 use crate::http::Shared;
+use crate::http::event_view::EventView;
 use crate::producer::{Delivery, Outcome, Outgoing};
 use crate::topics;
 
@@ -46,6 +48,8 @@ pub(super) struct Incoming<'a> {
     pub(super) headers: &'a [(&'a str, &'a [u8])],
     /// The `id` attribute of the event.
     pub(super) event_id: &'a str,
+    /// What else there is to know of it.
+    pub(super) event: &'a EventView<'a>,
     /// The event as headers and value.
     pub(super) message: &'a Message<'a>,
 }
@@ -65,6 +69,7 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
     let mut headers: Vec<(&str, &[u8])> =
         record.message.headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
     headers.extend_from_slice(record.headers);
+    headers.extend(trace_context(record));
     let outgoing = Outgoing {
         topic: record.topic,
         key: record.key,
@@ -80,6 +85,16 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         }
         Err(outcome) => Enqueued::Settled(result(outcome, String::new(), String::new())),
     }
+}
+
+/// The headers by which consumers go on with the trace that the event is part of, unless the record brings its own.
+fn trace_context<'a>(record: &Incoming<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    let brings = |name: &str| record.headers.iter().any(|(own, _)| *own == name);
+    // The state of one trace says nothing about another.
+    let context = record.event.trace_context().filter(|_| !brings(TRACEPARENT));
+    let state = context.and_then(|(_, state)| state).filter(|_| !brings(TRACESTATE));
+    let parent = context.map(|(parent, _)| (TRACEPARENT, parent.as_bytes()));
+    parent.into_iter().chain(state.map(|state| (TRACESTATE, state.as_bytes())))
 }
 
 /// Waits for Kafka's answer, but not beyond `deadline`.
@@ -183,6 +198,7 @@ mod tests {
             timestamp: None,
             headers: &[],
             event_id: "1",
+            event: &EventView::default(),
             message: &message,
         };
         let record = |topic: &str, headers: &[(&str, &[u8])]| check(&Incoming { topic, headers, ..incoming });

@@ -9,6 +9,7 @@ use wicketgate_envelope::event::Attributes;
 use wicketgate_envelope::hop::{RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, ValueMode};
 use wicketgate_envelope::kafka::{self, Message};
 
+use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming};
 use crate::http::{Limits, Shared, body, request_id, results};
 use crate::problem::{Kind, Problem};
@@ -74,6 +75,7 @@ fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) 
         timestamp: record.timestamp,
         headers: &headers,
         event_id: &attributes.id,
+        event: &EventView::of_json(event),
         message: &message,
     };
     receive::enqueue(shared, &incoming, request_id)

@@ -17,6 +17,7 @@ use wicketgate_envelope::hop::{RecordResult, ValueMode};
 use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
 
 use crate::http::admission::Proof;
+use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming};
 use crate::http::{Shared, body, request_id, results};
 use crate::problem::{Kind, Problem};
@@ -85,9 +86,10 @@ impl Destination<'_> {
             Attribute::Text(key) if name == "partitionkey" => Some(key.clone()),
             _ => None,
         });
+        let view = EventView::of_parsed(&event);
         let BinaryParts { mut headers, content_type, value } = event.into();
         headers.extend(content_type.map(|content_type| (CONTENT_TYPE.into(), content_type)));
-        let enqueued = self.enqueue(&id, key.as_deref(), &Message { headers, value });
+        let enqueued = self.enqueue(&id, &view, key.as_deref(), &Message { headers, value });
         Ok((enqueued, id))
     }
 
@@ -122,11 +124,16 @@ impl Destination<'_> {
         let attributes = Attributes::from_json(json).map_err(|error| error.to_string())?;
         let message =
             kafka::message(ValueMode::Structured, false, json).map_err(|error| error.to_string())?;
-        let enqueued = self.enqueue(&attributes.id, attributes.partitionkey.as_deref(), &message);
+        let enqueued = self.enqueue(
+            &attributes.id,
+            &EventView::of_json(json),
+            attributes.partitionkey.as_deref(),
+            &message,
+        );
         Ok((enqueued, attributes.id.into_owned()))
     }
 
-    fn enqueue(&self, id: &str, key: Option<&str>, message: &Message<'_>) -> Enqueued {
+    fn enqueue(&self, id: &str, event: &EventView<'_>, key: Option<&str>, message: &Message<'_>) -> Enqueued {
         let incoming = Incoming {
             topic: self.topic,
             key: key.map(str::as_bytes),
@@ -134,6 +141,7 @@ impl Destination<'_> {
             timestamp: None,
             headers: &[],
             event_id: id,
+            event,
             message,
         };
         receive::enqueue(self.shared, &incoming, self.request_id.as_ref())
