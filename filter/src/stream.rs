@@ -106,13 +106,12 @@ impl Request {
                 self.post(records, &request_id);
                 Action::Pause
             }
-            Effect::SetResponseHeaders(headers) => {
-                for (name, value) in headers {
-                    // What an answer varies by is added up; of everything else there is one.
-                    let set = if name == "vary" { host::add_header } else { host::set_header };
-                    if !set(HeaderMap::Response, &name, &value) {
-                        log::error!("the host did not take the response header {name}");
-                    }
+            Effect::SetResponseHeaders { remove, add } => {
+                let removed = remove.iter().all(|name| host::remove_header(HeaderMap::Response, name));
+                let added =
+                    add.iter().all(|(name, value)| host::add_header(HeaderMap::Response, name, value));
+                if !(removed && added) {
+                    log::error!("the host did not take the changes to the upstream's answer");
                 }
                 Action::Continue
             }

@@ -12,6 +12,18 @@ use crate::host;
 /// replace what it has.
 pub type Fields = Vec<(&'static str, String)>;
 
+/// The fields by which an answer lets pages read it (Fetch Standard, section 3.3.3). Where a route says who may, an
+/// upstream's own have no say.
+pub const RESPONSE_FIELDS: [&str; 7] = [
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-allow-private-network",
+    "access-control-expose-headers",
+    "access-control-max-age",
+];
+
 /// What a route allows, as configured.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {

@@ -84,8 +84,13 @@ pub enum Effect {
     },
     /// Answer. The request ends here.
     Reply(LocalReply),
-    /// Set these fields of the upstream's answer; `vary` is to be added to what is there.
-    SetResponseHeaders(Headers),
+    /// Change the head of the upstream's answer.
+    SetResponseHeaders {
+        /// Fields to take out first, by name.
+        remove: &'static [&'static str],
+        /// Fields to add then.
+        add: Headers,
+    },
     /// Nothing.
     Nothing,
 }
@@ -188,7 +193,8 @@ impl Exchange {
                 (state, Effect::Wait)
             }
             (State::Passed, Event::ResponseHead) if !self.response_headers.is_empty() => {
-                (State::Passed, Effect::SetResponseHeaders(std::mem::take(&mut self.response_headers)))
+                let add = std::mem::take(&mut self.response_headers);
+                (State::Passed, Effect::SetResponseHeaders { remove: &cors::RESPONSE_FIELDS, add })
             }
             (_, Event::Closed) => (State::Done, Effect::Nothing),
             (State::Passed, _) => (State::Passed, Effect::Continue),
@@ -228,20 +234,25 @@ impl Exchange {
                 head.len()
             )));
         }
+        // Methods are case-sensitive (RFC 9110, section 9.1), and services that fold them would see another.
+        if !head.method().iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') {
+            return Err(Problem::BadRequest("method: wanted upper case".to_owned()));
+        }
         let path = CanonicalPath::from_target(head.target())
             .map_err(|error| Problem::BadRequest(format!("path: {error}")))?;
         let host = head.host().map_err(|error| Problem::BadRequest(format!("host: {error}")))?;
         if let Some(preflight) = self.config.routes.preflight(head, host, &path) {
             return Ok(Admission::Answer(preflight_answer(preflight, request_id)));
         }
-        let found = self.config.routes.find(head, host, &path);
-        let (route, path_parameters) = match (found, self.config.unmatched) {
-            (Matched::Route(route, parameters), _) => (route, parameters),
-            (_, Unmatched::Pass) => return Ok(Admission::Pass),
-            (Matched::MethodNotAllowed(allowed), Unmatched::Reject) => {
-                return Err(Problem::MethodNotAllowed(allowed));
+        let routes = &self.config.routes;
+        let (route, path_parameters) = match routes.find(head, host, &path) {
+            Matched::Route(route, parameters) => (route, parameters),
+            Matched::MethodNotAllowed(allowed) => return Err(Problem::MethodNotAllowed(allowed)),
+            // What belongs to a route is never let pass unauthenticated, not by another spelling of its path either.
+            Matched::NotFound if self.config.unmatched == Unmatched::Reject || routes.claim(host, &path) => {
+                return Err(Problem::NotFound);
             }
-            (Matched::NotFound, Unmatched::Reject) => return Err(Problem::NotFound),
+            Matched::NotFound => return Ok(Admission::Pass),
         };
         self.route = Some(Rc::clone(&route));
         if let Some(cors) = &route.cors {

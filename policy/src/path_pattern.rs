@@ -89,6 +89,22 @@ impl PathPattern {
             })
     }
 
+    /// Whether a service that cares neither for a slash at the end nor for the case of letters would take the path for
+    /// one that matches.
+    pub(crate) fn resembles(&self, path: &CanonicalPath) -> bool {
+        let without_slash =
+            |len: usize, last_is_empty: bool| if last_is_empty && len > 1 { len - 1 } else { len };
+        let last_is_empty = matches!(self.segments.last(), Some(Segment::Literal(text)) if text.is_empty());
+        let len = without_slash(self.segments.len(), last_is_empty);
+        let path_len =
+            without_slash(path.segments().len(), path.segments().last().is_some_and(String::is_empty));
+        len == path_len
+            && self.segments.iter().zip(path.segments()).take(len).all(|(segment, text)| match segment {
+                Segment::Literal(literal) => literal.to_lowercase() == text.to_lowercase(),
+                Segment::Parameter(_) => !text.is_empty(),
+            })
+    }
+
     /// The values of the parameters in a path that matches.
     pub(crate) fn values<'p>(&self, path: &'p CanonicalPath) -> Vec<&'p str> {
         let segments = self.segments.iter().zip(path.segments());

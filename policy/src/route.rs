@@ -155,6 +155,14 @@ impl Routes {
         if allowed.is_empty() { Matched::NotFound } else { Matched::MethodNotAllowed(allowed) }
     }
 
+    /// Whether some route is for this path or for one that a service could take for the same, whatever its methods and
+    /// its conditions on headers.
+    pub fn claim(&self, host: Option<&str>, path: &CanonicalPath) -> bool {
+        self.routes
+            .iter()
+            .any(|(pattern, route)| pattern.matches(host) && route.matcher.pattern.resembles(path))
+    }
+
     /// The answer to a CORS preflight; `None` for every other request, and where no route that the preflight asks
     /// about says anything about CORS.
     ///

@@ -259,6 +259,21 @@ fn unmatched_requests_pass_only_where_the_document_says_so() {
     assert_eq!(step(&mut exchange, Event::Head { head: unmatched, end_of_stream: false }), Effect::Continue);
     assert_eq!(step(&mut exchange, Event::BodyBuffered { len: 99, end_of_stream: false }), Effect::Continue);
     assert_eq!(step(&mut exchange, Event::Trailers), Effect::Continue);
+
+    // What a route is for is never let pass, whatever its spelling.
+    for (method, path, wanted) in [
+        ("GET", "/v1/orders/42", 405),
+        ("HEAD", "/open", 405),
+        ("put", "/open", 400),
+        ("PUT", "/open/", 404),
+        ("PUT", "/OPEN", 404),
+        ("POST", "/v1/Orders/42/", 404),
+    ] {
+        let mut exchange = Exchange::new(Rc::new(Config::from_json(document.as_bytes()).unwrap()));
+        let head = head(&[(":method", method), (":path", path)], &[]);
+        let (status, _, _) = replied(step(&mut exchange, Event::Head { head, end_of_stream: true }));
+        assert_eq!(status, wanted, "{method} {path}");
+    }
 }
 
 #[test]
@@ -363,7 +378,7 @@ mod any_order {
                     Any::Closed => Event::Closed,
                 };
                 match step(&mut exchange, event) {
-                    Effect::Continue | Effect::Resume | Effect::SetResponseHeaders(_) => {
+                    Effect::Continue | Effect::Resume | Effect::SetResponseHeaders { .. } => {
                         prop_assert!(false, "a request went on");
                     }
                     Effect::Dispatch { .. } => {
