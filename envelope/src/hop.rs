@@ -99,6 +99,9 @@ pub enum RecordResult {
     Acknowledged {
         /// The proof.
         receipt: Receipt,
+        /// Whether the event had come before: the receipt is that of the first time, and nothing was written again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replayed: bool,
     },
     /// The bridge could not read the record. Nothing was written.
     Invalid {
@@ -107,6 +110,8 @@ pub enum RecordResult {
     },
     /// Larger than the producer or the topic takes. Nothing was written.
     TooLarge,
+    /// Another event with the same name has come before. Nothing was written.
+    Conflict,
     /// Kafka will not take it, now or later: no such topic, no permission. Nothing was written.
     Refused,
     /// The bridge is saturated, or Kafka is known to be down. Nothing was written; a retry is safe.

@@ -29,6 +29,8 @@ pub enum Kind {
     TooLarge,
     /// The body is not of a media type that this path takes.
     UnsupportedMediaType,
+    /// The event has the name of another one that came before.
+    IdempotencyConflict,
     /// Kafka will not take the record, now or later.
     Refused,
     /// Nothing was written; a retry is safe.
@@ -71,6 +73,11 @@ impl Kind {
                 "urn:wicketgate:problem:unsupported-media-type",
                 "The path does not take this media type",
             ),
+            Self::IdempotencyConflict => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:wicketgate:problem:idempotency-conflict",
+                "Another event has this id",
+            ),
             Self::Refused => {
                 (StatusCode::BAD_GATEWAY, "urn:wicketgate:problem:refused", "Kafka does not take the record")
             }
@@ -99,6 +106,7 @@ pub const fn kind_of(result: &RecordResult) -> Option<Kind> {
         RecordResult::Acknowledged { .. } => None,
         RecordResult::Invalid { .. } => Some(Kind::BadRequest),
         RecordResult::TooLarge => Some(Kind::TooLarge),
+        RecordResult::Conflict => Some(Kind::IdempotencyConflict),
         RecordResult::Refused => Some(Kind::Refused),
         RecordResult::Unavailable { .. } => Some(Kind::Unavailable),
         RecordResult::Unknown => Some(Kind::OutcomeUnknown),
@@ -211,6 +219,7 @@ mod tests {
                 timestamp: String::new(),
                 ack: Ack::All,
             },
+            replayed: false,
         }
     }
 
@@ -220,6 +229,7 @@ mod tests {
             (acknowledged(), 202),
             (RecordResult::Invalid { detail: String::new() }, 400),
             (RecordResult::TooLarge, 413),
+            (RecordResult::Conflict, 422),
             (RecordResult::Refused, 502),
             (RecordResult::Unavailable { retry_after: 1 }, 503),
             (RecordResult::Unknown, 504),

@@ -107,7 +107,7 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
 fn verdict(event_id: &str, topic: &str, outcome: Outcome) -> Verdict {
     let unknown = |cause| Problem::OutcomeUnknown { cause, event_id: event_id.to_owned() };
     Err(match outcome {
-        Outcome::Answered(RecordResult::Acknowledged { receipt }) => {
+        Outcome::Answered(RecordResult::Acknowledged { receipt, .. }) => {
             if receipt.id == event_id && receipt.topic == topic {
                 return Ok(receipt);
             }
@@ -115,6 +115,7 @@ fn verdict(event_id: &str, topic: &str, outcome: Outcome) -> Verdict {
             unknown(UnknownCause::Broken)
         }
         Outcome::Answered(RecordResult::TooLarge) => Problem::EventTooLarge,
+        Outcome::Answered(RecordResult::Conflict) => Problem::IdempotencyConflict,
         Outcome::Answered(RecordResult::Invalid { .. } | RecordResult::Refused) => Problem::Refused,
         Outcome::Answered(RecordResult::Unavailable { retry_after }) => Problem::Unavailable { retry_after },
         Outcome::Unreachable => Problem::Unavailable { retry_after: 1 },
@@ -200,7 +201,7 @@ mod tests {
     fn acknowledged(id: &str) -> Outcome {
         let (id, topic, timestamp) = (id.to_owned(), "t".to_owned(), "2026-01-01T00:00:00.000Z".to_owned());
         let receipt = Receipt { id, topic, partition: 3, offset: 7, timestamp, ack: Ack::All };
-        Outcome::Answered(RecordResult::Acknowledged { receipt })
+        Outcome::Answered(RecordResult::Acknowledged { receipt, replayed: false })
     }
 
     fn answered(outcomes: Vec<Outcome>, batch: bool, success: &Success) -> (LocalReply, String) {

@@ -42,6 +42,8 @@ pub enum Problem {
     UnsupportedMediaType(String),
     /// The body has a content encoding that the route does not take; the text says what was wanted.
     UnsupportedEncoding(String),
+    /// The event has the name of another one that came before.
+    IdempotencyConflict,
     /// A page of another origin asks for more than the route allows.
     CorsRefused(Denial),
     /// The gateway itself cannot go on.
@@ -108,6 +110,7 @@ impl Problem {
             Self::MethodNotAllowed(_) => 405,
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => 413,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => 415,
+            Self::IdempotencyConflict => 422,
             Self::Internal => 500,
             Self::Refused | Self::OutcomeUnknown { cause: UnknownCause::Broken, .. } => 502,
             Self::Unavailable { .. } => 503,
@@ -126,6 +129,7 @@ impl Problem {
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "too-large",
             Self::UnsupportedMediaType(_) => "unsupported-media-type",
             Self::UnsupportedEncoding(_) => "unsupported-encoding",
+            Self::IdempotencyConflict => "idempotency-conflict",
             Self::Internal => "internal",
             Self::Refused => "refused",
             Self::Unavailable { .. } => "unavailable",
@@ -143,6 +147,7 @@ impl Problem {
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "Too large",
             Self::UnsupportedMediaType(_) => "The media type is not taken here",
             Self::UnsupportedEncoding(_) => "The content encoding is not taken here",
+            Self::IdempotencyConflict => "Another event has this id",
             Self::Internal => "The gateway failed",
             Self::Refused => "Kafka refused the event",
             Self::Unavailable { .. } => "Kafka cannot be reached now",
@@ -162,6 +167,10 @@ impl Problem {
             Self::EventTooLarge => "The event that this request makes is larger than Kafka takes.".to_owned(),
             Self::UnsupportedMediaType(detail) => detail.clone(),
             Self::UnsupportedEncoding(wanted) => format!("content-encoding: wanted {wanted}"),
+            Self::IdempotencyConflict => {
+                "Another event with the same id (or Idempotency-Key) came before. This one was not written."
+                    .to_owned()
+            }
             Self::Internal => "The request was not forwarded, and no event was written.".to_owned(),
             Self::Refused => {
                 "No event was written, and trying again will not help before an operator has.".to_owned()

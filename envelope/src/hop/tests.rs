@@ -43,3 +43,15 @@ fn everything_else_arrives() {
         assert_eq!(record.event.get().as_bytes(), EVENT);
     }
 }
+
+#[test]
+fn a_receipt_says_that_it_is_given_again_and_otherwise_nothing() {
+    let receipt = r#"{"id":"e","topic":"t","partition":0,"offset":7,"timestamp":"2026-01-01T00:00:00.000Z","ack":"all"}"#;
+    for (more, again) in [("", false), (r#","replayed":true"#, true)] {
+        let text = format!(r#"{{"outcome":"acknowledged","receipt":{receipt}{more}}}"#);
+        let result: RecordResult = serde_json::from_str(&text).unwrap();
+        assert!(matches!(&result, RecordResult::Acknowledged { replayed, .. } if *replayed == again));
+        assert_eq!(serde_json::to_string(&result).unwrap(), text);
+    }
+    assert_eq!(serde_json::to_string(&RecordResult::Conflict).unwrap(), r#"{"outcome":"conflict"}"#);
+}

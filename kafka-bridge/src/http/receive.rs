@@ -132,6 +132,7 @@ fn result(outcome: Outcome, id: String, topic: String) -> RecordResult {
                 timestamp: timestamp.to_string(),
                 ack: Ack::All,
             },
+            replayed: false,
         },
         Outcome::TooLarge => RecordResult::TooLarge,
         Outcome::Refused => RecordResult::Refused,

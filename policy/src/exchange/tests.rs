@@ -147,7 +147,7 @@ fn a_request_becomes_a_record_with_the_body_as_it_came() {
             }
         })
     );
-    let outcome = Outcome::Answered(RecordResult::Acknowledged { receipt: receipt() });
+    let outcome = Outcome::Answered(RecordResult::Acknowledged { receipt: receipt(), replayed: false });
     let (status, content, _) = replied(step(&mut exchange, Event::Outcome { index: 0, outcome }));
     assert_eq!((status, &content["offset"], &content["ack"]), (202, &7.into(), &"all".into()));
 }
@@ -234,6 +234,7 @@ fn without_room_for_its_body_a_request_is_told_to_come_back() {
 fn every_outcome_has_its_answer() {
     for (outcome, wanted, kind) in [
         (Outcome::Answered(RecordResult::TooLarge), 413, "too-large"),
+        (Outcome::Answered(RecordResult::Conflict), 422, "idempotency-conflict"),
         (Outcome::Answered(RecordResult::Refused), 502, "refused"),
         (Outcome::Answered(RecordResult::Invalid { detail: "secret".to_owned() }), 502, "refused"),
         (Outcome::Answered(RecordResult::Unavailable { retry_after: 9 }), 503, "unavailable"),
@@ -346,7 +347,10 @@ mod any_order {
             Just(Any::BodyUnreadable),
             Just(Any::Saturated),
             Just(Any::Outcome(Outcome::Broken)),
-            Just(Any::Outcome(Outcome::Answered(RecordResult::Acknowledged { receipt: receipt() }))),
+            Just(Any::Outcome(Outcome::Answered(RecordResult::Acknowledged {
+                receipt: receipt(),
+                replayed: false
+            }))),
             Just(Any::Closed),
         ]
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -22,6 +22,9 @@ use crate::http::receive::{self, Enqueued, Incoming};
 use crate::http::{Shared, body, request_id, results};
 use crate::problem::{Kind, Problem};
 use format::Format;
+
+/// Says that the receipt is that of an earlier request with the same event.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The media type of the answer to a batch.
 const BATCH_ANSWER: &str = "application/json";
@@ -150,13 +153,21 @@ impl Destination<'_> {
 
 fn answer(result: RecordResult, id: String) -> Result<Response, Problem> {
     let problem = match result {
-        RecordResult::Acknowledged { receipt } => {
-            return Ok((StatusCode::ACCEPTED, Json(receipt)).into_response());
+        RecordResult::Acknowledged { receipt, replayed } => {
+            let mut answer = (StatusCode::ACCEPTED, Json(receipt)).into_response();
+            if replayed {
+                answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            }
+            return Ok(answer);
         }
         RecordResult::Invalid { detail } => Problem::new(Kind::BadRequest, detail),
         RecordResult::TooLarge => {
             Problem::new(Kind::TooLarge, "the record is larger than the topic or the producer takes")
         }
+        RecordResult::Conflict => Problem::new(
+            Kind::IdempotencyConflict,
+            "another event with the same source and id came before; this one was not written",
+        ),
         RecordResult::Refused => Problem::new(
             Kind::Refused,
             "the topic does not exist, or may not be written, or does not allow such a record",
