@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod health;
 pub mod hop;
 pub mod http;
+pub mod idempotency;
 pub mod metrics;
 pub mod problem;
 pub mod producer;
@@ -25,6 +26,7 @@ use config::Config;
 use health::{Health, Readiness};
 use hop::Guard;
 use http::{Limits, Shared};
+use idempotency::Memory;
 use metrics::Metrics;
 use producer::Producer;
 use topics::Allowed;
@@ -71,6 +73,7 @@ pub async fn run(
     let router = http::router(Arc::new(Shared {
         producer: Arc::clone(&producer),
         health: Arc::clone(&health),
+        idempotency: Memory::new(config, Arc::clone(&metrics)),
         metrics,
         limits: Limits::new(config),
         guard,

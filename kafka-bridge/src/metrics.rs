@@ -63,6 +63,9 @@ pub struct Metrics {
     broker_rtt: Gauge<f64, AtomicU64>,
     rebuilds: Counter,
     hop_refusals: Family<ReasonLabels, Counter>,
+    idempotency_replays: Counter,
+    idempotency_conflicts: Counter,
+    idempotency_entries: Gauge,
 }
 
 /// 250 µs to 10 s: from a broker on the same machine to past the default delivery timeout.
@@ -92,6 +95,9 @@ impl Default for Metrics {
             broker_rtt: Gauge::default(),
             rebuilds: Counter::default(),
             hop_refusals: Family::default(),
+            idempotency_replays: Counter::default(),
+            idempotency_conflicts: Counter::default(),
+            idempotency_entries: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -167,6 +173,17 @@ impl Metrics {
             "Requests that brought no valid proof of who sent them, by what was wrong",
             self.hop_refusals.clone(),
         );
+        r.register(
+            "idempotency_replays",
+            "Events that had come before, and were answered as the first time and not written again",
+            self.idempotency_replays.clone(),
+        );
+        r.register(
+            "idempotency_conflicts",
+            "Events with the name of another one that came before, not written",
+            self.idempotency_conflicts.clone(),
+        );
+        r.register("idempotency_entries", "Events remembered", self.idempotency_entries.clone());
     }
 
     /// A request was answered. `route` is the template of the route, not the path.
@@ -204,6 +221,21 @@ impl Metrics {
     /// A request brought no valid proof.
     pub fn hop_refused(&self, reason: &'static str) {
         self.hop_refusals.get_or_create(&ReasonLabels { reason: Name(reason) }).inc();
+    }
+
+    /// An event had come before.
+    pub fn idempotency_replay(&self) {
+        self.idempotency_replays.inc();
+    }
+
+    /// An event has the name of another one.
+    pub fn idempotency_conflict(&self) {
+        self.idempotency_conflicts.inc();
+    }
+
+    /// So many events are remembered.
+    pub fn idempotency_entries(&self, count: usize) {
+        self.idempotency_entries.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Takes over what librdkafka says of itself.

@@ -76,6 +76,15 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_DELIVERY_TIMEOUT", default_value = "5s", value_name = "DURATION", value_parser = delivery_timeout)]
     pub delivery_timeout: Duration,
 
+    /// How long an event is remembered after it was acknowledged: one that comes again by then is answered with the
+    /// first receipt, and not written again.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_WINDOW", default_value = "10m", value_name = "DURATION", value_parser = positive_duration)]
+    pub idempotency_window: Duration,
+
+    /// The most events that are remembered; beyond that the oldest are forgotten. 0 remembers none.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_ENTRIES", default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    pub idempotency_entries: u32,
+
     /// How long a request's body may take to arrive.
     #[arg(long, env = "BRIDGE_BODY_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub body_timeout: Duration,

@@ -9,10 +9,19 @@ use serde_json::value::RawValue;
 use wicketgate_envelope::event::{Extension, ParsedEvent};
 use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE, is_traceparent, is_tracestate};
 
+use crate::idempotency::{Content, Data};
+
 /// Parts of an event that has been found good, or good enough to be written. Attributes of an unexpected type are as
 /// good as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EventView<'a> {
+    source: Option<Cow<'a, str>>,
+    type_: Option<Cow<'a, str>>,
+    subject: Option<Cow<'a, str>>,
+    data_content_type: Option<Cow<'a, str>>,
+    data_schema: Option<Cow<'a, str>>,
+    auth_id: Option<Cow<'a, str>>,
+    data: Data<'a>,
     traceparent: Option<Cow<'a, str>>,
     tracestate: Option<Cow<'a, str>>,
 }
@@ -23,9 +32,18 @@ impl<'a> EventView<'a> {
         serde_json::from_str(json).unwrap_or_default()
     }
 
-    /// Of an event that was read whole.
-    pub(super) fn of_parsed(event: &ParsedEvent<'a>) -> Self {
-        let mut view = Self::default();
+    /// Of an event in binary mode, with the body that is its data.
+    pub(super) fn of_binary(event: &ParsedEvent<'a>, body: &'a [u8]) -> Self {
+        let context = &event.context;
+        let mut view = Self {
+            source: Some(context.source.clone()),
+            type_: Some(context.type_.clone()),
+            subject: context.subject.clone(),
+            data_content_type: event.data_content_type.clone(),
+            data_schema: context.data_schema.clone(),
+            data: Data::Body(body),
+            ..Self::default()
+        };
         for (name, value) in &event.context.extensions {
             if let (Some(slot), Extension::Text(text)) = (view.attribute(name), value) {
                 *slot = Some(text.clone());
@@ -40,8 +58,37 @@ impl<'a> EventView<'a> {
         Some((traceparent, self.tracestate.as_deref().filter(|text| is_tracestate(text))))
     }
 
+    /// Who sent the event, as far as the gateway found out.
+    pub(super) fn consumer(&self) -> Option<&str> {
+        self.auth_id.as_deref()
+    }
+
+    /// The attribute `source`.
+    pub(super) fn source(&self) -> &str {
+        self.source.as_deref().unwrap_or_default()
+    }
+
+    /// What the event says, in a record with this key, whose value is null or not.
+    pub(super) fn content<'b>(&'b self, key: Option<&'b [u8]>, tombstone: bool) -> Content<'b> {
+        Content {
+            key,
+            type_: self.type_.as_deref(),
+            subject: self.subject.as_deref(),
+            data_content_type: self.data_content_type.as_deref(),
+            data_schema: self.data_schema.as_deref(),
+            data: self.data,
+            tombstone,
+        }
+    }
+
     fn attribute(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
         Some(match name {
+            "source" => &mut self.source,
+            "type" => &mut self.type_,
+            "subject" => &mut self.subject,
+            "datacontenttype" => &mut self.data_content_type,
+            "dataschema" => &mut self.data_schema,
+            "authid" => &mut self.auth_id,
             TRACEPARENT => &mut self.traceparent,
             TRACESTATE => &mut self.tracestate,
             _ => return None,
@@ -65,8 +112,16 @@ impl<'de> Deserialize<'de> for EventView<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EventView<'de>, A::Error> {
                 let mut view = EventView::default();
                 while let Some((name, raw)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    if let Some(slot) = view.attribute(&name.0) {
-                        *slot = serde_json::from_str::<Text<'de>>(raw.get()).ok().map(|text| text.0);
+                    match (&*name.0, raw.get()) {
+                        ("data", json) => view.data = Data::Json(json),
+                        // As good as absent.
+                        ("data_base64", "null") => {}
+                        ("data_base64", json) => view.data = Data::Base64(json),
+                        (name, json) => {
+                            if let Some(slot) = view.attribute(name) {
+                                *slot = serde_json::from_str::<Text<'de>>(json).ok().map(|text| text.0);
+                            }
+                        }
                     }
                 }
                 Ok(view)

@@ -24,6 +24,7 @@ use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_PATH};
 use crate::config::Config;
 use crate::health::Health;
 use crate::hop::Guard;
+use crate::idempotency::Memory;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 use crate::producer::Producer;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub producer: Arc<Producer>,
     /// Whether they can.
     pub health: Arc<Health>,
+    /// What has been written lately, unless nothing is to be remembered.
+    pub idempotency: Option<Arc<Memory>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What requests may ask for.

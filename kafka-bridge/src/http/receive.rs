@@ -1,6 +1,7 @@
 //! From a record to its result: checking, enqueueing, waiting. Shared by all ways in which records come.
 
 use std::sync::Arc;
+use std::time::Instant as Moment;
 
 use tokio::time::Instant;
 use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
@@ -10,6 +11,7 @@ use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
 
 use crate::http::Shared;
 use crate::http::event_view::EventView;
+use crate::idempotency::{Admission, Identity, Name};
 use crate::producer::{Delivery, Outcome, Outgoing};
 use crate::topics;
 
@@ -28,6 +30,8 @@ pub(super) enum Enqueued {
         id: String,
         /// For the receipt.
         topic: String,
+        /// Whether the answer is to an event that came before.
+        replayed: bool,
     },
     /// It was not enqueued.
     Settled(RecordResult),
@@ -66,6 +70,21 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         shared.metrics.record("refused");
         return Enqueued::Settled(RecordResult::Refused);
     }
+    let waiting = |delivery, replayed| {
+        let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
+        Enqueued::Waiting { delivery, id, topic, replayed }
+    };
+    let admission = shared.idempotency.as_ref().map(|memory| memory.admit(identity(record), Moment::now()));
+    let claim = match admission {
+        Some(Admission::New(claim)) => Some(claim),
+        None | Some(Admission::Unremembered) => None,
+        Some(Admission::Conflict) => return Enqueued::Settled(RecordResult::Conflict),
+        Some(Admission::InFlight(delivery)) => return waiting(delivery, true),
+        Some(Admission::Written(outcome)) => {
+            let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
+            return Enqueued::Settled(result(outcome, id, topic, true));
+        }
+    };
     let mut headers: Vec<(&str, &[u8])> =
         record.message.headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
     headers.extend_from_slice(record.headers);
@@ -79,12 +98,21 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         value: record.message.value.as_deref(),
         request_id,
     };
-    match shared.producer.enqueue(&outgoing) {
-        Ok(delivery) => {
-            Enqueued::Waiting { delivery, id: record.event_id.to_owned(), topic: record.topic.to_owned() }
-        }
-        Err(outcome) => Enqueued::Settled(result(outcome, String::new(), String::new())),
+    match shared.producer.enqueue(&outgoing, claim) {
+        Ok(delivery) => waiting(delivery, false),
+        Err(outcome) => Enqueued::Settled(result(outcome, String::new(), String::new(), false)),
     }
+}
+
+/// What makes the record the same as another.
+fn identity(record: &Incoming<'_>) -> Identity {
+    let name = Name {
+        consumer: record.event.consumer(),
+        source: record.event.source(),
+        id: record.event_id,
+        topic: record.topic,
+    };
+    Identity::new(&name, &record.event.content(record.key, record.message.value.is_none()))
 }
 
 /// The headers by which consumers go on with the trace that the event is part of, unless the record brings its own.
@@ -101,13 +129,13 @@ fn trace_context<'a>(record: &Incoming<'a>) -> impl Iterator<Item = (&'a str, &'
 pub(super) async fn settle(enqueued: Enqueued, deadline: Instant) -> RecordResult {
     match enqueued {
         Enqueued::Settled(result) => result,
-        Enqueued::Waiting { delivery, id, topic } => {
+        Enqueued::Waiting { delivery, id, topic, replayed } => {
             let outcome = match tokio::time::timeout_at(deadline, delivery).await {
                 Ok(Ok(outcome)) => outcome,
                 // The producer is gone, or it is too slow: either way the record may have been written.
                 Ok(Err(_)) | Err(_) => Outcome::Unknown,
             };
-            result(outcome, id, topic)
+            result(outcome, id, topic, replayed)
         }
     }
 }
@@ -121,7 +149,7 @@ pub(super) async fn settle_all(enqueued: Vec<Enqueued>, deadline: Instant) -> Ve
     results
 }
 
-fn result(outcome: Outcome, id: String, topic: String) -> RecordResult {
+fn result(outcome: Outcome, id: String, topic: String, replayed: bool) -> RecordResult {
     match outcome {
         Outcome::Acknowledged { partition, offset, timestamp } => RecordResult::Acknowledged {
             receipt: Receipt {
@@ -132,7 +160,7 @@ fn result(outcome: Outcome, id: String, topic: String) -> RecordResult {
                 timestamp: timestamp.to_string(),
                 ack: Ack::All,
             },
-            replayed: false,
+            replayed,
         },
         Outcome::TooLarge => RecordResult::TooLarge,
         Outcome::Refused => RecordResult::Refused,

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::health::Health;
+use crate::idempotency::Claim;
 use crate::metrics::Metrics;
 use crate::producer::outcome::{self, Outcome};
 use crate::stats::Stats;
@@ -26,6 +27,8 @@ pub(super) struct Ticket {
     /// What the record says of itself, unless the topic has the broker say it (`LogAppendTime`).
     pub(super) created: Timestamp,
     pub(super) request_id: Option<Arc<str>>,
+    /// Told the outcome too, so that it is known whether or not anybody waits.
+    pub(super) claim: Option<Claim>,
 }
 
 /// The callbacks of one producer.
@@ -72,6 +75,11 @@ impl ProducerContext for Context {
             }
         };
         self.metrics.record(outcome.label());
+        let ticket = *ticket;
+        // First, so that whoever has the answer and asks again finds it remembered.
+        if let Some(claim) = ticket.claim {
+            claim.settle(outcome);
+        }
         let answered = ticket.reply.send(outcome).is_ok();
         self.metrics.ack(if answered { outcome.label() } else { "abandoned" }, latency);
     }

@@ -18,6 +18,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::config::Config;
 use crate::health::Health;
+use crate::idempotency::Claim;
 use crate::metrics::Metrics;
 use context::{Context, Ticket};
 pub use outcome::Outcome;
@@ -125,17 +126,21 @@ impl Producer {
         })
     }
 
-    /// Enqueues a record, without waiting. Records go out in the order of these calls.
+    /// Enqueues a record, without waiting. Records go out in the order of these calls. `claim` is told what becomes
+    /// of it.
     ///
     /// # Errors
     /// The outcome of a record that was not enqueued, and therefore not written.
-    pub fn enqueue(&self, record: &Outgoing<'_>) -> Result<Delivery, Outcome> {
-        let refused = |outcome: Outcome| {
+    pub fn enqueue(&self, record: &Outgoing<'_>, claim: Option<Claim>) -> Result<Delivery, Outcome> {
+        let refused = |outcome: Outcome, claim: Option<Claim>| {
             self.maker.metrics.record(outcome.label());
+            if let Some(claim) = claim {
+                claim.settle(outcome);
+            }
             outcome
         };
         if self.maker.health.unreachable() {
-            return Err(refused(Outcome::Unavailable));
+            return Err(refused(Outcome::Unavailable, claim));
         }
         let (reply, delivery) = oneshot::channel();
         let created = record.timestamp.unwrap_or_else(|| rdkafka::Timestamp::now().to_millis().unwrap_or(0));
@@ -144,6 +149,7 @@ impl Producer {
             enqueued: Instant::now(),
             created: Timestamp::from_millis(created),
             request_id: record.request_id.cloned(),
+            claim,
         });
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for &(key, value) in record.headers {
@@ -164,9 +170,9 @@ impl Producer {
                 self.maker.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
                 Ok(delivery)
             }
-            Err((error, _)) => {
+            Err((error, message)) => {
                 drop(current);
-                Err(refused(self.not_enqueued(record, &error)))
+                Err(refused(self.not_enqueued(record, &error), message.delivery_opaque.claim))
             }
         }
     }

@@ -89,7 +89,7 @@ impl Destination<'_> {
             Attribute::Text(key) if name == "partitionkey" => Some(key.clone()),
             _ => None,
         });
-        let view = EventView::of_parsed(&event);
+        let view = EventView::of_binary(&event, body);
         let BinaryParts { mut headers, content_type, value } = event.into();
         headers.extend(content_type.map(|content_type| (CONTENT_TYPE.into(), content_type)));
         let enqueued = self.enqueue(&id, &view, key.as_deref(), &Message { headers, value });

@@ -1,0 +1,172 @@
+//! What makes two events the same.
+
+use sha2::{Digest as _, Sha256};
+
+/// The start of a SHA-256. Nobody finds another event with the same 128 bits.
+pub(super) type Digest = [u8; 16];
+
+/// An event, as short as it can be remembered: its name, and what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub(super) name: Digest,
+    pub(super) content: Digest,
+}
+
+/// What an event is called. Two events with the same name are the same, or one of them has it wrongly.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'a> {
+    /// Who sent it, as far as anybody has found out: the attribute `authid`.
+    pub consumer: Option<&'a str>,
+    /// The attribute `source`.
+    pub source: &'a str,
+    /// The attribute `id`.
+    pub id: &'a str,
+    /// The topic that it is for.
+    pub topic: &'a str,
+}
+
+/// What an event says, as far as whoever sent it answers for that. What a gateway adds is left out, since it differs
+/// from one attempt to the next: when and from where a request came, its id, its trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The record's key.
+    pub key: Option<&'a [u8]>,
+    /// The attribute `type`.
+    pub type_: Option<&'a str>,
+    /// The attribute `subject`.
+    pub subject: Option<&'a str>,
+    /// The attribute `datacontenttype`.
+    pub data_content_type: Option<&'a str>,
+    /// The attribute `dataschema`.
+    pub data_schema: Option<&'a str>,
+    /// The payload.
+    pub data: Data<'a>,
+    /// Whether the record's value is null.
+    pub tombstone: bool,
+}
+
+/// A payload, as it is spelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// None.
+    #[default]
+    Absent,
+    /// `data`, in JSON.
+    Json(&'a str),
+    /// `data_base64`, a string in JSON.
+    Base64(&'a str),
+    /// The body of a request in binary mode.
+    Body(&'a [u8]),
+}
+
+impl Identity {
+    /// Of an event with this name that says this.
+    pub fn new(name: &Name<'_>, content: &Content<'_>) -> Self {
+        let mut names = Fields::default();
+        names.add(name.consumer.map(str::as_bytes));
+        for field in [name.source, name.id, name.topic] {
+            names.add(Some(field.as_bytes()));
+        }
+        let mut contents = Fields::default();
+        contents.add(content.key);
+        for field in [content.type_, content.subject, content.data_content_type, content.data_schema] {
+            contents.add(field.map(str::as_bytes));
+        }
+        contents.add(content.tombstone.then_some(&[]));
+        let (kind, data): (&[u8], Option<&[u8]>) = match content.data {
+            Data::Absent => (b"", None),
+            Data::Json(text) => (b"data", Some(text.as_bytes())),
+            Data::Base64(text) => (b"data_base64", Some(text.as_bytes())),
+            Data::Body(bytes) => (b"body", Some(bytes)),
+        };
+        contents.add(Some(kind));
+        contents.add(data);
+        Self { name: names.finish(), content: contents.finish() }
+    }
+}
+
+/// Hashes fields so that no two lists of fields look the same: each is preceded by whether it is there, and its length.
+#[derive(Default)]
+struct Fields(Sha256);
+
+impl Fields {
+    fn add(&mut self, field: Option<&[u8]>) {
+        match field {
+            None => self.0.update([0]),
+            Some(bytes) => {
+                self.0.update([1]);
+                self.0.update((bytes.len() as u64).to_be_bytes());
+                self.0.update(bytes);
+            }
+        }
+    }
+
+    fn finish(self) -> Digest {
+        let whole = self.0.finalize();
+        let mut start = Digest::default();
+        start.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
+        start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: Name<'_> = Name { consumer: Some("alice"), source: "/s", id: "1", topic: "t" };
+    const CONTENT: Content<'_> = Content {
+        key: Some(b"k"),
+        type_: Some("t"),
+        subject: None,
+        data_content_type: None,
+        data_schema: None,
+        data: Data::Json("1"),
+        tombstone: false,
+    };
+
+    #[test]
+    fn each_part_of_a_name_counts() {
+        let of = |name: Name<'_>| Identity::new(&name, &CONTENT);
+        let identity = of(NAME);
+        assert_eq!(of(NAME), identity);
+        for other in [
+            Name { consumer: None, ..NAME },
+            Name { consumer: Some("bob"), ..NAME },
+            Name { source: "/", ..NAME },
+            Name { id: "2", ..NAME },
+            Name { topic: "u", ..NAME },
+            // The same letters, elsewhere.
+            Name { source: "/s1", id: "", ..NAME },
+            Name { source: "/", id: "s1", ..NAME },
+        ] {
+            let other_identity = of(other);
+            assert_ne!(other_identity.name, identity.name, "{other:?}");
+            assert_eq!(other_identity.content, identity.content, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn each_part_of_what_is_said_counts() {
+        let of = |content: Content<'_>| Identity::new(&NAME, &content);
+        let identity = of(CONTENT);
+        assert_eq!(of(CONTENT), identity);
+        for other in [
+            Content { key: None, ..CONTENT },
+            Content { key: Some(b""), ..CONTENT },
+            Content { type_: Some("u"), ..CONTENT },
+            Content { subject: Some("t"), ..CONTENT },
+            Content { type_: None, subject: Some("t"), ..CONTENT },
+            Content { data_content_type: Some("text/plain"), ..CONTENT },
+            Content { data_schema: Some("urn:a:b"), ..CONTENT },
+            Content { tombstone: true, ..CONTENT },
+            Content { data: Data::Absent, ..CONTENT },
+            Content { data: Data::Json("1.0"), ..CONTENT },
+            Content { data: Data::Base64("1"), ..CONTENT },
+            Content { data: Data::Body(b"1"), ..CONTENT },
+        ] {
+            let other_identity = of(other);
+            assert_ne!(other_identity.content, identity.content, "{other:?}");
+            assert_eq!(other_identity.name, identity.name, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use super::*;
+use wicketgate_envelope::timestamp::Timestamp;
+
+const WINDOW: Duration = Duration::from_secs(600);
+
+fn memory(limit: usize) -> Arc<Memory> {
+    Arc::new(Memory::bounded(limit, WINDOW, Arc::default()))
+}
+
+fn identity(name: u8, content: u8) -> Identity {
+    Identity { name: [name; 16], content: [content; 16] }
+}
+
+fn written(offset: i64) -> Outcome {
+    Outcome::Acknowledged { partition: 0, offset, timestamp: Timestamp::from_millis(1) }
+}
+
+fn claim(memory: &Arc<Memory>, name: u8, now: Instant) -> Claim {
+    match memory.admit(identity(name, 0), now) {
+        Admission::New(claim) => claim,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn is_written(memory: &Arc<Memory>, name: u8, now: Instant) -> bool {
+    // An event that is not known is no longer so when its claim is dropped.
+    matches!(memory.admit(identity(name, 0), now), Admission::Written(_))
+}
+
+#[test]
+fn what_is_acknowledged_is_remembered_with_its_place() {
+    let memory = memory(10);
+    let now = Instant::now();
+    claim(&memory, 1, now).settle(written(7));
+    assert!(
+        matches!(memory.admit(identity(1, 0), now), Admission::Written(outcome) if outcome == written(7))
+    );
+    assert!(matches!(memory.admit(identity(1, 1), now), Admission::Conflict));
+    assert!(matches!(memory.admit(identity(2, 0), now), Admission::New(_)));
+}
+
+#[test]
+fn what_failed_may_be_tried_again_even_as_another_event() {
+    let memory = memory(10);
+    let now = Instant::now();
+    for outcome in [Outcome::Unknown, Outcome::Unavailable, Outcome::Refused, Outcome::TooLarge] {
+        claim(&memory, 1, now).settle(outcome);
+        assert!(matches!(memory.admit(identity(1, 1), now), Admission::New(_)), "{outcome:?}");
+    }
+    assert!(memory.state().entries.is_empty() && memory.state().acknowledged.is_empty());
+}
+
+#[test]
+fn what_comes_while_the_first_is_in_flight_gets_the_same_outcome() {
+    for outcome in [written(3), Outcome::Unknown, Outcome::Refused] {
+        let memory = memory(10);
+        let now = Instant::now();
+        let first = claim(&memory, 1, now);
+        let [mut second, third] = [0, 1].map(|_| match memory.admit(identity(1, 0), now) {
+            Admission::InFlight(delivery) => delivery,
+            other => panic!("{other:?}"),
+        });
+        assert!(matches!(memory.admit(identity(1, 1), now), Admission::Conflict));
+        assert!(second.try_recv().is_err());
+        // Nobody minds one that does not wait.
+        drop(third);
+        first.settle(outcome);
+        assert_eq!(second.try_recv(), Ok(outcome));
+    }
+}
+
+#[test]
+fn a_claim_that_is_lost_is_unknown_and_free_again() {
+    let memory = memory(10);
+    let now = Instant::now();
+    let first = claim(&memory, 1, now);
+    let Admission::InFlight(mut second) = memory.admit(identity(1, 0), now) else { panic!() };
+    drop(first);
+    assert_eq!(second.try_recv(), Ok(Outcome::Unknown));
+    assert!(matches!(memory.admit(identity(1, 0), now), Admission::New(_)));
+}
+
+#[test]
+fn the_window_ends() {
+    let memory = memory(10);
+    claim(&memory, 1, Instant::now()).settle(written(1));
+    let settled = Instant::now();
+    assert!(is_written(&memory, 1, settled + WINDOW - Duration::from_secs(1)));
+    assert!(!is_written(&memory, 1, settled + WINDOW));
+    assert!(memory.state().entries.is_empty() && memory.state().acknowledged.is_empty());
+}
+
+#[test]
+fn the_oldest_makes_room_and_what_is_in_flight_does_not() {
+    let memory = memory(3);
+    let now = Instant::now();
+    for name in 1..=4 {
+        claim(&memory, name, now).settle(written(0));
+    }
+    assert_eq!(memory.state().entries.len(), 3);
+    for (name, known) in [(4, true), (3, true), (2, true)] {
+        assert_eq!(is_written(&memory, name, now), known, "{name}");
+    }
+    let claims: Vec<_> = (5..=7).map(|name| claim(&memory, name, now)).collect();
+    assert!(matches!(memory.admit(identity(8, 0), now), Admission::Unremembered));
+    assert!(matches!(memory.admit(identity(5, 0), now), Admission::InFlight(_)));
+    assert_eq!(memory.state().entries.len(), 3);
+    for claim in claims {
+        claim.settle(written(0));
+    }
+    assert!(is_written(&memory, 5, now) && is_written(&memory, 7, now));
+    assert!(matches!(memory.admit(identity(1, 0), now), Admission::New(_)), "1 had to go long ago");
+}
