@@ -66,9 +66,10 @@ impl Admitted {
         if codings.is_empty() {
             plan.accepted.format(&head)?;
         } else if plan.content_encoding == ContentEncoding::Carry && plan.redaction.touches_body() {
-            return Err(Problem::UnsupportedEncoding(
-                "no content encoding, because parts of the body are redacted".to_owned(),
-            ));
+            return Err(Problem::UnsupportedEncoding {
+                detail: "wanted none, because parts of the body are redacted".to_owned(),
+                accepted: NO_CODING,
+            });
         }
         let idempotency_key = idempotency_key(&head)?;
         Ok(Self {
@@ -116,13 +117,24 @@ fn redacted_head(head: &RequestHead, plan: &Plan) -> RequestHead {
     })
 }
 
+/// `Accept-Encoding` of a route that takes no coding.
+const NO_CODING: &str = "identity";
+
 fn codings(head: &RequestHead, plan: &Plan) -> Result<Vec<Coding>, Problem> {
     let codings = content_encoding::codings(head.all("content-encoding"));
-    match (plan.content_encoding, codings) {
-        (ContentEncoding::Refuse, Ok(codings)) if codings.is_empty() => Ok(codings),
-        (ContentEncoding::Refuse, _) => Err(Problem::UnsupportedEncoding("no content encoding".to_owned())),
-        (_, codings) => codings.map_err(|error| Problem::UnsupportedEncoding(error.to_string())),
+    if plan.content_encoding == ContentEncoding::Refuse {
+        return match codings {
+            Ok(codings) if codings.is_empty() => Ok(codings),
+            _ => {
+                let detail = "wanted none, got one".to_owned();
+                Err(Problem::UnsupportedEncoding { detail, accepted: NO_CODING })
+            }
+        };
     }
+    codings.map_err(|error| Problem::UnsupportedEncoding {
+        detail: error.to_string(),
+        accepted: content_encoding::ACCEPTED,
+    })
 }
 
 /// The key, without the quotes that it has as a structured field (draft-ietf-httpapi-idempotency-key-header, section

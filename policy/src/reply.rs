@@ -40,8 +40,13 @@ pub enum Problem {
     EventTooLarge,
     /// The body is of a type that the route does not take; the text says which it does.
     UnsupportedMediaType(String),
-    /// The body has a content encoding that the route does not take; the text says what was wanted.
-    UnsupportedEncoding(String),
+    /// The body has a content encoding that the route does not take.
+    UnsupportedEncoding {
+        /// What was wanted, and what came.
+        detail: String,
+        /// The codings that the route takes, as the value of `Accept-Encoding` (RFC 9110, section 15.5.16).
+        accepted: &'static str,
+    },
     /// The event has the name of another one that came before.
     IdempotencyConflict,
     /// A page of another origin asks for more than the route allows.
@@ -109,7 +114,7 @@ impl Problem {
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => 413,
-            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding(_) => 415,
+            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding { .. } => 415,
             Self::IdempotencyConflict => 422,
             Self::Internal => 500,
             Self::Refused | Self::OutcomeUnknown { cause: UnknownCause::Broken, .. } => 502,
@@ -128,7 +133,7 @@ impl Problem {
             Self::MethodNotAllowed(_) => "method-not-allowed",
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "too-large",
             Self::UnsupportedMediaType(_) => "unsupported-media-type",
-            Self::UnsupportedEncoding(_) => "unsupported-encoding",
+            Self::UnsupportedEncoding { .. } => "unsupported-encoding",
             Self::IdempotencyConflict => "idempotency-conflict",
             Self::Internal => "internal",
             Self::Refused => "refused",
@@ -146,7 +151,7 @@ impl Problem {
             Self::MethodNotAllowed(_) => "Not with this method",
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "Too large",
             Self::UnsupportedMediaType(_) => "The media type is not taken here",
-            Self::UnsupportedEncoding(_) => "The content encoding is not taken here",
+            Self::UnsupportedEncoding { .. } => "The content encoding is not taken here",
             Self::IdempotencyConflict => "Another event has this id",
             Self::Internal => "The gateway failed",
             Self::Refused => "Kafka refused the event",
@@ -166,7 +171,7 @@ impl Problem {
             Self::TooManyEvents(max) => format!("The body may bring {max} events."),
             Self::EventTooLarge => "The event that this request makes is larger than Kafka takes.".to_owned(),
             Self::UnsupportedMediaType(detail) => detail.clone(),
-            Self::UnsupportedEncoding(wanted) => format!("content-encoding: wanted {wanted}"),
+            Self::UnsupportedEncoding { detail, .. } => format!("content-encoding: {detail}"),
             Self::IdempotencyConflict => {
                 "Another event with the same id (or Idempotency-Key) came before. This one was not written."
                     .to_owned()
@@ -195,6 +200,7 @@ impl Problem {
         let more = match self {
             Self::Unauthenticated(challenge) => Some(("www-authenticate", challenge.clone())),
             Self::MethodNotAllowed(allowed) => Some(("allow", allowed.join(", "))),
+            Self::UnsupportedEncoding { accepted, .. } => Some(("accept-encoding", (*accepted).to_owned())),
             Self::Unavailable { retry_after } => Some(("retry-after", retry_after.to_string())),
             _ => None,
         };

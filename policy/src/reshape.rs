@@ -165,6 +165,13 @@ impl Reshaper<'_> {
     fn redacted_data(&self) -> Result<Option<Box<RawValue>>, Problem> {
         let redaction = &self.plan.redaction;
         match self.incoming.data {
+            // What a reader may parse once more can hold what no pointer finds.
+            Data::Json(json) if redaction.touches_body() && json.get().starts_with('"') => {
+                Err(Problem::BadRequest(
+                    "body: wanted an object or an array, because parts of it are redacted, got a string"
+                        .to_owned(),
+                ))
+            }
             Data::Json(json) if redaction.touches_body() => {
                 redaction.body(json, self.plan.max_bytes).map_err(|error| match error {
                     BodyError::TooLarge(max) => Problem::TooLarge(max),

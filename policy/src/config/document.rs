@@ -114,12 +114,14 @@ pub struct Consumer {
     pub name: String,
     /// The consumer's keys. Several let a key be replaced without an interruption.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
     pub api_keys: Vec<ApiKey>,
 }
 
 /// An API key, by its hash.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
     /// The SHA-256 of the key, in 64 hexadecimal digits: `printf %s "$KEY" | sha256sum`. Keys should have 128 bits of

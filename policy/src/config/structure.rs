@@ -93,6 +93,8 @@ fn check_object(
             (None, _) => {
                 let known: Vec<&str> =
                     properties.into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
+                // A secret that stands where a name should is a secret all the same.
+                let member_path = if is_secret(schema) { path.to_owned() } else { member_path };
                 mistakes.add(member_path, format!("one of {}", known.join(", ")), "an unknown field");
                 continue;
             }
@@ -255,10 +257,12 @@ fn article(name: &str) -> &str {
 }
 
 fn shown(json: &Json, schema: &Value) -> String {
-    match schema.get("writeOnly") {
-        Some(Value::Bool(true)) => json.kind().to_owned(),
-        _ => json.describe(),
-    }
+    if is_secret(schema) { json.kind().to_owned() } else { json.describe() }
+}
+
+/// Whether nothing of a value may be shown, whatever it is.
+fn is_secret(schema: &Value) -> bool {
+    schema.get("writeOnly") == Some(&Value::Bool(true))
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -178,6 +178,15 @@ fn secrets_are_never_shown_not_even_misplaced_ones() {
         mistakes(hash, "[\"my-plain-key\"]"),
         ["consumers[0].api_keys[0].sha256: wanted a string, got an array"]
     );
+    for misplaced in
+        ["[\"my-plain-key\"]", "\"my-plain-key\"", "[{ \"my-plain-key\": 1 }]", "{ \"my-plain-key\": 1 }"]
+    {
+        let end = GOOD.find("}] }]").unwrap() + 2;
+        let start = GOOD.find("[\n    { \"sha256\"").unwrap();
+        let document = format!("{}{misplaced}{}", &GOOD[..start], &GOOD[end..]);
+        let errors = Config::from_json(document.as_bytes()).unwrap_err().to_string();
+        assert!(errors.contains("consumers[0].api_keys") && !errors.contains("my-plain-key"), "{errors}");
+    }
     let document = Config::from_json(GOOD.as_bytes()).unwrap();
     assert!(!format!("{document:?}").contains("2bb8"), "{document:?}");
 }
