@@ -15,5 +15,5 @@ use proxy_wasm::types::LogLevel;
 proxy_wasm::main! {{
     // Installs the panic hook that logs before the VM ends, too. Nothing is logged per request at this level.
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+    proxy_wasm::set_root_context(|context_id| Box::new(root::Root::new(context_id)));
 }}

@@ -38,6 +38,8 @@ const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     bridge: Bridge,
+    /// The context that calls belong to.
+    root_context_id: u32,
     queue: u32,
     state: RefCell<State>,
 }
@@ -90,9 +92,9 @@ impl Parcel {
 
 impl Outbox {
     /// An outbox with a queue of its own. `None` if the host has no queues.
-    pub(crate) fn new(bridge: Bridge, name: &str) -> Option<Rc<Self>> {
+    pub(crate) fn new(root_context_id: u32, bridge: Bridge, name: &str) -> Option<Rc<Self>> {
         let queue = host::register_queue(name)?;
-        Some(Rc::new(Self { bridge, queue, state: RefCell::default() }))
+        Some(Rc::new(Self { bridge, root_context_id, queue, state: RefCell::default() }))
     }
 
     /// Whether there is room for more.
@@ -123,6 +125,8 @@ impl Outbox {
             std::mem::take(&mut state.waiting)
         };
         for call in share(waiting) {
+            // A call before this one may have failed at once, and its requests been answered in their own contexts.
+            host::set_effective_context(self.root_context_id);
             self.send(call);
         }
     }

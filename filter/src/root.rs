@@ -12,9 +12,16 @@ use crate::host::{self, Buffer};
 use crate::outbox::Outbox;
 use crate::stream::Stream;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Root {
+    context_id: u32,
     configured: Option<(Rc<Config>, Rc<Outbox>)>,
+}
+
+impl Root {
+    pub(crate) fn new(context_id: u32) -> Self {
+        Self { context_id, configured: None }
+    }
 }
 
 impl Context for Root {
@@ -53,7 +60,7 @@ impl RootContext for Root {
         };
         // Queues are known to all VMs of the process by their names, and this one must be nobody else's.
         let name = format!("wicketgate-outbox-{}", fresh_id(&mut HostEnv));
-        let Some(outbox) = Outbox::new(config.bridge.clone(), &name) else {
+        let Some(outbox) = Outbox::new(self.context_id, config.bridge.clone(), &name) else {
             log::error!("this host has no shared queues, which Wicketgate needs to send events");
             return false;
         };
