@@ -49,7 +49,8 @@ collect() {
   unset "running[$pid]"
   if ((status)); then
     failed+=("$target")
-    tail -n 40 "$logs/$target.log" >&2
+    # Without the lines that tell of progress.
+    grep -av '^#[0-9]' "$logs/$target.log" | tail -n 40 >&2
   else
     say "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$target.log") inputs"
   fi

@@ -60,7 +60,10 @@ fn accepted(text: &str) -> Accepted {
                 _ => {}
             },
             Some(("max", number)) => accepted.max_events = number.parse().unwrap_or(3),
-            Some(("type", range)) => accepted.media_types.extend(range.parse().ok()),
+            // A refusal lists them, so it is as long as they are.
+            Some(("type", range)) if accepted.media_types.len() < 4 && range.len() < 100 => {
+                accepted.media_types.extend(range.parse().ok())
+            }
             Some(_) => {}
         }
     }
