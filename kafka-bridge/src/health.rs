@@ -13,6 +13,7 @@ pub struct Health {
     broker_up: AtomicBool,
     producer_id_assigned: AtomicBool,
     unreachable: AtomicBool,
+    outage: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -88,12 +89,18 @@ impl Health {
     }
 
     pub(crate) fn statistics(&self, stats: &Stats) {
-        self.broker_up.store(stats.brokers_up() > 0, Ordering::Release);
+        let broker_up = stats.brokers_up() > 0;
+        self.broker_up.store(broker_up, Ordering::Release);
+        if broker_up {
+            self.outage.store(false, Ordering::Release);
+        }
         self.producer_id_assigned.store(stats.producer_id_assigned(), Ordering::Release);
     }
 
-    pub(crate) fn all_brokers_down(&self) {
+    /// Returns whether that is news: librdkafka says it at each attempt to connect.
+    pub(crate) fn all_brokers_down(&self) -> bool {
         self.broker_up.store(false, Ordering::Release);
+        !self.outage.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn probed(&self, reached: bool) {
@@ -125,11 +132,22 @@ mod tests {
         assert_eq!(health.readiness(), Readiness::NoProducerId);
         health.statistics(&stats("UP", "Assigned"));
         assert_eq!(health.readiness(), Readiness::Ready);
-        health.all_brokers_down();
+        assert!(health.all_brokers_down());
         assert_eq!(health.readiness(), Readiness::NoBroker);
         health.statistics(&stats("UP", "Assigned"));
         health.stop();
         assert_eq!(health.readiness(), Readiness::Stopping);
+    }
+
+    #[test]
+    fn an_outage_is_news_once() {
+        let health = Health::default();
+        assert!(health.all_brokers_down());
+        health.statistics(&stats("TRY_CONNECT", "Init"));
+        assert!(!health.all_brokers_down());
+        health.statistics(&stats("UP", "Init"));
+        assert!(health.all_brokers_down());
+        assert!(!health.all_brokers_down());
     }
 
     #[test]

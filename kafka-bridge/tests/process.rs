@@ -165,6 +165,27 @@ async fn the_embedded_broker_tells_programs_where_it_is_and_people_what_it_is() 
 }
 
 #[test]
+fn an_outage_is_logged_once() {
+    // Takes connections, and ends them at once.
+    let broker = TcpListener::bind("127.0.0.1:0").unwrap();
+    let servers = broker.local_addr().unwrap().to_string();
+    let mut child = command(&["--bootstrap-servers", &servers, "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut log = child.stderr.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        log.read_to_string(&mut text).map(|_| text)
+    });
+    for _ in 0..8 {
+        drop(broker.accept().unwrap());
+    }
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let text = reading.join().unwrap().unwrap();
+    assert_eq!(text.matches("no broker is connected").count(), 1, "{text}");
+}
+
+#[test]
 fn what_cannot_work_is_refused_in_a_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();

@@ -105,9 +105,8 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            tracing::error!(reason, "no broker is connected");
-            if self.health.follows(self.generation) {
-                self.health.all_brokers_down();
+            if self.health.follows(self.generation) && self.health.all_brokers_down() {
+                tracing::error!(reason, "no broker is connected");
             }
             return;
         }
