@@ -94,6 +94,11 @@ impl Kind {
         }
     }
 
+    /// What is wrong, in a few words.
+    pub const fn title(self) -> &'static str {
+        self.row().2
+    }
+
     /// The HTTP status.
     pub const fn status(self) -> StatusCode {
         self.row().0

@@ -4,6 +4,7 @@ mod admission;
 mod body;
 mod event_view;
 mod events;
+mod openapi;
 mod operations;
 mod receive;
 mod records;
@@ -17,7 +18,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_PATH};
 
@@ -82,16 +84,72 @@ impl Limits {
     }
 }
 
+/// A path, what it does, and what the OpenAPI document says of it.
+struct Route {
+    path: &'static str,
+    /// In lower case.
+    method: &'static str,
+    handler: fn() -> MethodRouter<Arc<Shared>>,
+    /// Whether it takes a proof, where one is configured.
+    guarded: bool,
+    describe: fn() -> Value,
+}
+
+/// All of them.
+const ROUTES: [Route; 6] = [
+    Route {
+        path: RECORDS_PATH,
+        method: "post",
+        handler: || post(records::produce),
+        guarded: true,
+        describe: openapi::records,
+    },
+    Route {
+        path: EVENTS_PATH,
+        method: "post",
+        handler: || post(events::produce),
+        guarded: true,
+        describe: openapi::events,
+    },
+    Route {
+        path: "/livez",
+        method: "get",
+        handler: || get(operations::live),
+        guarded: false,
+        describe: openapi::live,
+    },
+    Route {
+        path: "/readyz",
+        method: "get",
+        handler: || get(operations::ready),
+        guarded: false,
+        describe: openapi::ready,
+    },
+    Route {
+        path: "/metrics",
+        method: "get",
+        handler: || get(operations::metrics),
+        guarded: false,
+        describe: openapi::metrics,
+    },
+    Route {
+        path: "/openapi.json",
+        method: "get",
+        handler: || get(operations::openapi),
+        guarded: false,
+        describe: openapi::itself,
+    },
+];
+
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route(RECORDS_PATH, post(records::produce))
-        .route(EVENTS_PATH, post(events::produce))
-        // Of the routes above only.
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), admission::require_proof))
-        .route("/livez", get(operations::live))
-        .route("/readyz", get(operations::ready))
-        .route("/metrics", get(operations::metrics))
+    let proof = || middleware::from_fn_with_state(Arc::clone(&shared), admission::require_proof);
+    ROUTES
+        .iter()
+        .fold(Router::new(), |router, route| {
+            let handler = (route.handler)();
+            router.route(route.path, if route.guarded { handler.route_layer(proof()) } else { handler })
+        })
         .fallback(async || Problem::new(Kind::NotFound, "the bridge has no such path"))
         .method_not_allowed_fallback(async || {
             Problem::new(Kind::MethodNotAllowed, "the Allow header names the methods that this path takes")
@@ -116,10 +174,7 @@ async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next)
 
 /// Metric labels are part of the code, so that no request can make new ones.
 fn route_label(matched: Option<&str>) -> &'static str {
-    ["/livez", "/readyz", "/metrics", RECORDS_PATH, EVENTS_PATH]
-        .into_iter()
-        .find(|route| Some(*route) == matched)
-        .unwrap_or("none")
+    ROUTES.iter().map(|route| route.path).find(|path| Some(*path) == matched).unwrap_or("none")
 }
 
 /// The caller's name for the request, if it is one that can be put into a log line as it is.

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::health::Readiness;
-use crate::http::Shared;
+use crate::http::{Shared, openapi};
 use crate::metrics;
 use crate::problem::Problem;
 
@@ -22,6 +22,12 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<&'static 
         Readiness::Ready => Ok("ready\n"),
         not => Err(Problem::unavailable(not.text(), 1)),
     }
+}
+
+/// What all paths take and answer.
+pub(super) async fn openapi() -> Response {
+    let content_type = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, content_type)], openapi::DOCUMENT.as_str()).into_response()
 }
 
 /// All metrics, as text for Prometheus.
