@@ -29,14 +29,22 @@ pub fn envoy() -> PathBuf {
 
 /// The folder of Kafka's jars, in the version that `scripts/kafka/pom.xml` names.
 pub fn kafka_libs() -> PathBuf {
-    let pom =
-        fs::read_to_string(root().join("scripts/kafka/pom.xml")).expect("scripts/kafka/pom.xml is readable");
-    let version = pom
-        .split_once("<kafka.version>")
-        .and_then(|(_, rest)| rest.split_once("</kafka.version>"))
-        .map(|(version, _)| version)
-        .expect("scripts/kafka/pom.xml has a <kafka.version>");
+    let version = version("scripts/kafka/pom.xml", "<kafka.version>", "</kafka.version>");
     existing(&format!("target/tools/kafka-{version}/libs"), "scripts/fetch-kafka.sh")
+}
+
+/// The folder of CloudEvents' SDK for Python, in the version that `scripts/cloudevents-requirements.txt` names.
+pub fn cloudevents_sdk() -> PathBuf {
+    let version = version("scripts/cloudevents-requirements.txt", "\ncloudevents==", " ");
+    existing(&format!("target/tools/cloudevents-{version}"), "scripts/fetch-cloudevents.sh")
+}
+
+/// What stands between two texts in a file of the project.
+fn version(file: &str, before: &str, after: &str) -> String {
+    let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let version =
+        text.split_once(before).and_then(|(_, rest)| rest.split_once(after)).map(|(version, _)| version);
+    version.unwrap_or_else(|| panic!("{file} has no version after {before:?}")).to_owned()
 }
 
 /// A folder for what this test process writes. Folders of processes that are gone are removed first; the last

@@ -14,7 +14,7 @@ use crate::ports::free_port;
 use crate::process::Process;
 use crate::wait::until;
 
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// As many workers as a filter needs for state that they do not share to show.
 pub const WORKERS: u32 = 2;

@@ -22,6 +22,7 @@ pub mod java;
 pub mod kafka;
 pub mod ports;
 pub mod process;
+pub mod python;
 pub mod raw_http;
 pub mod topic;
 pub mod upstream;

@@ -57,6 +57,14 @@ impl Process {
         tail
     }
 
+    /// How much memory it has, in bytes (its resident set, as the kernel counts it).
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kibibytes.expect("the kernel tells how much memory a process has") * 1024
+    }
+
     /// How it ended, or `None` while it runs.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.child
@@ -86,9 +94,16 @@ impl Process {
         let _ = child.wait();
     }
 
-    /// Freezes it (SIGSTOP): it keeps its sockets and answers nothing.
+    /// Freezes it (SIGSTOP): it keeps its sockets and answers nothing. Returns when each of its threads has stopped,
+    /// which is a little later than the signal.
     pub fn freeze(&self) {
+        const LIMIT: Duration = Duration::from_secs(10);
         self.signal("STOP");
+        let stopped = until_blocking(LIMIT, || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+            threads.flatten().all(|thread| is_stopped(&thread.path())).then_some(())
+        });
+        assert!(stopped.is_ok(), "{} still runs {LIMIT:?} after it was stopped", self.name);
     }
 
     /// Lets it go on (SIGCONT).
@@ -100,6 +115,13 @@ impl Process {
         let status = Command::new("sh").args(["-c", &format!("kill -s {signal} {}", self.pid)]).status();
         assert!(status.is_ok_and(|status| status.success()), "cannot send {signal} to {}", self.name);
     }
+}
+
+/// Whether the thread in this folder of `/proc` is stopped, or gone.
+fn is_stopped(thread: &Path) -> bool {
+    let status = fs::read_to_string(thread.join("status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_none_or(|state| state.trim_start().starts_with('T'))
 }
 
 impl Drop for Process {

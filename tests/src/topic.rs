@@ -53,21 +53,20 @@ impl<'k> Topic<'k> {
     /// Makes several in one request, each from its label, its number of partitions and the size in bytes of the
     /// largest batch that it takes.
     pub async fn create_all<const N: usize>(kafka: &'k Kafka, plans: [(&str, i32, usize); N]) -> [Self; N] {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let topics = plans.map(|(label, partitions, _)| {
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let started =
-                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let unique = format!("{}-{}", std::process::id(), started.as_millis());
-            Self { kafka, name: format!("wicketgate-e2e-{label}-{unique}-{number}"), partitions }
-        });
-        let sizes = plans.map(|(_, _, bytes)| bytes.to_string());
-        let new: Vec<NewTopic<'_>> = topics
+        let plans = plans
+            .map(|(label, partitions, bytes)| (format!("{}{label}", unique_prefix()), partitions, bytes));
+        let topics = Self::create_named(kafka, &plans).await;
+        topics.try_into().expect("as many topics as plans")
+    }
+
+    /// The same, with names as they are to be in Kafka; see [`unique_prefix`].
+    pub async fn create_named(kafka: &'k Kafka, plans: &[(String, i32, usize)]) -> Vec<Self> {
+        let sizes: Vec<String> = plans.iter().map(|(_, _, bytes)| bytes.to_string()).collect();
+        let new: Vec<NewTopic<'_>> = plans
             .iter()
             .zip(&sizes)
-            .map(|(topic, size)| {
-                NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1))
-                    .set("max.message.bytes", size)
+            .map(|((name, partitions, _), size)| {
+                NewTopic::new(name, *partitions, TopicReplication::Fixed(1)).set("max.message.bytes", size)
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(LIMIT));
@@ -75,7 +74,12 @@ impl<'k> Topic<'k> {
         for result in results {
             result.unwrap_or_else(|(name, code)| panic!("Kafka refused to create {name}: {code}"));
         }
-        topics
+        let topic = |(name, partitions, _): &(String, i32, usize)| Self {
+            kafka,
+            name: name.clone(),
+            partitions: *partitions,
+        };
+        plans.iter().map(topic).collect()
     }
 
     /// Its name in Kafka.
@@ -154,6 +158,14 @@ impl Drop for Topic<'_> {
             eprintln!("topic {} could not be deleted; delete it by hand", self.name);
         }
     }
+}
+
+/// The start of a name that no other topic of any cluster has.
+pub fn unique_prefix() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("wicketgate-e2e-{}-{}-{number}-", std::process::id(), started.as_millis())
 }
 
 fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {

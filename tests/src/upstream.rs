@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// A small HTTP server that answers 200 with the body `upstream` and keeps every request.
+/// A small HTTP server that answers 200 with the body `upstream`, with header fields of its own about caches and
+/// origins, and keeps every request.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     address: SocketAddr,
@@ -25,6 +26,8 @@ pub struct Seen {
     pub method: Method,
     /// Its path and query.
     pub path: String,
+    /// Its header fields.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
 }
@@ -77,8 +80,13 @@ impl Upstream {
         self.seen.lock().expect("no holder of this lock panics").push(Seen {
             method: head.method,
             path,
+            headers: head.headers,
             body,
         });
-        Ok(Response::new(Full::from("upstream")))
+        let answer = Response::builder()
+            .header("vary", "accept-encoding")
+            .header("access-control-allow-origin", "https://of-the-upstream.example")
+            .body(Full::from("upstream"));
+        Ok(answer.expect("a valid answer"))
     }
 }

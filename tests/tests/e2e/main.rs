@@ -7,14 +7,31 @@
     reason = "this is a test, and a panic is how a test fails"
 )]
 
+mod bad_input;
+mod batches;
 mod bodies;
 mod callers;
+mod cloudevents;
+mod cloudevents_sdk;
+mod compressed;
+mod cors;
 mod denials;
+mod encodings;
+mod example;
+mod examples;
 mod expect;
+mod explained;
 mod failures;
 mod fixtures;
+mod going_on;
 mod kafka_itself;
 mod keys;
 mod lane;
+mod mapping;
+mod matching;
+mod redaction;
 mod refusals;
+mod replies;
+mod rig;
+mod signed;
 mod uploads;

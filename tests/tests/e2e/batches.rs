@@ -1,0 +1,164 @@
+//! Many events in one request.
+
+use serde_json::{Value, json};
+use wicketgate_tests::kafka::MAX_RECORD_BYTES;
+
+use crate::expect;
+use crate::rig::{Rig, document};
+
+const NDJSON: &str = "application/x-ndjson";
+
+fn route(name: &str, formats: &[&str]) -> Value {
+    json!({
+        "name": name,
+        "match": {"methods": ["POST"], "path": format!("/{name}")},
+        "authentication": {"any_of": ["keys"]},
+        "action": "produce",
+        "accept": {"formats": formats, "batch_events": 100},
+        "event": {"type": "com.example.batched", "subject": "{pointer:/id|default:none}"},
+        "kafka": {"topic": "events", "key": "{pointer:/id|default:none}"},
+    })
+}
+
+fn routes() -> Value {
+    json!([
+        route("batch", &["ndjson", "json_array"]),
+        route("either", &["raw", "ndjson", "json_array"]),
+        route("single", &["raw"]),
+    ])
+}
+
+#[tokio::test]
+async fn each_line_or_element_is_a_record_byte_for_byte_and_in_order() {
+    let rig = Rig::start(document(routes()), &["events"]).await;
+    let values = [
+        r#"{"id": "a", "n" : 1.0}"#,
+        r#"{"id": "b", "n": 9007199254740993, "big": 1e400, "esc": "\u00e9"}"#,
+        r#"{"id": 3}"#,
+        "{}",
+        "{\"id\":\"grün\"}",
+    ];
+    let ids = ["a", "b", "3", "none", "grün"];
+    let lines = format!("\n{}\r\n\n", values.join("\r\n"));
+    let array = format!(" [{}\n]", values.join(" ,\n"));
+    let mut answers = Vec::new();
+    for (path, media_type, body) in [
+        ("/batch", NDJSON, lines.clone()),
+        ("/batch", "application/jsonl; charset=utf-8", values.join("\n")),
+        ("/batch", "application/json", array.clone()),
+        ("/batch", "application/vnd.example+json", array.clone()),
+        ("/either", "application/json", array),
+        ("/either", NDJSON, lines),
+    ] {
+        let answer = rig.send(rig.post(path).header("content-type", media_type), body).await;
+        answers.push(expect::accepted(&answer)["results"].as_array().unwrap().clone());
+    }
+    let records = rig.topic("events").records().await;
+    assert_eq!(records.len(), answers.len() * values.len());
+    let mut seen = std::collections::BTreeSet::new();
+    for (batch, results) in records.chunks(values.len()).zip(&answers) {
+        assert_eq!(results.len(), values.len());
+        for (((record, result), value), id) in batch.iter().zip(results).zip(values).zip(ids) {
+            let event = record.event();
+            assert_eq!(String::from_utf8(expect::json_data(record)).unwrap(), value);
+            assert_eq!(record.key.as_deref(), Some(id.as_bytes()));
+            assert_eq!(
+                (&event["subject"], &event["datacontenttype"]),
+                (&json!(id), &json!("application/json"))
+            );
+            assert_eq!((&result["id"], &result["offset"]), (&event["id"], &json!(record.offset)));
+            assert!(seen.insert(event["id"].to_string()), "an id twice: {event}");
+        }
+    }
+    // Where both are taken, what is no array is one event.
+    let one = rig.send(rig.post_json("/either"), r#"{"id":"one"}"#).await;
+    assert_eq!(expect::accepted(&one)["offset"], records.len());
+}
+
+#[tokio::test]
+async fn one_bad_event_spoils_the_batch() {
+    let rig = Rig::start(document(routes()), &["events"]).await;
+    let many = |count: usize| vec!["{}"; count];
+    for (path, media_type, body, status, named) in [
+        ("/batch", NDJSON, String::new(), 400, "empty batch"),
+        ("/batch", NDJSON, "\n \r\n".to_owned(), 400, "empty batch"),
+        ("/batch", "application/json", "[]".to_owned(), 400, "empty batch"),
+        ("/batch", "application/json", "{}".to_owned(), 400, "array"),
+        ("/batch", "application/json", "[{}".to_owned(), 400, "body"),
+        ("/batch", "application/json", "[{},]".to_owned(), 400, "body"),
+        ("/batch", NDJSON, "{}\n{\"open\":\n{}\n".to_owned(), 400, "line 2"),
+        ("/batch", NDJSON, "{}\n{}\n{} {}\n".to_owned(), 400, "line 3"),
+        ("/batch", NDJSON, "{}\n\n\u{feff}{}".to_owned(), 400, "line 3"),
+        ("/batch", NDJSON, "{\"id\":\"a\"}\n{\"id\":[1]}".to_owned(), 400, "event 1"),
+        ("/batch", NDJSON, many(101).join("\n"), 413, "100"),
+        ("/batch", "application/json", format!("[{}]", many(101).join(",")), 413, "100"),
+        ("/batch", "text/plain", "{}".to_owned(), 415, "content-type"),
+        ("/single", "application/cloudevents-batch+json", "[]".to_owned(), 415, "content-type"),
+    ] {
+        let kind = match status {
+            400 => "bad-request",
+            413 => "too-large",
+            _ => "unsupported-media-type",
+        };
+        let answer = rig.send(rig.post(path).header("content-type", media_type), body.clone()).await;
+        let content = expect::problem(&answer, status, kind);
+        assert!(content["detail"].as_str().unwrap().contains(named), "{named}: {content} for {body}");
+    }
+    rig.assert_nothing_happened().await;
+    // As many as are allowed.
+    let answer = rig.send(rig.post("/batch").header("content-type", NDJSON), many(100).join("\n")).await;
+    assert_eq!(expect::accepted(&answer)["results"].as_array().unwrap().len(), 100);
+    assert_eq!(rig.topic("events").records().await.len(), 100);
+}
+
+/// A route with a topic for each event, and what stands in the way of some of them.
+async fn rig_of_many_topics() -> Rig {
+    let mut route = route("batch", &["ndjson"]);
+    route["kafka"]["topic"] = "to.{pointer:/to}".into();
+    let topics = [("to.large", 1, MAX_RECORD_BYTES), ("to.small", 1, SMALL_TOPIC_BYTES)];
+    Rig::start_with(document(json!([route])), &topics).await
+}
+
+/// What [`rig_of_many_topics`] takes in `to.small`, in bytes.
+const SMALL_TOPIC_BYTES: usize = 20_000;
+
+fn line(to: &str, bytes: usize) -> String {
+    // Random, because Kafka's limit is on what is compressed.
+    let text: String = expect::noise(bytes / 2, 21).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{{\"to\":\"{to}\",\"text\":\"{text}\"}}\n")
+}
+
+fn told(results: &Value) -> Vec<(u64, &str)> {
+    let told = |result: &Value| {
+        assert!(result["id"].is_string() != result["event_id"].is_string(), "{result}");
+        result["status"].as_u64().unwrap()
+    };
+    let kinds = results.as_array().unwrap().iter().map(|result| result["type"].as_str().unwrap_or_default());
+    let kinds = kinds.map(|kind| kind.strip_prefix("urn:wicketgate:problem:").unwrap_or(kind));
+    results.as_array().unwrap().iter().map(told).zip(kinds).collect()
+}
+
+#[tokio::test]
+async fn a_batch_of_which_kafka_takes_a_part_is_207() {
+    let rig = rig_of_many_topics().await;
+    let send = |body: String| rig.send(rig.post("/batch").header("content-type", NDJSON), body);
+    let (large, too_large, nowhere) = (line("large", 40_000), line("small", 40_000), line("nowhere", 2));
+
+    let answer = send([large.as_str(), &too_large, &nowhere, &large].concat()).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("content-type")),
+        (207, "application/json"),
+        "{answer:?}"
+    );
+    let results = answer.json()["results"].clone();
+    assert_eq!(told(&results), [(202, ""), (413, "too-large"), (502, "refused"), (202, "")]);
+    let records = rig.topic("to.large").records().await;
+    let ids: Vec<_> = records.iter().map(|record| record.event()["id"].clone()).collect();
+    assert_eq!(ids, [&results[0], &results[3]].map(|result| result["id"].clone()));
+
+    // Of nothing, the first problem stands for all, and each is told.
+    let answer = send([too_large, nowhere].concat()).await;
+    let content = expect::problem(&answer, 413, "too-large");
+    assert_eq!(told(&content["results"]), [(413, "too-large"), (502, "refused")]);
+    rig.topic("to.small").assert_empty().await;
+}

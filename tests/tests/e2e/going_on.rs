@@ -1,0 +1,182 @@
+//! Requests that go on to their upstream, with a copy in Kafka (`tee`) or without (`pass`).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use wicketgate_tests::gateway::{Gateway, KEY};
+use wicketgate_tests::http_client::{Answer, full, pieces};
+use wicketgate_tests::ports::free_port;
+
+use crate::compressed::gzip;
+use crate::expect;
+use crate::rig::{Rig, document};
+
+fn tee(name: &str, on_error: &str, topic: &str) -> Value {
+    json!({
+        "name": name,
+        "match": {"methods": ["POST"], "path": format!("/{name}/{{id}}")},
+        "authentication": {"any_of": ["keys"]},
+        "action": "tee",
+        "on_error": on_error,
+        "event": {"type": "com.example.copied", "query": true},
+        "kafka": {"topic": topic, "key": "{id}"},
+        "redact": {"query": {"token": "mask"}},
+    })
+}
+
+fn routes() -> Value {
+    json!([
+        tee("deny", "deny", "copies"),
+        tee("continue", "continue", "copies"),
+        tee("deny-no-topic", "deny", "not-there"),
+        tee("continue-no-topic", "continue", "not-there"),
+        {
+            "name": "pass",
+            "match": {"methods": ["GET", "POST"], "path": "/pass/{id}"},
+            "authentication": {"any_of": ["keys"]},
+            "action": "pass",
+        },
+    ])
+}
+
+fn assert_from_upstream(answer: &Answer) {
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"upstream"[..]), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_tee_copies_the_request_and_sends_it_on_unchanged() {
+    let rig = Rig::start(document(routes()), &["copies"]).await;
+    let noise = expect::noise(700_000, 11);
+    let text = b"hello, hello, hello".to_vec();
+    let squeezed = gzip(&text);
+    let bodies = [
+        ("application/octet-stream", None, noise.clone(), noise),
+        ("text/plain", Some("gzip"), squeezed, text),
+        ("application/json", None, b"{\"a\" : 1.0}".to_vec(), b"{\"a\" : 1.0}".to_vec()),
+        ("text/plain", None, Vec::new(), Vec::new()),
+    ];
+    let path = "/deny/7?q=1&token=s3cr3t";
+    let mut sent = Vec::new();
+    for client in [rig.gateway.http1(), rig.gateway.http2()] {
+        for (media_type, encoding, body, decoded) in &bodies {
+            for whole in [true, false] {
+                let mut request = client.request(Method::POST, path).header("x-api-key", KEY);
+                request = request.header("content-type", *media_type).header("x-other", "kept");
+                if let Some(encoding) = encoding {
+                    request = request.header("content-encoding", *encoding);
+                }
+                let chunks = body.chunks(30_000).map(Bytes::copy_from_slice);
+                let in_pieces = if whole { full(body.clone()) } else { pieces(chunks) };
+                assert_from_upstream(&client.send(request.body(in_pieces).unwrap()).await);
+                sent.push((*media_type, *encoding, body, decoded));
+            }
+        }
+    }
+    let (seen, records) = (rig.gateway.upstream.seen(), rig.topic("copies").records().await);
+    assert_eq!((seen.len(), records.len()), (sent.len(), sent.len()));
+    for (((media_type, encoding, body, decoded), seen), record) in sent.iter().zip(&seen).zip(&records) {
+        assert_eq!((&seen.method, seen.path.as_str()), (&Method::POST, path));
+        assert!(seen.body == **body, "{} bytes of {media_type} differ", body.len());
+        assert_eq!(seen.headers.get("content-type").unwrap(), media_type);
+        assert_eq!(seen.headers.get("content-encoding").map(|value| value.to_str().unwrap()), *encoding);
+        assert_eq!(seen.headers.get("x-other").unwrap(), "kept");
+        assert_eq!(seen.headers.get("x-api-key"), None, "the upstream got the caller's key");
+
+        let event = record.event();
+        assert_eq!(record.key.as_deref(), Some(&b"7"[..]));
+        assert_eq!((&event["wgroute"], &event["authid"]), (&json!("deny"), &json!("alice")));
+        assert_eq!(event["wgquery"], "q=1&token=%5Bredacted%5D");
+        assert_eq!(event["wgrequestid"], seen.headers.get("x-request-id").unwrap().to_str().unwrap());
+        match (*media_type, decoded.as_slice()) {
+            (_, []) => assert_eq!(event.get("data"), None),
+            ("application/json", decoded) => assert_eq!(expect::json_data(record), decoded),
+            ("text/plain", decoded) => assert_eq!(event["data"], String::from_utf8_lossy(decoded).as_ref()),
+            (_, decoded) => assert!(expect::binary_data(record) == decoded),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_copied_is_denied_or_goes_on_as_the_route_says() {
+    let rig = Rig::start(document(routes()), &["copies"]).await;
+    let large = expect::noise(wicketgate_tests::gateway::MAX_BODY_BYTES + 1, 12);
+    let mut passed = Vec::new();
+    for (route, media_type, encoding, body, status, kind) in [
+        ("deny", "application/json", None, &b"{\"open\":"[..], 400, "bad-request"),
+        ("deny", "text/plain", Some("gzip"), b"not gzip", 400, "bad-request"),
+        ("deny", "text/plain", Some("compress"), b"?", 415, "unsupported-encoding"),
+        ("deny", "text/plain", None, large.as_slice(), 413, "too-large"),
+        ("deny-no-topic", "text/plain", None, b"nowhere", 502, "refused"),
+    ] {
+        for whole in [true, false] {
+            let with = |on_error: &str| {
+                let path = format!("/{}/1", route.replace("deny", on_error));
+                let mut request = rig.post(&path).header("content-type", media_type);
+                if let Some(encoding) = encoding {
+                    request = request.header("content-encoding", encoding);
+                }
+                let chunks = body.chunks(30_000).map(Bytes::copy_from_slice);
+                request.body(if whole { full(body.to_vec()) } else { pieces(chunks) }).unwrap()
+            };
+            expect::problem(&rig.client.send(with("deny")).await, status, kind);
+            assert_from_upstream(&rig.client.send(with("continue")).await);
+            passed.push(body);
+        }
+    }
+    let seen = rig.gateway.upstream.seen();
+    assert_eq!(seen.len(), passed.len(), "what is denied does not go on");
+    for (seen, body) in seen.iter().zip(passed) {
+        assert!(seen.path.starts_with("/continue") && seen.body == body, "{} bytes differ", body.len());
+        assert_eq!(seen.headers.get("x-api-key"), None, "the upstream got the caller's key");
+    }
+    rig.topic("copies").assert_empty().await;
+}
+
+#[tokio::test]
+async fn without_a_bridge_a_tee_denies_or_goes_on_as_the_route_says() {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let gateway = Gateway::start_before_bridge(&document(routes()), nowhere).await;
+    let body = expect::noise(300_000, 13);
+    let client = gateway.http1();
+    let post = |path: &str| {
+        let request = client.request(Method::POST, path).header("x-api-key", KEY);
+        client.send(request.body(full(body.clone())).unwrap())
+    };
+    for _ in 0..3 {
+        expect::problem(&post("/deny/1").await, 503, "unavailable");
+        assert_from_upstream(&post("/continue/1").await);
+    }
+    let seen = gateway.upstream.seen();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|seen| seen.path == "/continue/1" && seen.body == body), "300000 bytes differ");
+    // Going on is for copies that fail, not for callers that are not let in.
+    let unknown = client.request(Method::POST, "/continue/1").body(full("x")).unwrap();
+    expect::problem(&client.send(unknown).await, 401, "unauthenticated");
+    assert_eq!(gateway.upstream.seen().len(), 3);
+    gateway.envoy.assert_unharmed();
+}
+
+#[tokio::test]
+async fn a_pass_is_authenticated_and_leaves_no_credential_and_no_record() {
+    let rig = Rig::start(document(routes()), &["copies"]).await;
+    let body = expect::noise(100_000, 14);
+    for client in [rig.gateway.http1(), rig.gateway.http2()] {
+        for (method, body) in [(Method::GET, Vec::new()), (Method::POST, body.clone())] {
+            let request = |key: &str| {
+                let request = client.request(method.clone(), "/pass/1?x=%2F").header("x-api-key", key);
+                request.header("cookie", "a=b").body(full(body.clone())).unwrap()
+            };
+            expect::problem(&client.send(request("wrong")).await, 401, "unauthenticated");
+            assert_from_upstream(&client.send(request(KEY)).await);
+            let seen = rig.gateway.upstream.seen().pop().unwrap();
+            assert_eq!((&seen.method, seen.path.as_str()), (&method, "/pass/1?x=%2F"));
+            assert_eq!(seen.headers.get("x-api-key"), None, "the upstream got the caller's key");
+            assert_eq!(seen.headers.get("cookie").unwrap(), "a=b");
+            assert!(seen.body == body, "{} bytes differ", body.len());
+        }
+    }
+    assert_eq!(rig.gateway.upstream.seen().len(), 4);
+    rig.topic("copies").assert_empty().await;
+}

@@ -1,0 +1,128 @@
+//! What the caller gets, and how events are named.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::expect;
+use crate::rig::{Rig, document};
+
+fn route(name: &str, more: &Value) -> Value {
+    let mut route = json!({
+        "name": name,
+        "match": {"methods": ["POST"], "path": format!("/{name}")},
+        "authentication": {"any_of": ["keys", "anonymous"]},
+        "action": "produce",
+        "accept": {"formats": ["raw", "cloudevent", "ndjson"]},
+        "event": {"type": "com.example.answered"},
+        "kafka": {"topic": "answers"},
+    });
+    for (field, value) in more.as_object().unwrap() {
+        route[field] = value.clone();
+    }
+    route
+}
+
+#[tokio::test]
+async fn a_route_shapes_its_successes_and_no_error() {
+    let reply = json!({
+        "status": 201,
+        "headers": {"Cache-Control": "no-store", "x-taken-by": "gate 7"},
+        "body": {"receipt": "id", "where": "partition", "number": "offset", "acknowledged_by": "ack"},
+    });
+    let rig = Rig::start(document(json!([route("shaped", &json!({"reply": reply}))])), &["answers"]).await;
+    let answer = rig.send(rig.post_json("/shaped"), "{}").await;
+    let record = rig.topic("answers").record().await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (201, "application/json"));
+    assert_eq!((answer.header("cache-control"), answer.header("x-taken-by")), ("no-store", "gate 7"));
+    let wanted = json!({"receipt": record.event()["id"], "where": 0, "number": 0, "acknowledged_by": "all"});
+    assert_eq!(answer.json(), wanted);
+
+    let batch = rig.send(rig.post("/shaped").header("content-type", "application/x-ndjson"), "1\n2\n").await;
+    let results = batch.json()["results"].as_array().unwrap().clone();
+    assert_eq!((batch.status.as_u16(), batch.header("x-taken-by"), results.len()), (201, "gate 7", 2));
+    assert_eq!((&results[1]["status"], &results[1]["number"]), (&json!(201), &json!(2)));
+
+    let denied = rig.send(rig.post_json("/shaped"), "{").await;
+    expect::problem(&denied, 400, "bad-request");
+    assert_eq!(denied.header("x-taken-by"), "");
+}
+
+#[tokio::test]
+async fn an_id_is_the_callers_or_fresh() {
+    let from_body = json!({"event": {"type": "t", "id": "{pointer:/id}"}});
+    let rig = Rig::start(
+        document(json!([
+            route("fresh", &json!({})),
+            route("delivery", &json!({"event": {"type": "t", "id": "{header:x-delivery}"}})),
+            route("body", &from_body),
+        ])),
+        &["answers"],
+    )
+    .await;
+    let mut wanted = Vec::new();
+    let ndjson = |path: &str| rig.post(path).header("content-type", "application/x-ndjson");
+    for (request, body, ids) in [
+        (rig.post_json("/fresh").header("idempotency-key", "key-1"), "{}", vec!["key-1"]),
+        // As a structured field has it.
+        (rig.post_json("/fresh").header("Idempotency-Key", "\"key-2\""), "{}", vec!["key-2"]),
+        (ndjson("/fresh").header("idempotency-key", "k"), "1\n2", vec!["k-0", "k-1"]),
+        (
+            rig.post_json("/delivery").header("x-delivery", "d-1").header("idempotency-key", "x"),
+            "{}",
+            vec!["d-1"],
+        ),
+        (ndjson("/delivery").header("x-delivery", "e"), "1\n2", vec!["e-0", "e-1"]),
+        (rig.post_json("/body"), "{\"id\": 17}", vec!["17"]),
+        (ndjson("/body"), "{\"id\": \"a\"}\n{\"id\": \"b\"}", vec!["a", "b"]),
+        // An event that comes with an id keeps it.
+        (
+            rig.post("/fresh")
+                .header("content-type", "application/cloudevents+json")
+                .header("idempotency-key", "x"),
+            r#"{"specversion":"1.0","id":"own","source":"/a","type":"t"}"#,
+            vec!["own"],
+        ),
+    ] {
+        let answer = expect::accepted(&rig.send(request, body).await);
+        let told: Vec<Value> = match answer["results"].as_array() {
+            Some(results) => results.iter().map(|result| result["id"].clone()).collect(),
+            None => vec![answer["id"].clone()],
+        };
+        assert_eq!(told, ids);
+        wanted.extend(ids.into_iter().map(Value::from));
+    }
+    let in_kafka: Vec<Value> =
+        rig.topic("answers").records().await.iter().map(|record| record.event()["id"].clone()).collect();
+    assert_eq!(in_kafka, wanted);
+
+    for (name, value) in
+        [("idempotency-key", ""), ("idempotency-key", "a b"), ("idempotency-key", "\"a"), ("x-other", "")]
+    {
+        let path = if name == "x-other" { "/delivery" } else { "/fresh" };
+        let content = expect::problem(
+            &rig.send(rig.post_json(path).header(name, value), "{}").await,
+            400,
+            "bad-request",
+        );
+        let field = if name == "x-other" { "x-delivery" } else { name };
+        assert!(content["detail"].as_str().unwrap().contains(field), "{content}");
+    }
+    let long = rig.post_json("/fresh").header("idempotency-key", "k".repeat(256));
+    expect::problem(&rig.send(long, "{}").await, 400, "bad-request");
+    let twice = rig.post_json("/fresh").header("idempotency-key", "a").header("idempotency-key", "a");
+    expect::problem(&rig.send(twice, "{}").await, 400, "bad-request");
+
+    // Fresh ones are unique whichever worker makes them, and sort by time.
+    let mut fresh = Vec::new();
+    for _ in 0..40 {
+        let client = rig.gateway.http1();
+        let request =
+            client.request(http::Method::POST, "/fresh").body(wicketgate_tests::http_client::full("x"));
+        let id = expect::accepted(&client.send(request.unwrap()).await)["id"].as_str().unwrap().to_owned();
+        assert_eq!((id.len(), &id[14..15]), (36, "7"), "{id}");
+        fresh.push(id);
+    }
+    assert_eq!(fresh.iter().collect::<BTreeSet<_>>().len(), fresh.len());
+    assert!(fresh.iter().map(|id| &id[..13]).is_sorted(), "{fresh:?}");
+}
