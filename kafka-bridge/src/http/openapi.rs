@@ -181,7 +181,7 @@ pub(super) fn events() -> Value {
                 "name": "topic",
                 "in": "path",
                 "required": true,
-                "schema": {"type": "string", "minLength": 1, "maxLength": 249, "pattern": "^[a-zA-Z0-9._-]+$"},
+                "schema": schema("Topic"),
             },
             {"$ref": "#/components/parameters/RequestId"},
         ],

@@ -62,23 +62,32 @@ pub(super) fn all() -> Value {
             "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}},
             "additionalProperties": false,
         },
+        "Topic": {
+            "description": "Neither . nor ..",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 249,
+            "pattern": "^[a-zA-Z0-9._-]+$",
+            "not": {"enum": [".", ".."]},
+        },
     })
 }
 
 fn cloud_event() -> Value {
     json!({
-        "description": "CloudEvents 1.0, JSON format. Further members are extension attributes.",
+        "description": "CloudEvents 1.0, JSON format. Further members are extension attributes. In structured mode the required \
+                        members and partitionkey are checked, and the rest is taken as it is.",
         "type": "object",
         "required": ["specversion", "id", "source", "type"],
         "properties": {
             "specversion": {"const": "1.0"},
             "id": {"type": "string", "minLength": 1},
-            "source": {"type": "string", "minLength": 1, "format": "uri-reference"},
+            "source": {"description": "A URI reference.", "type": "string", "minLength": 1},
             "type": {"type": "string", "minLength": 1},
             "subject": {"type": ["string", "null"]},
-            "time": {"type": ["string", "null"], "format": "date-time"},
+            "time": {"description": "RFC 3339.", "type": ["string", "null"]},
             "datacontenttype": {"type": ["string", "null"]},
-            "dataschema": {"type": ["string", "null"], "format": "uri"},
+            "dataschema": {"description": "An absolute URI.", "type": ["string", "null"]},
             "partitionkey": {"description": "The record's key.", "type": ["string", "null"]},
             "data": {},
             "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
@@ -91,7 +100,7 @@ fn record() -> Value {
         "type": "object",
         "required": ["topic", "event"],
         "properties": {
-            "topic": {"type": "string"},
+            "topic": {"$ref": "#/components/schemas/Topic"},
             "key": {"anyOf": [{"$ref": "#/components/schemas/Octets"}, {"type": "null"}]},
             "headers": {
                 "type": "array",
