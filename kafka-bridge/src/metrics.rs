@@ -62,6 +62,7 @@ pub struct Metrics {
     retransmissions: Gauge<i64>,
     broker_rtt: Gauge<f64, AtomicU64>,
     rebuilds: Counter,
+    isolated_attempts: Counter,
     hop_refusals: Family<ReasonLabels, Counter>,
     idempotency_replays: Counter,
     idempotency_conflicts: Counter,
@@ -94,6 +95,7 @@ impl Default for Metrics {
             retransmissions: Gauge::default(),
             broker_rtt: Gauge::default(),
             rebuilds: Counter::default(),
+            isolated_attempts: Counter::default(),
             hop_refusals: Family::default(),
             idempotency_replays: Counter::default(),
             idempotency_conflicts: Counter::default(),
@@ -169,6 +171,11 @@ impl Metrics {
         );
         r.register("producer_rebuilds", "Producers replaced after a fatal error", self.rebuilds.clone());
         r.register(
+            "isolated_attempts",
+            "Records produced once more, alone, after Kafka had refused the batch that they were in",
+            self.isolated_attempts.clone(),
+        );
+        r.register(
             "hop_refusals",
             "Requests that brought no valid proof of who sent them, by what was wrong",
             self.hop_refusals.clone(),
@@ -216,6 +223,11 @@ impl Metrics {
     /// A producer had to be replaced.
     pub fn producer_rebuilt(&self) {
         self.rebuilds.inc();
+    }
+
+    /// A record is produced once more, alone.
+    pub fn isolated_attempt(&self) {
+        self.isolated_attempts.inc();
     }
 
     /// A request brought no valid proof.

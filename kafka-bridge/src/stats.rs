@@ -63,7 +63,9 @@ impl Stats {
 
     /// Whether the idempotent producer has its id.
     pub fn producer_id_assigned(&self) -> bool {
-        self.eos.idemp_state == "Assigned"
+        // `DrainBump`: it gets its next epoch by itself, as soon as what is in flight is answered. That happens with
+        // each batch that is refused.
+        matches!(self.eos.idemp_state.as_str(), "Assigned" | "DrainBump")
     }
 
     /// Requests repeated, over all brokers.

@@ -26,7 +26,8 @@ async fn what_kafka_refuses_is_told_apart_and_not_retried() {
         let topic = format!("t-{}", error as i32);
         let produce = |id: &'static str| bridge.client.event(&topic, event(id, 10));
         assert_eq!(produce("before").await.status, 202);
-        cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
+        // Once for the batch that it is in, and once for it alone.
+        cluster.request_errors(RDKafkaApiKey::Produce, &[error, error]);
         let answer = produce("bad").await;
         let problem = answer.assert_problem(status, kind);
         assert_eq!(problem["event_id"], "bad");
@@ -37,7 +38,7 @@ async fn what_kafka_refuses_is_told_apart_and_not_retried() {
         );
 
         let hop = format!(r#"{{"records":[{{"topic":"{topic}","event":{}}}]}}"#, event("bad", 10));
-        cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
+        cluster.request_errors(RDKafkaApiKey::Produce, &[error, error]);
         let answer = bridge.client.records(hop).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.json()["results"][0]["outcome"], outcome);

@@ -132,7 +132,8 @@ async fn what_failed_may_be_tried_again() {
     let cluster = cluster();
     let bridge = remembering(&cluster, &[]).await;
     assert!(!replayed(&bridge.client.event("t", event("0", 1)).await));
-    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION]);
+    // Once for the batch that it is in, and once for it alone.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION; 2]);
     bridge.client.event("t", event("1", 10)).await.assert_problem(502, "refused");
     assert_eq!(bridge.client.metric(ENTRIES).await, 1);
     assert!(!replayed(&bridge.client.event("t", event("1", 10)).await));

@@ -8,6 +8,7 @@ use rdkafka::ClientContext;
 use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::sync::{Notify, oneshot};
 use wicketgate_envelope::timestamp::Timestamp;
@@ -15,6 +16,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 use crate::health::Health;
 use crate::idempotency::Claim;
 use crate::metrics::Metrics;
+use crate::producer::isolation::Isolation;
 use crate::producer::outcome::{self, Outcome};
 use crate::stats::Stats;
 
@@ -32,7 +34,6 @@ pub(super) struct Ticket {
 }
 
 /// The callbacks of one producer.
-#[derive(Debug)]
 pub(super) struct Context {
     pub(super) generation: u64,
     /// Whether the timestamp in a broker's answer is that of the record. librdkafka's mock cluster always answers
@@ -42,6 +43,33 @@ pub(super) struct Context {
     pub(super) metrics: Arc<Metrics>,
     /// Told when this producer may be beyond repair.
     pub(super) suspect: Arc<Notify>,
+    /// Where records that were refused together with others go; `None` if they are produced alone already.
+    pub(super) isolation: Option<Arc<Isolation>>,
+}
+
+impl Context {
+    /// The outcome of a record that came back with an error, and its ticket; `None` if it is produced once more.
+    fn not_delivered(
+        &self,
+        error: &KafkaError,
+        message: &BorrowedMessage<'_>,
+        ticket: Box<Ticket>,
+    ) -> Option<(Outcome, Box<Ticket>)> {
+        let code = error.rdkafka_error_code();
+        let isolation = self.isolation.as_ref().filter(|_| code.is_some_and(outcome::is_of_batch));
+        let (outcome, ticket) = match isolation {
+            Some(isolation) => isolation.produce(message, ticket).err()?,
+            None => (code.map_or(Outcome::Unknown, outcome::not_delivered), ticket),
+        };
+        tracing::warn!(
+            topic = message.topic(),
+            request_id = ticket.request_id.as_deref(),
+            outcome = outcome.label(),
+            %error,
+            "record not acknowledged"
+        );
+        Some((outcome, ticket))
+    }
 }
 
 impl ProducerContext for Context {
@@ -49,30 +77,26 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let latency = ticket.enqueued.elapsed();
-        let outcome = match result {
-            Ok(message) => Outcome::Acknowledged {
-                partition: message.partition(),
-                // Negative when the broker recognised a repeated request and no longer knew where the first one
-                // went. As in Java's client, that is -1.
-                offset: message.offset().max(-1),
-                timestamp: match message.timestamp() {
-                    rdkafka::Timestamp::LogAppendTime(millis) if self.broker_tells_time => {
-                        Timestamp::from_millis(millis)
-                    }
-                    _ => ticket.created,
-                },
-            },
-            Err((error, message)) => {
-                let outcome = error.rdkafka_error_code().map_or(Outcome::Unknown, outcome::not_delivered);
-                tracing::warn!(
-                    topic = message.topic(),
-                    request_id = ticket.request_id.as_deref(),
-                    outcome = outcome.label(),
-                    %error,
-                    "record not acknowledged"
-                );
-                outcome
+        let (outcome, ticket) = match result {
+            Ok(message) => {
+                let outcome = Outcome::Acknowledged {
+                    partition: message.partition(),
+                    // Negative when the broker recognised a repeated request and no longer knew where the first one
+                    // went. As in Java's client, that is -1.
+                    offset: message.offset().max(-1),
+                    timestamp: match message.timestamp() {
+                        rdkafka::Timestamp::LogAppendTime(millis) if self.broker_tells_time => {
+                            Timestamp::from_millis(millis)
+                        }
+                        _ => ticket.created,
+                    },
+                };
+                (outcome, ticket)
             }
+            Err((error, message)) => match self.not_delivered(error, message, ticket) {
+                Some(settled) => settled,
+                None => return,
+            },
         };
         self.metrics.record(outcome.label());
         let ticket = *ticket;
@@ -87,6 +111,8 @@ impl ProducerContext for Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // The main producer tells what there is to tell of the cluster.
+        let level = if self.isolation.is_some() { level } else { RDKafkaLogLevel::Debug };
         log(level, facility, text);
     }
 
@@ -98,12 +124,20 @@ impl ClientContext for Context {
             Ok(stats) => {
                 self.health.statistics(&stats);
                 self.metrics.statistics(&stats);
+                if let Some(isolation) = self.isolation.as_ref().filter(|_| stats.producer_id_assigned()) {
+                    isolation.want();
+                }
             }
             Err(error) => tracing::error!(%error, "librdkafka's statistics cannot be read"),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if self.isolation.is_none() {
+            tracing::debug!(%error, reason, "librdkafka, records alone");
+            self.suspect.notify_one();
+            return;
+        }
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             if self.health.follows(self.generation) && self.health.all_brokers_down() {
                 tracing::error!(reason, "no broker is connected");

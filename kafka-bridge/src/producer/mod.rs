@@ -1,10 +1,12 @@
 //! The Kafka producer: enqueues in the order in which it is called, and tells what became of each record.
 
 mod context;
+mod isolation;
 mod outcome;
 mod settings;
+mod supervision;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -21,16 +23,13 @@ use crate::health::Health;
 use crate::idempotency::Claim;
 use crate::metrics::Metrics;
 use context::{Context, Ticket};
+use isolation::Isolation;
 pub use outcome::Outcome;
 
 type Client = ThreadedProducer<Context>;
 
 /// How long one attempt to reach the cluster may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long a producer that has failed for good keeps to itself between replacements, at first and at most.
-const REBUILD_PAUSE: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(200)..=Duration::from_secs(15);
 
 /// One record, ready to be enqueued.
 #[derive(Debug)]
@@ -71,6 +70,8 @@ struct Maker {
     metrics: Arc<Metrics>,
     /// Told when the producer may be beyond repair.
     suspect: Arc<Notify>,
+    /// For records that are refused together with others.
+    isolation: Arc<Isolation>,
 }
 
 impl Maker {
@@ -82,6 +83,7 @@ impl Maker {
             health: Arc::clone(&self.health),
             metrics: Arc::clone(&self.metrics),
             suspect: Arc::clone(&self.suspect),
+            isolation: Some(Arc::clone(&self.isolation)),
         };
         let client = self.settings.create_with_context(context)?;
         self.health.follow(generation);
@@ -111,12 +113,24 @@ impl Producer {
         health: Arc<Health>,
         metrics: Arc<Metrics>,
     ) -> KafkaResult<Self> {
+        let (suspect, broker_tells_time) = (Arc::new(Notify::new()), !config.embedded_broker);
+        let isolation = Isolation {
+            settings: settings::isolated(config, bootstrap_servers),
+            broker_tells_time,
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+            suspect: Arc::clone(&suspect),
+            delivery_timeout: config.delivery_timeout,
+            client: RwLock::default(),
+            wanted: Notify::new(),
+        };
         let maker = Maker {
             settings: settings::producer(config, bootstrap_servers),
-            broker_tells_time: !config.embedded_broker,
+            broker_tells_time,
             health,
             metrics,
-            suspect: Arc::new(Notify::new()),
+            suspect,
+            isolation: Arc::new(isolation),
         };
         Ok(Self {
             current: RwLock::new(maker.client(1)?),
@@ -211,55 +225,22 @@ impl Producer {
     /// Waits until all that was enqueued has its answer, for at most `timeout`; returns how many records have none.
     /// Blocks.
     pub fn flush(&self, timeout: Duration) -> usize {
-        let client = self.current();
-        if let Err(error) = client.flush(timeout) {
-            tracing::error!(%error, "records are left without an answer");
-        }
-        usize::try_from(client.in_flight_count()).unwrap_or(0)
+        let started = Instant::now();
+        // In this order: what the first is done with may have been handed on to the second.
+        let left = unanswered(&self.current(), timeout);
+        let isolated = self.maker.isolation.current();
+        left + isolated.map_or(0, |client| unanswered(&client, timeout.saturating_sub(started.elapsed())))
     }
 
-    /// Keeps the producer alive: replaces one that has failed for good. Never returns.
-    pub async fn supervise(self: Arc<Self>) {
-        let (first_pause, longest_pause) = REBUILD_PAUSE.into_inner();
-        let mut pause = first_pause;
-        let mut replaced = Instant::now();
-        loop {
-            self.maker.suspect.notified().await;
-            let Some((code, _)) = self.current().client().fatal_error() else { continue };
-            tracing::error!(%code, "the producer has failed for good and is being replaced");
-            // A cluster that fences each new producer at once must not be flooded with them.
-            pause = if replaced.elapsed() > 2 * longest_pause {
-                first_pause
-            } else {
-                (pause * 2).min(longest_pause)
-            };
-            tokio::time::sleep(pause).await;
-            replaced = Instant::now();
-            let producer = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || producer.replace()).await {
-                Ok(Ok(())) => tracing::info!("the producer has been replaced"),
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "no new producer could be made; trying again");
-                    self.maker.suspect.notify_one();
-                }
-                Err(error) => tracing::error!(%error, "replacing the producer was cut short"),
-            }
-        }
+    fn fatal_error(&self) -> Option<RDKafkaErrorCode> {
+        self.current().client().fatal_error().map(|(code, _)| code)
     }
+}
 
-    fn replace(&self) -> KafkaResult<()> {
-        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        let next = self.maker.client(generation)?;
-        self.maker.metrics.producer_rebuilt();
-        let previous =
-            std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
-        // Its records get their answers, and those that never will are reported as such when it is dropped. That
-        // takes as long as a delivery may, so nobody waits for it.
-        let flush_timeout = self.flush_timeout;
-        tokio::task::spawn_blocking(move || {
-            let _ = previous.flush(flush_timeout);
-            drop(previous);
-        });
-        Ok(())
+/// Waits for the answers to all that a client has; returns how many records have none.
+fn unanswered(client: &Client, timeout: Duration) -> usize {
+    if let Err(error) = client.flush(timeout) {
+        tracing::error!(%error, "records are left without an answer");
     }
+    usize::try_from(client.in_flight_count()).unwrap_or(0)
 }

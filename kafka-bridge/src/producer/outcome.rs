@@ -54,6 +54,26 @@ pub(super) fn not_delivered(code: Code) -> Outcome {
     permanent(code).unwrap_or(Outcome::Unknown)
 }
 
+/// Whether a broker says this of a batch because of what is in it, and has written none of it. Each of its records
+/// comes back with the same code, or with one that says that another was bad, whichever of them it was about.
+///
+/// The code must have come with a delivery report: librdkafka has a limit of its own for each record, and says so
+/// when it is enqueued.
+pub(super) fn is_of_batch(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::MessageBatchTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidDifferentRecord
+            | Code::InvalidTimestamp
+            | Code::PolicyViolation
+            | Code::UnsupportedForMessageFormat
+            | Code::InvalidRequest
+    )
+}
+
 /// Codes after which sending the same record again has the same result.
 fn permanent(code: Code) -> Option<Outcome> {
     Some(match code {
@@ -69,6 +89,7 @@ fn permanent(code: Code) -> Option<Outcome> {
         | Code::TransactionalIdAuthorizationFailed
         | Code::PolicyViolation
         | Code::InvalidRecord
+        | Code::InvalidDifferentRecord
         | Code::InvalidTimestamp
         | Code::InvalidRequiredAcks
         | Code::UnsupportedForMessageFormat
@@ -97,9 +118,36 @@ mod tests {
             (Code::ClusterAuthorizationFailed, Outcome::Refused),
             (Code::PolicyViolation, Outcome::Refused),
             (Code::InvalidRecord, Outcome::Refused),
+            (Code::InvalidDifferentRecord, Outcome::Refused),
         ] {
             assert_eq!(not_enqueued(code), outcome, "{code:?}");
             assert_eq!(not_delivered(code), outcome, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_certainly_not_written_and_may_be_the_fault_of_another_record_is_of_the_batch() {
+        for code in [
+            Code::MessageSizeTooLarge,
+            Code::MessageBatchTooLarge,
+            Code::InvalidMessageSize,
+            Code::InvalidRecord,
+            Code::InvalidDifferentRecord,
+            Code::InvalidTimestamp,
+            Code::PolicyViolation,
+        ] {
+            assert!(is_of_batch(code), "{code:?}");
+            assert_ne!(not_delivered(code), Outcome::Unknown, "{code:?}");
+        }
+        for code in [
+            Code::UnknownTopicOrPartition,
+            Code::TopicAuthorizationFailed,
+            Code::InvalidMessage,
+            Code::MessageTimedOut,
+            Code::OutOfOrderSequenceNumber,
+            Code::Fatal,
+        ] {
+            assert!(!is_of_batch(code), "{code:?}");
         }
     }
 

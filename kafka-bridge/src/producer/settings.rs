@@ -9,6 +9,14 @@ use crate::config::Config;
 /// How often statistics come: the age of what `/readyz` says.
 const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The settings of the producer of records that were refused together with others: the same, but with batches of one
+/// record each.
+pub(super) fn isolated(config: &Config, bootstrap_servers: &str) -> ClientConfig {
+    let mut settings = producer(config, bootstrap_servers);
+    settings.set("batch.num.messages", "1").set("statistics.interval.ms", "0");
+    settings
+}
+
 /// The producer's settings.
 pub(super) fn producer(config: &Config, bootstrap_servers: &str) -> ClientConfig {
     let delivery = config.delivery_timeout.as_millis();

@@ -1,0 +1,95 @@
+//! Keeps the clients of librdkafka alive: replaces those that have failed for good.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::Producer as _;
+
+use crate::producer::{Client, Producer};
+
+/// How long a producer that has failed for good keeps to itself between replacements, at first and at most.
+const REBUILD_PAUSE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(15);
+
+impl Producer {
+    /// Keeps the producer alive: replaces one that has failed for good. Never returns.
+    pub async fn supervise(self: Arc<Self>) {
+        let (first_pause, longest_pause) = REBUILD_PAUSE.into_inner();
+        let mut pause = first_pause;
+        let mut replaced = Instant::now();
+        loop {
+            tokio::select! {
+                () = self.maker.suspect.notified() => {}
+                () = self.maker.isolation.wanted() => {
+                    self.start_isolation().await;
+                    continue;
+                }
+            }
+            let isolated = self.maker.isolation.fatal_error();
+            let Some(code) = self.fatal_error().or(isolated) else { continue };
+            tracing::error!(%code, "the producer has failed for good and is being replaced");
+            // A cluster that fences each new producer at once must not be flooded with them.
+            pause = if replaced.elapsed() > 2 * longest_pause {
+                first_pause
+            } else {
+                (pause * 2).min(longest_pause)
+            };
+            tokio::time::sleep(pause).await;
+            replaced = Instant::now();
+            let producer = Arc::clone(&self);
+            match tokio::task::spawn_blocking(move || producer.replace()).await {
+                Ok(Ok(())) => tracing::info!("the producer has been replaced"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "no new producer could be made; trying again");
+                    self.maker.suspect.notify_one();
+                }
+                Err(error) => tracing::error!(%error, "replacing the producer was cut short"),
+            }
+        }
+    }
+
+    async fn start_isolation(&self) {
+        let isolation = Arc::clone(&self.maker.isolation);
+        match tokio::task::spawn_blocking(move || isolation.start()).await {
+            Ok(Ok(())) => {}
+            // It is wanted again with the next statistics.
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no producer could be made for records that are refused with others");
+            }
+            Err(error) => tracing::error!(%error, "making a producer was cut short"),
+        }
+    }
+
+    /// Replaces what has failed for good.
+    fn replace(&self) -> KafkaResult<()> {
+        if self.fatal_error().is_some() {
+            let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+            let next = self.maker.client(generation)?;
+            self.maker.metrics.producer_rebuilt();
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            let previous = std::mem::replace(&mut *current, next);
+            drop(current);
+            self.retire(previous);
+        }
+        if self.maker.isolation.fatal_error().is_some() {
+            let previous = self.maker.isolation.replace()?;
+            self.maker.metrics.producer_rebuilt();
+            if let Some(previous) = previous {
+                self.retire(previous);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the records of a client get their answers; those that never will are reported as such when it is dropped.
+    /// That takes as long as a delivery may, so nobody waits for it.
+    fn retire(&self, client: Arc<Client>) {
+        let flush_timeout = self.flush_timeout;
+        tokio::task::spawn_blocking(move || {
+            let _ = client.flush(flush_timeout);
+            drop(client);
+        });
+    }
+}
