@@ -57,7 +57,15 @@ pub(crate) struct Sent {
 }
 
 /// What became of one record, in the caller's terms.
-type Verdict = Result<Receipt, Problem>;
+type Verdict = Result<Accepted, Problem>;
+
+/// A record that Kafka has.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    receipt: Receipt,
+    /// Whether it was there already, and this is the receipt of the first time.
+    replayed: bool,
+}
 
 /// What became of each record.
 pub(crate) fn verdicts(sent: &Sent, outcomes: Vec<Outcome>) -> Vec<Verdict> {
@@ -84,8 +92,11 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
             .collect(),
     };
     match verdicts {
-        [Ok(receipt)] if !sent.batch => {
-            LocalReply { body: json(&Shaped { receipt, success, status: None }), ..accepted(success.status) }
+        [Ok(Accepted { receipt, replayed })] if !sent.batch => {
+            let mut reply = accepted(success.status);
+            // draft-ietf-httpapi-idempotency-key-header says nothing of how to tell; this is the custom.
+            reply.headers.extend(replayed.then(|| header("idempotency-replayed", "true")));
+            LocalReply { body: json(&Shaped { receipt, success, batch: None }), ..reply }
         }
         [Err(problem)] if !sent.batch => problem.reply(request_id),
         [Err(first), ..] if acknowledged == 0 => {
@@ -107,9 +118,9 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
 fn verdict(event_id: &str, topic: &str, outcome: Outcome) -> Verdict {
     let unknown = |cause| Problem::OutcomeUnknown { cause, event_id: event_id.to_owned() };
     Err(match outcome {
-        Outcome::Answered(RecordResult::Acknowledged { receipt, .. }) => {
+        Outcome::Answered(RecordResult::Acknowledged { receipt, replayed }) => {
             if receipt.id == event_id && receipt.topic == topic {
-                return Ok(receipt);
+                return Ok(Accepted { receipt, replayed });
             }
             // A receipt for something else proves nothing.
             unknown(UnknownCause::Broken)
@@ -126,7 +137,9 @@ fn verdict(event_id: &str, topic: &str, outcome: Outcome) -> Verdict {
 
 fn one<'a>(verdict: &'a Verdict, success: &'a Success, event_id: &'a str) -> One<'a> {
     match verdict {
-        Ok(receipt) => One::Receipt(Shaped { receipt, success, status: Some(success.status) }),
+        Ok(Accepted { receipt, replayed }) => {
+            One::Receipt(Shaped { receipt, success, batch: Some((success.status, *replayed)) })
+        }
         Err(problem) => One::Problem(problem.content(None, Some(event_id))),
     }
 }
@@ -145,19 +158,22 @@ enum One<'a> {
     Problem(Content<'a>),
 }
 
-/// A receipt as the route shapes it; in a list, with its status.
+/// A receipt as the route shapes it; in a list, with its status and whether it is a replay.
 struct Shaped<'a> {
     receipt: &'a Receipt,
     success: &'a Success,
-    status: Option<u16>,
+    batch: Option<(u16, bool)>,
 }
 
 impl Serialize for Shaped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Receipt { id, topic, partition, offset, timestamp, ack } = self.receipt;
         let mut map = serializer.serialize_map(None)?;
-        if let Some(status) = self.status {
+        if let Some((status, replayed)) = self.batch {
             map.serialize_entry("status", &status)?;
+            if replayed {
+                map.serialize_entry("replayed", &true)?;
+            }
         }
         for (name, field) in &self.success.fields {
             match field {
@@ -221,6 +237,19 @@ mod tests {
             r#"{"id":"e0","topic":"t","partition":3,"offset":7,"timestamp":"2026-01-01T00:00:00.000Z","ack":"all"}"#
         );
         assert_eq!(answered(vec![Outcome::TimedOut], false, &Success::default()).0.status, 504);
+    }
+
+    #[test]
+    fn a_replay_is_marked() {
+        let Outcome::Answered(RecordResult::Acknowledged { receipt, .. }) = acknowledged("e0") else {
+            panic!()
+        };
+        let again = Outcome::Answered(RecordResult::Acknowledged { receipt, replayed: true });
+        let marked = header("Idempotency-Replayed", "true");
+        assert!(!answered(vec![acknowledged("e0")], false, &Success::default()).0.headers.contains(&marked));
+        assert!(answered(vec![again.clone()], false, &Success::default()).0.headers.contains(&marked));
+        let (_, text) = answered(vec![again], true, &Success::default());
+        assert!(text.starts_with(r#"{"results":[{"status":202,"replayed":true,"id":"e0","#), "{text}");
     }
 
     #[test]
