@@ -162,3 +162,18 @@ async fn a_batch_of_which_kafka_takes_a_part_is_207() {
     assert_eq!(told(&content["results"]), [(413, "too-large"), (502, "refused")]);
     rig.topic("to.small").assert_empty().await;
 }
+
+/// Kafka refuses all that is in one produce request with it.
+#[tokio::test]
+async fn what_is_too_large_does_no_harm_to_what_is_beside_it() {
+    let rig = rig_of_many_topics().await;
+    let send = |body: String| rig.send(rig.post("/batch").header("content-type", NDJSON), body);
+    let (small, too_large) = (line("small", 100), line("small", 40_000));
+    let answer = send([small.as_str(), &too_large, &small, &small].concat()).await;
+    assert_eq!(answer.status, 207, "{answer:?}");
+    assert_eq!(told(&answer.json()["results"]), [(202, ""), (413, "too-large"), (202, ""), (202, "")]);
+    // Each is small enough, and all of them together are not.
+    let answer = send(line("small", 12_000).repeat(10)).await;
+    assert_eq!(expect::accepted(&answer)["results"].as_array().unwrap().len(), 10);
+    assert_eq!(rig.topic("to.small").records().await.len(), 13);
+}
