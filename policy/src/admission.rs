@@ -7,10 +7,11 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::accept::Refused;
 use crate::auth::Principal;
+use crate::config::document::ContentEncoding;
 use crate::content_encoding::{self, Coding};
 use crate::head::RequestHead;
 use crate::path;
-use crate::plan::{ContentEncoding, Plan};
+use crate::plan::Plan;
 use crate::query::Query;
 use crate::reply::Problem;
 use crate::route::Route;

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use wicketgate_envelope::hop::{Receipt, RecordResult};
 
 use crate::callout::Outcome;
+use crate::config::document::ReceiptField;
 use crate::reply::{Content, Headers, LocalReply, Problem, UnknownCause, headers, json};
 
 /// What a caller gets for an event that Kafka has.
@@ -17,30 +18,19 @@ pub struct Success {
     /// Further headers.
     pub(crate) headers: Headers,
     /// The fields of the content, by name.
-    pub(crate) fields: Vec<(String, Field)>,
-}
-
-/// A part of a receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
-    Id,
-    Topic,
-    Partition,
-    Offset,
-    Timestamp,
-    Ack,
+    pub(crate) fields: Vec<(String, ReceiptField)>,
 }
 
 impl Default for Success {
     /// 202 with the whole receipt.
     fn default() -> Self {
         let fields = [
-            ("id", Field::Id),
-            ("topic", Field::Topic),
-            ("partition", Field::Partition),
-            ("offset", Field::Offset),
-            ("timestamp", Field::Timestamp),
-            ("ack", Field::Ack),
+            ("id", ReceiptField::Id),
+            ("topic", ReceiptField::Topic),
+            ("partition", ReceiptField::Partition),
+            ("offset", ReceiptField::Offset),
+            ("timestamp", ReceiptField::Timestamp),
+            ("ack", ReceiptField::Ack),
         ];
         let fields = fields.into_iter().map(|(name, field)| (name.to_owned(), field)).collect();
         Self { status: 202, headers: Vec::new(), fields }
@@ -177,12 +167,12 @@ impl Serialize for Shaped<'_> {
         }
         for (name, field) in &self.success.fields {
             match field {
-                Field::Id => map.serialize_entry(name, id),
-                Field::Topic => map.serialize_entry(name, topic),
-                Field::Partition => map.serialize_entry(name, partition),
-                Field::Offset => map.serialize_entry(name, offset),
-                Field::Timestamp => map.serialize_entry(name, timestamp),
-                Field::Ack => map.serialize_entry(name, ack),
+                ReceiptField::Id => map.serialize_entry(name, id),
+                ReceiptField::Topic => map.serialize_entry(name, topic),
+                ReceiptField::Partition => map.serialize_entry(name, partition),
+                ReceiptField::Offset => map.serialize_entry(name, offset),
+                ReceiptField::Timestamp => map.serialize_entry(name, timestamp),
+                ReceiptField::Ack => map.serialize_entry(name, ack),
             }?;
         }
         map.end()
@@ -264,7 +254,7 @@ mod tests {
         let success = Success {
             status: 200,
             headers: vec![header("X-Taken", "yes")],
-            fields: vec![("order".to_owned(), Field::Id), ("at".to_owned(), Field::Offset)],
+            fields: vec![("order".to_owned(), ReceiptField::Id), ("at".to_owned(), ReceiptField::Offset)],
         };
         let (reply, text) = answered(vec![acknowledged("e0")], false, &success);
         assert_eq!((reply.status, text.as_str()), (200, r#"{"order":"e0","at":7}"#));

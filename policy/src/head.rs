@@ -96,7 +96,13 @@ impl RequestHead {
     ) -> Self {
         let field =
             |(name, value): &'a (Vec<u8>, Vec<u8>)| Some((name.clone(), map(name, value)?.into_owned()));
-        Self { fields: self.fields.iter().filter_map(field).collect(), ..self.clone() }
+        Self {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            authority: self.authority.clone(),
+            client_address: self.client_address.clone(),
+            fields: self.fields.iter().filter_map(field).collect(),
+        }
     }
 
     /// All values of a field, in order. `name` is lower-case.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use wicketgate_envelope::hop::ValueMode;
 
 use crate::accept::Accepted;
+use crate::config::document::{ContentEncoding, RepeatedHeader};
 use crate::redact::Redaction;
 use crate::template::Template;
 use crate::topic::TopicTemplate;
@@ -21,17 +22,6 @@ pub struct Plan {
     pub(crate) withheld: Vec<String>,
     pub(crate) event: EventPlan,
     pub(crate) kafka: KafkaPlan,
-}
-
-/// What happens to a body with a `Content-Encoding`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ContentEncoding {
-    /// It is decoded.
-    Decode,
-    /// It is carried as it is.
-    Carry,
-    /// It is refused.
-    Refuse,
 }
 
 /// The attributes that an event gets if it does not bring its own.
@@ -66,16 +56,7 @@ pub(crate) struct ForwardHeader {
     pub(crate) name: String,
     /// The name of the record header.
     pub(crate) rename: String,
-    pub(crate) repeated: Repeated,
-}
-
-/// What is done with a header that is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeated {
-    All,
-    First,
-    Last,
-    Refuse,
+    pub(crate) repeated: RepeatedHeader,
 }
 
 impl Plan {

@@ -10,10 +10,11 @@ use wicketgate_envelope::hop::{self, Destination, ValueMode};
 
 use crate::accept::{self, Batch, Format, Incoming};
 use crate::admission::Admitted;
+use crate::config::document::{ContentEncoding, RepeatedHeader};
 use crate::content_encoding::{self, DecodeError};
 use crate::env::{Env, fresh_id};
 use crate::path;
-use crate::plan::{ContentEncoding, ForwardHeader, Plan, Repeated};
+use crate::plan::{ForwardHeader, Plan};
 use crate::redact::BodyError;
 use crate::reply::Problem;
 use crate::template::{Facts, Template, is_disallowed};
@@ -308,12 +309,12 @@ impl Reshaper<'_> {
     ) -> Result<(), Problem> {
         let values: Vec<&[u8]> = self.admitted.head.all(&forward.name).collect();
         let kept = match (forward.repeated, values.as_slice()) {
-            (Repeated::Refuse, [_, _, ..]) => {
+            (RepeatedHeader::Refuse, [_, _, ..]) => {
                 return Err(Problem::BadRequest(format!("{}: {}", forward.name, crate::head::Repeated)));
             }
-            (Repeated::First, values) => values.get(..1).unwrap_or_default(),
-            (Repeated::Last, values) => values.last().map(std::slice::from_ref).unwrap_or_default(),
-            (Repeated::All | Repeated::Refuse, values) => values,
+            (RepeatedHeader::First, values) => values.get(..1).unwrap_or_default(),
+            (RepeatedHeader::Last, values) => values.last().map(std::slice::from_ref).unwrap_or_default(),
+            (RepeatedHeader::All | RepeatedHeader::Refuse, values) => values,
         };
         headers.extend(kept.iter().map(|value| (forward.rename.as_str(), Cow::Borrowed(*value))));
         Ok(())

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use wicketgate_envelope::event::{is_attribute_name, is_uri_reference};
 use wicketgate_envelope::hop::ValueMode;
 
-use super::super::document::{self, EventAttributes, Format, Kafka, RepeatedHeader};
+use super::super::document::{self, ContentEncoding, EventAttributes, Format, Kafka};
 use super::super::error::{Mistakes, quoted};
 use super::is_plain_text;
 use super::route::Surroundings;
 use crate::accept::{Accepted, MediaRange};
 use crate::head::is_field_name;
 use crate::json_pointer::Pattern;
-use crate::plan::{ContentEncoding, EventPlan, ForwardHeader, KafkaPlan, Plan, Repeated};
+use crate::plan::{EventPlan, ForwardHeader, KafkaPlan, Plan};
 use crate::redact::{Redaction, Treatment};
 use crate::template::{Scope, Template};
 use crate::topic::{self, TopicTemplate};
@@ -74,11 +74,7 @@ impl Planner<'_> {
         let kafka = route.kafka.as_ref().and_then(|kafka| self.kafka(kafka, mistakes));
         let default_max = self.surroundings.document.limits.body_bytes;
         let max_bytes = route.accept.decoded_bytes.unwrap_or(default_max) as usize;
-        let content_encoding = match route.accept.content_encoding {
-            document::ContentEncoding::Decode => ContentEncoding::Decode,
-            document::ContentEncoding::Carry => ContentEncoding::Carry,
-            document::ContentEncoding::Refuse => ContentEncoding::Refuse,
-        };
+        let content_encoding = route.accept.content_encoding;
         let withheld = self.surroundings.withheld_headers();
         let (event, kafka) = (event?, kafka?);
         let plan = Plan { accepted, content_encoding, max_bytes, redaction, withheld, event, kafka };
@@ -311,13 +307,7 @@ impl Planner<'_> {
             } else if forward.iter().any(|earlier| earlier.name == name) {
                 mistakes.add(format!("{path}.name"), "each header once", quoted(&header.name));
             }
-            let repeated = match header.repeated {
-                RepeatedHeader::All => Repeated::All,
-                RepeatedHeader::First => Repeated::First,
-                RepeatedHeader::Last => Repeated::Last,
-                RepeatedHeader::Refuse => Repeated::Refuse,
-            };
-            forward.push(ForwardHeader { name, rename, repeated });
+            forward.push(ForwardHeader { name, rename, repeated: header.repeated });
         }
         forward
     }

@@ -8,7 +8,7 @@ use super::super::document::{self, Document, OnError, Reply};
 use super::super::error::{Mistakes, quoted};
 use super::is_plain_text;
 use super::plan::Planner;
-use crate::answer::{self, Field, OWN_HEADERS, Success};
+use crate::answer::{self, OWN_HEADERS, Success};
 use crate::auth::{self, Method};
 use crate::conditions::Conditions;
 use crate::cors::{Cors, Rules};
@@ -272,18 +272,7 @@ fn compile_reply(reply: &Reply, path: &str, mistakes: &mut Mistakes) -> Success 
         }
     }
     if !reply.body.is_empty() {
-        let field = |(name, field): (&String, &document::ReceiptField)| {
-            let field = match field {
-                document::ReceiptField::Id => Field::Id,
-                document::ReceiptField::Topic => Field::Topic,
-                document::ReceiptField::Partition => Field::Partition,
-                document::ReceiptField::Offset => Field::Offset,
-                document::ReceiptField::Timestamp => Field::Timestamp,
-                document::ReceiptField::Ack => Field::Ack,
-            };
-            (name.clone(), field)
-        };
-        success.fields = reply.body.iter().map(field).collect();
+        success.fields = reply.body.iter().map(|(name, field)| (name.clone(), *field)).collect();
     }
     success
 }
