@@ -1,9 +1,6 @@
 //! Trace context on its way into records (W3C Trace Context).
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod common;
-
-use common::{Bridge, Cluster, cluster, count, read};
+use crate::common::{Bridge, Cluster, cluster, count, read};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const OTHER: &str = "00-11111111111111111111111111111111-2222222222222222-00";

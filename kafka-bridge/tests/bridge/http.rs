@@ -1,11 +1,8 @@
 //! What the bridge says to requests that it does not take.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Bridge, EVENT, RECORDS, cluster, count, event};
+use crate::common::{Bridge, EVENT, RECORDS, cluster, count, event};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -59,7 +56,7 @@ async fn answers_to_operators_are_marked_too() {
     for path in ["/livez", "/readyz", "/metrics"] {
         let answer = bridge.client.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
-        assert_eq!(answer.header("wicketgate-bridge"), Some(common::VERSION), "{path}");
+        assert_eq!(answer.header("wicketgate-bridge"), Some(crate::common::VERSION), "{path}");
     }
     assert_eq!(bridge.client.metric("kafka_bridge_ready").await, 1);
     assert_eq!(bridge.client.metric("kafka_bridge_brokers_up").await, 1);

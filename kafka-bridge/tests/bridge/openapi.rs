@@ -1,9 +1,6 @@
 //! The OpenAPI document, held against what the bridge does.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod common;
-
-use common::{Answer, Bridge, EVENT, RECORDS, cluster, event};
+use crate::common::{Answer, Bridge, EVENT, RECORDS, cluster, event};
 use serde_json::{Value, json};
 
 async fn document(bridge: &Bridge) -> Value {

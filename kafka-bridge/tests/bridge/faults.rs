@@ -1,12 +1,9 @@
 //! What the bridge says when Kafka does not do as it should. Nothing here may ever be a 2xx for a record that Kafka
 //! does not have.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Bridge, cluster, count, event};
+use crate::common::{Bridge, cluster, count, event};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -200,7 +197,7 @@ async fn a_caller_that_leaves_is_counted_with_what_became_of_its_record() {
     let mut stream = TcpStream::connect(bridge.client.address).await.unwrap();
     let head = format!(
         "POST /v1/topics/t/events HTTP/1.1\r\nhost: x\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n{body}",
-        common::EVENT,
+        crate::common::EVENT,
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();

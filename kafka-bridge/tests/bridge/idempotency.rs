@@ -1,11 +1,8 @@
 //! Events that come more than once.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Answer, Bridge, Cluster, cluster, count, event};
+use crate::common::{Answer, Bridge, Cluster, cluster, count, event};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::Value;
 

@@ -1,9 +1,6 @@
 //! What a record looks like in each mode, and where it goes when the call says so.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod common;
-
-use common::{Bridge, Cluster, Stored, cluster, count, read};
+use crate::common::{Bridge, Cluster, Stored, cluster, count, read};
 use serde_json::Value;
 
 const ATTRIBUTES: &str = r#""specversion":"1.0","id":"e-1","source":"/s","type":"t","time":"2026-01-02T03:04:05.6789+01:00","subject":"grün","wgroute":"r","n":7,"b":true"#;

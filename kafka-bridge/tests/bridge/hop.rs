@@ -1,12 +1,9 @@
 //! Who is let in.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Answer, Bridge, EVENT, RECORDS, cluster, count, event};
+use crate::common::{Answer, Bridge, EVENT, RECORDS, cluster, count, event};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use wicketgate_envelope::signature::{SIGNATURE_HEADER, Signature, Signed};

@@ -1,7 +1,4 @@
 //! The process: how it starts, what it prints, how it ends.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
@@ -10,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Client, cluster, count, event};
+use crate::common::{Client, cluster, count, event};
 
 /// A running `kafka-bridge`, killed should the test end first.
 struct Process {
@@ -86,7 +83,7 @@ async fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
                 let (mut acknowledged, mut sent) = (0, 0);
                 while !ended.load(Ordering::Relaxed) {
                     let body = event(&format!("{caller}-{sent}"), 100);
-                    let headers = [("content-type", common::EVENT)];
+                    let headers = [("content-type", crate::common::EVENT)];
                     // A connection that is closed between two requests is no loss: nothing was answered.
                     let Ok(answer) = client.try_send("POST", "/v1/topics/t/events", &headers, body).await
                     else {
@@ -127,7 +124,12 @@ async fn it_says_with_its_exit_code_that_records_were_left() {
     let client = process.client.clone();
     let call = tokio::spawn(async move {
         client
-            .try_send("POST", "/v1/topics/t/events", &[("content-type", common::EVENT)], event("2", 10))
+            .try_send(
+                "POST",
+                "/v1/topics/t/events",
+                &[("content-type", crate::common::EVENT)],
+                event("2", 10),
+            )
             .await
     });
     let handed_over = u64::try_from(event("1", 10).len() * 2).unwrap();

@@ -1,6 +1,4 @@
 //! A bridge on a port of its own, a mock cluster whose faults the test chooses, and a consumer to look into it.
-#![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

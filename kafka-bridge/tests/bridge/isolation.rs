@@ -2,9 +2,6 @@
 //! it would have got alone.
 //!
 //! One test starts a real Apache Kafka: it needs `java`, and `scripts/fetch-kafka.sh` to have been run.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -14,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Answer, Bridge, EVENT, cluster, count, event, read};
+use crate::common::{Answer, Bridge, EVENT, cluster, count, event, read};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -100,7 +97,7 @@ async fn a_refused_batch_is_produced_again_record_by_record() {
 }
 
 /// Sends a record for topic `t` that is refused the first time, and leaves once it has been handed over.
-async fn leave_a_refused_record(bridge: &Bridge, cluster: &common::Cluster) {
+async fn leave_a_refused_record(bridge: &Bridge, cluster: &crate::common::Cluster) {
     cluster.request_errors(RDKafkaApiKey::Produce, &[TOO_LARGE]);
     let handed_over = "kafka_bridge_record_values_bytes_total";
     let before = bridge.client.metric(handed_over).await;

@@ -1,12 +1,9 @@
 //! The `tail` example, as the demo uses it: in a process of its own, on topics that do not exist yet.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use common::{Bridge, cluster, event};
+use crate::common::{Bridge, cluster, event};
 
 struct Killed(Child);
 

@@ -1,9 +1,6 @@
 //! What is sent is what Kafka has, and the receipt says where.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod common;
-
-use common::{Bridge, RECORDS, cluster, count, event, read};
+use crate::common::{Bridge, RECORDS, cluster, count, event, read};
 use serde_json::json;
 use wicketgate_envelope::timestamp::Timestamp;
 
@@ -16,7 +13,7 @@ async fn an_event_becomes_a_record_and_the_receipt_says_where() {
     let answer = bridge.client.event("orders", body).await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("wicketgate-bridge"), Some(common::VERSION));
+    assert_eq!(answer.header("wicketgate-bridge"), Some(crate::common::VERSION));
 
     let stored = &read(&cluster, "orders", 1)[0];
     assert_eq!(stored.value.as_deref(), Some(body.as_bytes()));

@@ -1,12 +1,8 @@
 //! TLS and SASL against a real Apache Kafka, in a bridge built with the feature `tls`:
 //!
-//! `scripts/fetch-kafka.sh && cargo test -p kafka-bridge --features tls --test tls`
+//! `scripts/fetch-kafka.sh && cargo test -p kafka-bridge --features tls --test bridge tls::`
 //!
 //! Needs `java` and `openssl`.
-#![cfg(feature = "tls")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Bridge, event};
+use crate::common::{Bridge, event};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 

@@ -1,9 +1,6 @@
 //! CloudEvents over HTTP in binary and batched mode (CloudEvents HTTP Protocol Binding 1.0.2).
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-mod common;
-
-use common::{Answer, Bridge, cluster, count, event, read};
+use crate::common::{Answer, Bridge, cluster, count, event, read};
 
 const PATH: &str = "/v1/topics/t/events";
 const BATCH: &str = "application/cloudevents-batch+json";

@@ -1,0 +1,28 @@
+//! The bridge from outside, over HTTP: in the test's process or as the program, in front of a cluster whose faults the
+//! test chooses or of a real Apache Kafka.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "tests"
+)]
+
+mod common;
+
+mod faults;
+mod hop;
+mod http;
+mod idempotency;
+mod isolation;
+mod modes;
+mod openapi;
+mod process;
+mod produce;
+mod sink;
+mod tail;
+#[cfg(feature = "tls")]
+mod tls;
+mod tracing;
