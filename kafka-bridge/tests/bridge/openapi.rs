@@ -31,7 +31,7 @@ async fn each_path_of_the_document_is_one_of_the_bridge_and_takes_no_other_metho
     let mut names: Vec<_> = paths.keys().map(String::as_str).collect();
     names.sort_unstable();
     // The paths of docs/bridge.md, and nothing else.
-    let documentation = include_str!("../../docs/bridge.md");
+    let documentation = include_str!("../../../docs/bridge.md");
     let (_, table) = documentation.split_once("## Paths").unwrap();
     let (table, _) = table.split_once("Every response").unwrap();
     let mut documented: Vec<_> = table
