@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use clap::{Parser, Subcommand};
 use wicketgate::explain::{Options, explain};
 use wicketgate::message::Message;
-use wicketgate::render::{self, EnvoyOptions, HostPort};
+use wicketgate::render::{self, BridgeAddress, BridgeLink, EnvoyOptions, HostPort};
 use wicketgate::secrets;
 use wicketgate_policy::config::{self, Config, Warning};
 
@@ -66,9 +66,12 @@ enum Render {
         /// Where Envoy's admin interface is; it can end Envoy, so keep it on a loopback address.
         #[arg(long, value_name = "IP:PORT", default_value_t = EnvoyOptions::default().admin)]
         admin: SocketAddr,
-        /// Where kafka-bridge is.
-        #[arg(long, value_name = "HOST:PORT", default_value_t = EnvoyOptions::default().bridge)]
-        bridge: HostPort,
+        /// Where kafka-bridge is: HOST:PORT, or unix:PATH for a Unix domain socket as Envoy sees it.
+        #[arg(long, value_name = "WHERE", default_value_t = EnvoyOptions::default().bridge.address)]
+        bridge: BridgeAddress,
+        /// Speak HTTP/2 to kafka-bridge: many calls share a connection.
+        #[arg(long)]
+        bridge_http2: bool,
         /// Where requests go that the document lets pass.
         #[arg(long, value_name = "HOST:PORT", default_value_t = EnvoyOptions::default().upstream)]
         upstream: HostPort,
@@ -119,7 +122,8 @@ fn run(command: Command) -> Result<String, String> {
             }
         }
         Command::Schema => Ok(format!("{:#}\n", config::generated_schema())),
-        Command::Render(Render::Envoy { document, listen, admin, bridge, upstream, wasm }) => {
+        Command::Render(Render::Envoy { document, listen, admin, bridge, bridge_http2, upstream, wasm }) => {
+            let bridge = BridgeLink { address: bridge, http2: bridge_http2 };
             let options = EnvoyOptions { listen, admin, bridge, wasm, upstream };
             render::envoy(&read_document(&document)?, &options).map_err(|error| error.to_string())
         }

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use config::Config;
@@ -29,6 +28,7 @@ use http::{Limits, Shared};
 use idempotency::Memory;
 use metrics::Metrics;
 use producer::Producer;
+use server::Listener;
 use topics::Allowed;
 
 /// How often it is checked that a broker is connected.
@@ -50,7 +50,7 @@ impl Leftover {
     }
 }
 
-/// Runs the bridge on `listener` until `stop` is done, and then until all requests and records in flight are
+/// Runs the bridge on `listeners` until `stop` is done, and then until all requests and records in flight are
 /// answered or the shutdown timeout is over. `guard` decides who may call.
 ///
 /// # Errors
@@ -59,7 +59,7 @@ pub async fn run(
     config: &Config,
     bootstrap_servers: &str,
     guard: Guard,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     stop: impl Future<Output = ()>,
 ) -> Result<Leftover, KafkaError> {
     let health = Arc::new(Health::default());
@@ -84,7 +84,7 @@ pub async fn run(
         stop.await;
         health.stop();
     };
-    let draining = server::serve(listener, router, config.idle_timeout, stop).await;
+    let draining = server::serve(listeners, router, config.idle_timeout, stop).await;
     let deadline = Instant::now() + config.shutdown_timeout;
     let requests = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
     let remaining = deadline.saturating_duration_since(Instant::now());

@@ -5,11 +5,11 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kafka_bridge::config::{self, Config, Failure, LogFormat};
+use kafka_bridge::config::{self, Config, Failure, Listen, LogFormat};
 use kafka_bridge::embedded::EmbeddedBroker;
 use kafka_bridge::hop::Guard;
+use kafka_bridge::server::Listener;
 use kafka_bridge::shutdown::Signals;
-use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 /// As for a command line that cannot be read.
@@ -68,15 +68,21 @@ fn start(config: &Config, guard: Guard) -> Result<ExitCode, Box<dyn Error>> {
 
 async fn serve(config: &Config, bootstrap_servers: &str, guard: Guard) -> Result<ExitCode, Box<dyn Error>> {
     let mut signals = Signals::install()?;
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        format!("--listen {}: {error}; free the port or choose another with --listen", config.listen)
-    })?;
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for listen in &config.listen {
+        let listener = Listener::bind(listen, config.unix_socket_mode).await.map_err(|error| {
+            let thing = if matches!(listen, Listen::Unix(_)) { "path" } else { "port" };
+            format!("--listen {listen}: {error}; free the {thing} or choose another with --listen")
+        })?;
+        tracing::info!(listen = %listener.at(), "listening");
+        listeners.push(listener);
+    }
     if guard.is_open() {
         tracing::warn!(
-            "anybody who reaches this port may write; --hop-secret-file or --hop-token-file closes it"
+            "anybody who reaches the bridge may write; --hop-secret-file or --hop-token-file closes it"
         );
     }
-    tracing::info!(listen = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let stopping = tokio::spawn(async move {
         let signal = signals.next().await;
@@ -85,7 +91,7 @@ async fn serve(config: &Config, bootstrap_servers: &str, guard: Guard) -> Result
         // Whoever asks twice does not want to wait.
         signals.next().await
     });
-    let running = kafka_bridge::run(config, bootstrap_servers, guard, listener, async {
+    let running = kafka_bridge::run(config, bootstrap_servers, guard, listeners, async {
         let _ = stopped.await;
     });
     tokio::select! {

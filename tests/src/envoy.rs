@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use wicketgate::render::{self, EnvoyOptions, RenderError};
+use wicketgate::render::{self, BridgeLink, EnvoyOptions, RenderError};
 
 use crate::artefacts;
 use crate::http_client::Client;
@@ -29,7 +29,7 @@ pub struct Envoy {
 
 impl Envoy {
     /// Starts an Envoy around a filter document and waits until it takes requests.
-    pub async fn start(document: &str, bridge: SocketAddr, upstream: SocketAddr) -> Self {
+    pub async fn start(document: &str, bridge: BridgeLink, upstream: SocketAddr) -> Self {
         let envoy = Self::launch(document, bridge, upstream, render::envoy);
         let ready = until(START_LIMIT, || async {
             let ended = envoy.process.exit_status();
@@ -47,14 +47,14 @@ impl Envoy {
     /// Starts an Envoy around a document that the filter should refuse, and returns how it ended.
     pub fn refuse(document: &str) -> Process {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let envoy = Self::launch(document, nowhere, nowhere, render::envoy_unchecked);
+        let envoy = Self::launch(document, nowhere.into(), nowhere, render::envoy_unchecked);
         envoy.process.wait_for_exit(START_LIMIT);
         envoy.process
     }
 
     fn launch(
         document: &str,
-        bridge: SocketAddr,
+        bridge: BridgeLink,
         upstream: SocketAddr,
         render: fn(&str, &EnvoyOptions) -> Result<String, RenderError>,
     ) -> Self {
@@ -62,7 +62,7 @@ impl Envoy {
         let options = EnvoyOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], free_port())),
             admin: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            bridge: bridge.into(),
+            bridge,
             wasm: artefacts::wasm().to_string_lossy().into_owned(),
             upstream: upstream.into(),
         };

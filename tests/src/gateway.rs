@@ -1,8 +1,7 @@
 //! The whole chain but Kafka: Envoy, the bridge, and a service behind the gateway that should see nothing.
 
-use std::net::SocketAddr;
-
 use serde_json::{Value, json};
+use wicketgate::render::BridgeLink;
 
 use crate::bridge::Bridge;
 use crate::envoy::Envoy;
@@ -35,11 +34,11 @@ impl Gateway {
         Self { bridge: Some(bridge), ..Self::start_before_bridge(document, address).await }
     }
 
-    /// The same without a bridge: `bridge` is where one may be later.
-    pub async fn start_before_bridge(document: &Value, bridge: SocketAddr) -> Self {
+    /// The same without a bridge: `bridge` is where one may be later, or how a test reaches its own.
+    pub async fn start_before_bridge(document: &Value, bridge: impl Into<BridgeLink>) -> Self {
         let upstream = Upstream::start();
         let document = format!("{document:#}");
-        let envoy = Envoy::start(&document, bridge, upstream.address()).await;
+        let envoy = Envoy::start(&document, bridge.into(), upstream.address()).await;
         Self { bridge: None, envoy, upstream }
     }
 

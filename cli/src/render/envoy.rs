@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use wicketgate_policy::config::{Config, ConfigErrors};
 
+use super::bridge::BridgeLink;
+
 /// The file, with a `@NAME@` for everything that varies.
 const TEMPLATE: &str = include_str!("envoy.yaml.in");
 
@@ -17,8 +19,8 @@ pub struct EnvoyOptions {
     pub listen: SocketAddr,
     /// Where Envoy's admin interface is. It can end Envoy, so it belongs on a loopback address.
     pub admin: SocketAddr,
-    /// Where kafka-bridge is.
-    pub bridge: HostPort,
+    /// Where kafka-bridge is, and how it is spoken to.
+    pub bridge: BridgeLink,
     /// The filter, `wicketgate.wasm`, as Envoy's process sees it.
     pub wasm: String,
     /// Where requests go that the document lets pass.
@@ -30,7 +32,7 @@ impl Default for EnvoyOptions {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 10000)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9901)),
-            bridge: HostPort { host: "127.0.0.1".to_owned(), port: 8080 },
+            bridge: SocketAddr::from(([127, 0, 0, 1], 8080)).into(),
             wasm: "target/wicketgate.wasm".to_owned(),
             upstream: HostPort { host: "127.0.0.1".to_owned(), port: 8081 },
         }
@@ -40,8 +42,8 @@ impl Default for EnvoyOptions {
 /// `host:port`, where the host is a name or an address (an IPv6 address in brackets).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
-    host: String,
-    port: u16,
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 impl From<SocketAddr> for HostPort {
@@ -130,8 +132,9 @@ pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String,
         ("@LISTEN_PORT@", options.listen.port().to_string()),
         ("@ADMIN_ADDRESS@", options.admin.ip().to_string()),
         ("@ADMIN_PORT@", options.admin.port().to_string()),
-        ("@BRIDGE_HOST@", options.bridge.host.clone()),
-        ("@BRIDGE_PORT@", options.bridge.port.to_string()),
+        ("@BRIDGE_CLUSTER_TYPE@", options.bridge.cluster_type().to_owned()),
+        ("@BRIDGE_PROTOCOL_OPTIONS@", options.bridge.protocol_options().to_owned()),
+        ("@BRIDGE_ADDRESS@", options.bridge.address()),
         ("@UPSTREAM_HOST@", options.upstream.host.clone()),
         ("@UPSTREAM_PORT@", options.upstream.port.to_string()),
         ("@WASM@", options.wasm.clone()),
@@ -195,6 +198,27 @@ mod tests {
             "\"@type\"".matches('@').count() * yaml.matches("\"@type\"").count() + 2
         );
         assert!(yaml.contains("  \"a\": \"@WASM@\""));
+    }
+
+    #[test]
+    fn the_bridge_is_reached_as_it_is_said() {
+        let rendered = |address: &str, http2| {
+            let bridge = BridgeLink { address: address.parse().unwrap(), http2 };
+            envoy_unchecked("{}", &EnvoyOptions { bridge, ..EnvoyOptions::default() }).unwrap()
+        };
+        let unix = rendered("unix:/run/bridge.sock", true);
+        for wanted in [
+            "type: STATIC",
+            "pipe: { path: \"/run/bridge.sock\" }",
+            "http_config: { http2_protocol_options: {} }",
+        ] {
+            assert_eq!(unix.matches(wanted).count(), 1, "{wanted}");
+        }
+        let tcp = rendered("[::1]:80", false);
+        for wanted in ["{ address: \"::1\", port_value: 80 }", "http_config: { http_protocol_options: {} }"] {
+            assert_eq!(tcp.matches(wanted).count(), 1, "{wanted}");
+        }
+        assert!(!tcp.contains("STATIC") && !tcp.contains("pipe"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Gateway configurations around a document.
 
+mod bridge;
 mod envoy;
 
+pub use bridge::{BridgeAddress, BridgeLink};
 pub use envoy::{EnvoyOptions, HostPort, RenderError, envoy, envoy_unchecked};

@@ -2,10 +2,10 @@
 
 mod file;
 mod librdkafka;
+mod listen;
 mod load;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use clap::{Parser, ValueEnum};
 
 use crate::topics::Pattern;
 pub use librdkafka::Property;
+pub use listen::Listen;
 pub use load::{Failure, load};
-use values::{bootstrap_servers, delivery_timeout, log_filter, positive_duration};
+use values::{bootstrap_servers, delivery_timeout, log_filter, permission_bits, positive_duration};
 
 /// How long after the delivery timeout an answer may still be on its way. librdkafka looks for expired records
 /// once a second, so its own report of a timeout is always somewhat late; callers are answered before that.
@@ -34,9 +35,20 @@ pub struct Config {
     #[arg(long)]
     pub check_config: bool,
 
-    /// Where to listen.
-    #[arg(long, env = "BRIDGE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-    pub listen: SocketAddr,
+    /// Where to listen: ADDRESS:PORT, or unix:PATH for a Unix domain socket. Several are separated by commas, or
+    /// given each with a flag of its own.
+    #[arg(
+        long,
+        env = "BRIDGE_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "WHERE",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<Listen>,
+
+    /// Who may connect to Unix domain sockets, as octal permission bits; connecting takes the permission to write.
+    #[arg(long, env = "BRIDGE_UNIX_SOCKET_MODE", default_value = "660", value_name = "MODE", value_parser = permission_bits)]
+    pub unix_socket_mode: u32,
 
     /// The Kafka cluster, as a comma-separated list of HOST:PORT.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "SERVERS", value_parser = bootstrap_servers)]
@@ -169,6 +181,11 @@ impl Config {
                  KAFKA_BOOTSTRAP_SERVERS or the configuration file; leave out one of them"
             )),
             _ => {}
+        }
+        for (index, listen) in self.listen.iter().enumerate() {
+            if self.listen.iter().take(index).any(|other| listen.is_taken_by(other)) {
+                errors.push(format!("--listen {listen}: it is there twice"));
+            }
         }
         if self.mode == Mode::Production {
             if self.embedded_broker {

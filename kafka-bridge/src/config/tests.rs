@@ -49,8 +49,11 @@ fn values_that_cannot_work_are_refused_with_what_was_wanted_wherever_they_are() 
         ("--shutdown-timeout", "BRIDGE_SHUTDOWN_TIMEOUT", "0s", "more than zero"),
         ("--max-body-bytes", "BRIDGE_MAX_BODY_BYTES", "0", "1..=1073741824"),
         ("--max-record-bytes", "BRIDGE_MAX_RECORD_BYTES", "999", "1000..=1000000000"),
-        ("--listen", "BRIDGE_LISTEN", "8080", "invalid socket address"),
-        ("--listen", "BRIDGE_LISTEN", "", "invalid socket address"),
+        ("--listen", "BRIDGE_LISTEN", "8080", "ADDRESS:PORT or unix:PATH"),
+        ("--listen", "BRIDGE_LISTEN", "", "ADDRESS:PORT or unix:PATH"),
+        ("--listen", "BRIDGE_LISTEN", "127.0.0.1:1,unix:", "wanted unix:PATH"),
+        ("--unix-socket-mode", "BRIDGE_UNIX_SOCKET_MODE", "rw", "octal permission bits"),
+        ("--unix-socket-mode", "BRIDGE_UNIX_SOCKET_MODE", "1777", "octal permission bits"),
         ("--allowed-topics", "BRIDGE_ALLOWED_TOPICS", "a,b*c", "b*c"),
         ("--mode", "BRIDGE_MODE", "prod", "development, production"),
         ("--log", "RUST_LOG", "a=b=c", "expected one of"),
@@ -100,6 +103,31 @@ fn flags_come_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
+fn there_may_be_several_places_to_listen_at() {
+    let wanted: Vec<Listen> =
+        ["127.0.0.1:8080", "unix:/run/bridge.sock"].iter().map(|text| text.parse().unwrap()).collect();
+    let text = "127.0.0.1:8080,unix:/run/bridge.sock";
+    let broker = "embedded_broker = true";
+    let array = format!("{broker}\nlisten = [\"127.0.0.1:8080\", \"unix:/run/bridge.sock\"]");
+    for (arguments, environment, file) in [
+        (&["--listen", text][..], &[][..], broker),
+        (&["--listen", "127.0.0.1:8080", "--listen", "unix:/run/bridge.sock"], &[], broker),
+        (&[], &[("BRIDGE_LISTEN", text)], broker),
+        (&[], &[], &array),
+    ] {
+        assert_eq!(with(arguments, environment, Some(file)).unwrap().listen, wanted);
+    }
+    for twice in ["127.0.0.1:80,127.0.0.1:80", "unix:/a,[::]:0,unix:/a"] {
+        let error = parse(&["--embedded-broker", "--listen", twice]).unwrap_err();
+        assert!(error.contains("it is there twice"), "{error}");
+    }
+    assert!(parse(&["--embedded-broker", "--listen", "[::]:0,[::]:0"]).is_ok());
+    let long = format!("unix:/{}", "x".repeat(107));
+    let error = parse(&["--embedded-broker", "--listen", &long]).unwrap_err();
+    assert!(error.contains("at most 107 bytes, got 108"), "{error}");
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once_with_its_place_and_without_secrets() {
     let file = "listen = \"x\"\nmax_recrods = 1\nembedded_broker = \"yes\"\nmax_body_bytes = true\nconfig = \"y\"\n\
                 hop_secret_file = \"/nonexistent\"\n[librdkafka]\nacks = \"1\"\nlinger.ms = \"hunter2\"\n\
@@ -109,7 +137,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_place_and_without_secrets() {
         with(&["--librdkafka", "hunter2", "--mode", "production"], &environment, Some(file)).unwrap_err();
     let all = errors.join("\n");
     for wanted in [
-        ".toml: listen: invalid socket address",
+        ".toml: listen: wanted ADDRESS:PORT",
         ".toml: max_recrods: there is no such setting",
         ".toml: config: there is no such setting",
         ".toml: embedded_broker: wanted true or false",

@@ -32,3 +32,11 @@ pub(super) fn bootstrap_servers(text: &str) -> Result<String, String> {
     }
     Ok(text.to_owned())
 }
+
+/// Permission bits as chmod(1) takes them, in octal digits.
+pub(super) fn permission_bits(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|bits| (1..=0o777).contains(bits) && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .ok_or_else(|| format!("wanted octal permission bits such as 660, got {text:?}"))
+}

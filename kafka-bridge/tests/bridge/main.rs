@@ -17,6 +17,7 @@ mod hop;
 mod http;
 mod idempotency;
 mod isolation;
+mod listeners;
 mod modes;
 mod openapi;
 mod process;

@@ -24,6 +24,7 @@ mod explained;
 mod failures;
 mod fixtures;
 mod going_on;
+mod hop;
 mod kafka_itself;
 mod keys;
 mod lane;

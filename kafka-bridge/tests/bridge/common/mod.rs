@@ -11,8 +11,9 @@ use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kafka_bridge::Leftover;
-use kafka_bridge::config::Config;
+use kafka_bridge::config::{Config, Listen};
 use kafka_bridge::hop::Guard;
+use kafka_bridge::server::Listener;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Headers as _;
@@ -20,7 +21,6 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -43,23 +43,28 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Starts a bridge; it may not be ready yet.
+    /// Starts a bridge, on a port of its own and what `--listen` says; it may not be ready yet.
     pub async fn start(bootstrap_servers: &str, flags: &[&str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(listener.local_addr().unwrap());
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 0).await.unwrap();
+        let &Listen::Tcp(address) = listener.at() else { unreachable!() };
+        let client = Client::new(address);
+        let mut listeners = vec![listener];
         // Most tests send the same events over and over, and look at each of them.
         let remembers = flags.contains(&"--idempotency-entries");
         let forgetful = ["--idempotency-entries", "0"].iter().filter(|_| !remembers);
         let arguments = ["kafka-bridge", "--embedded-broker"].iter().chain(flags).chain(forgetful);
         let config = Config::try_parse_from(arguments).unwrap();
         let guard = Guard::load(&config).unwrap();
+        for listen in config.listen.iter().filter(|_| flags.contains(&"--listen")) {
+            listeners.push(Listener::bind(listen, config.unix_socket_mode).await.unwrap());
+        }
         let (stop, stopped) = oneshot::channel();
         let bootstrap_servers = bootstrap_servers.to_owned();
         let running = tokio::spawn(async move {
             let stop = async {
                 let _ = stopped.await;
             };
-            kafka_bridge::run(&config, &bootstrap_servers, guard, listener, stop).await.unwrap()
+            kafka_bridge::run(&config, &bootstrap_servers, guard, listeners, stop).await.unwrap()
         });
         Self { client, stop, running }
     }

@@ -1,8 +1,12 @@
 //! Accepts connections, serves HTTP/1 and HTTP/2 on them, and ends them without cutting off a request.
 
+mod listener;
+
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +17,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use listener::Accepted;
+pub use listener::Listener;
 
 /// How long to wait when the operating system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,22 +38,30 @@ impl Draining {
     }
 }
 
-/// Serves `router` until `stop` is done; then the listener is closed. A connection that is idle for `idle_timeout`,
+/// Serves `router` until `stop` is done; then the listeners are closed. A connection that is idle for `idle_timeout`,
 /// or takes as long over the head of a request, is closed too.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     router: Router,
     idle_timeout: Duration,
     stop: impl Future<Output = ()>,
 ) -> Draining {
     let connections = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
+    let mut turn = 0;
     loop {
         tokio::select! {
             biased;
             () = &mut stop => return Draining { connections },
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection(stream, &router, idle_timeout, &connections),
+            accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)) => match accepted {
+                Ok(Accepted::Tcp(stream)) => {
+                    // Answers are small; none of them waits to be sent together with the next.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY");
+                    }
+                    connection(stream, &router, idle_timeout, &connections);
+                }
+                Ok(Accepted::Unix(stream)) => connection(stream, &router, idle_timeout, &connections),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted; trying again");
@@ -57,6 +72,19 @@ pub async fn serve(
     }
 }
 
+/// The next connection on any of them; whose `turn` it is comes first, so that a busy one does not keep out the others.
+fn poll_accept(listeners: &[Listener], turn: &mut usize, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    let first = *turn % listeners.len().max(1);
+    let (later, sooner) = listeners.split_at(first);
+    for listener in sooner.iter().chain(later) {
+        if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+            *turn = first + 1;
+            return Poll::Ready(accepted);
+        }
+    }
+    Poll::Pending
+}
+
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -64,11 +92,10 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn connection(stream: TcpStream, router: &Router, idle_timeout: Duration, connections: &GracefulShutdown) {
-    // Answers are small; none of them waits to be sent together with the next.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
+fn connection<S>(stream: S, router: &Router, idle_timeout: Duration, connections: &GracefulShutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(idle_timeout);
     builder
