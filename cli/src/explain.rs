@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wicketgate_envelope::hop::{self, ValueMode};
+use wicketgate_envelope::hop::{self, Ack, ValueMode};
 use wicketgate_envelope::octets::Octets;
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_policy::config::Config;
@@ -96,6 +96,11 @@ pub struct ExplainedRecord {
     /// Whether the record has no value.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tombstone: bool,
+    /// How far the record has to get before the caller gets a receipt: `all`, `leader`, `none` or `spooled`.
+    pub ack: Ack,
+    /// The cluster, where it is not the bridge's default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The envelope, byte for byte.
     pub event: Box<RawValue>,
 }
@@ -174,6 +179,8 @@ fn explained_record(record: &Record) -> Option<ExplainedRecord> {
             ValueMode::Raw => "raw",
         },
         tombstone: record.tombstone,
+        ack: record.ack,
+        cluster: record.cluster.map(Cow::into_owned),
         event: record.event.to_owned(),
     })
 }
@@ -236,6 +243,12 @@ impl fmt::Display for ExplainedRecord {
             writeln!(f, "header     {name}: {}", shown(value))?;
         }
         writeln!(f, "value      {}", if self.tombstone { "none (a tombstone)" } else { self.value })?;
+        if let Some(cluster) = &self.cluster {
+            writeln!(f, "cluster    {cluster}")?;
+        }
+        if self.ack != Ack::default() {
+            writeln!(f, "ack        {}", self.ack)?;
+        }
         writeln!(f, "envelope   {}", self.event)
     }
 }

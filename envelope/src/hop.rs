@@ -16,6 +16,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -66,6 +67,13 @@ pub struct Record<'a> {
     /// Whether the record has a null value, which deletes its key from a compacted topic.
     #[serde(default)]
     pub tombstone: bool,
+    /// How far the record has to get before it is acknowledged.
+    #[serde(default)]
+    pub ack: Ack,
+    /// The name of the cluster that it is for; absent is the bridge's default one. [`is_cluster_name`] says what
+    /// a name is.
+    #[serde(borrow, default)]
+    pub cluster: Option<Cow<'a, str>>,
     /// The CloudEvent. [`crate::kafka::message`] makes headers and value of it.
     #[serde(borrow)]
     pub event: &'a RawValue,
@@ -95,7 +103,7 @@ pub struct RecordsResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RecordResult {
-    /// Kafka has it, to the degree that the receipt's `ack` says.
+    /// It got as far as the receipt's `ack` says.
     Acknowledged {
         /// The proof.
         receipt: Receipt,
@@ -123,37 +131,95 @@ pub enum RecordResult {
     Unknown,
 }
 
-/// What a caller gets for a record that Kafka has.
+/// What a caller gets for a record that is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The `id` of the event.
     pub id: String,
-    /// Where it is.
+    /// The topic that it is for.
     pub topic: String,
-    /// The partition of the topic.
-    pub partition: i32,
+    /// The partition of the topic. Absent, as are the next two, if Kafka had not answered yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
     /// The offset within the partition.
-    pub offset: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
     /// The record's own timestamp, RFC 3339 in UTC.
-    pub timestamp: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
     /// Who had the record when this receipt was made.
     pub ack: Ack,
 }
 
-/// How far a record got before its receipt was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a record gets before its receipt is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ack {
     /// All in-sync replicas have it.
+    #[default]
     All,
+    /// The leader of its partition has it.
+    Leader,
+    /// The bridge has it in memory, and no more is promised.
+    None,
+    /// The bridge has it on its disk, synced, and writes it to Kafka when that takes it.
+    Spooled,
+}
+
+impl Ack {
+    /// Whether a receipt with this is good for who asked for `wanted`. A leader alone can lose what a disk keeps, and
+    /// what is on a disk is in no topic yet, so neither stands for the other.
+    pub const fn satisfies(self, wanted: Self) -> bool {
+        match wanted {
+            Self::None => true,
+            Self::All => matches!(self, Self::All),
+            Self::Leader => matches!(self, Self::All | Self::Leader),
+            Self::Spooled => matches!(self, Self::All | Self::Spooled),
+        }
+    }
+
+    /// As it is spelled.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Leader => "leader",
+            Self::None => "none",
+            Self::Spooled => "spooled",
+        }
+    }
 }
 
 impl fmt::Display for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::All => "all",
-        })
+        f.write_str(self.as_str())
     }
+}
+
+impl FromStr for Ack {
+    type Err = UnknownAck;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAck> {
+        let all = [Self::All, Self::Leader, Self::None, Self::Spooled];
+        all.into_iter().find(|ack| ack.as_str() == text).ok_or(UnknownAck)
+    }
+}
+
+/// The text is none of the values of [`Ack`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownAck;
+
+impl fmt::Display for UnknownAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wanted one of all, leader, none, spooled")
+    }
+}
+
+impl std::error::Error for UnknownAck {}
+
+/// Whether a cluster can have this name: 1 to 64 of the characters `a-z A-Z 0-9 . _ -`.
+pub fn is_cluster_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(legal)
 }
 
 /// Writes the body of one call. Records are appended as bytes that [`write_record`] made, so that they can be
@@ -216,6 +282,10 @@ pub struct Destination<'a> {
     pub mode: ValueMode,
     /// Whether the value is null.
     pub tombstone: bool,
+    /// How far the record has to get before it is acknowledged.
+    pub ack: Ack,
+    /// The cluster, where it is not the bridge's default one.
+    pub cluster: Option<&'a str>,
 }
 
 impl<'a> Destination<'a> {
@@ -228,6 +298,8 @@ impl<'a> Destination<'a> {
             timestamp: None,
             mode: ValueMode::default(),
             tombstone: false,
+            ack: Ack::default(),
+            cluster: None,
         }
     }
 }
@@ -271,6 +343,14 @@ pub fn write_record<'h>(
     }
     if destination.tombstone {
         out.extend_from_slice(br#","tombstone":true"#);
+    }
+    if destination.ack != Ack::default() {
+        out.extend_from_slice(br#","ack":"#);
+        write_json(&mut out, &destination.ack);
+    }
+    if let Some(cluster) = destination.cluster {
+        out.extend_from_slice(br#","cluster":"#);
+        write_json_string(&mut out, cluster);
     }
     out.extend_from_slice(br#","event":"#);
     write_event(&mut out);

@@ -9,15 +9,16 @@
 //! A call must belong to the root context. The host ends the context of a request with the request, and the answer to
 //! a call that such a context had made would be lost to all others.
 //!
-//! Records share a call with others of the same topic only, because the answer to a call is as slow as its slowest
-//! record, and a topic that is ill should not hold up the others. The records that one request has for one topic are
-//! never parted, so that they keep their order.
+//! Records share a call with others of the same lane only, because the answer to a call is as slow as its slowest
+//! record: a topic or a cluster that is ill should not hold up the others, and who does not ask for all replicas does
+//! not wait for those who do. The records that one request has for one lane are never parted, so that they keep their
+//! order.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
-use wicketgate_envelope::hop::RecordWriter;
+use wicketgate_envelope::hop::{Ack, RecordWriter};
 use wicketgate_policy::callout::{Outcome, outcomes};
 use wicketgate_policy::config::Bridge;
 
@@ -64,15 +65,26 @@ struct Call {
     bytes: usize,
 }
 
-/// What one request sends to one topic.
+/// What records have in common that share a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Lane {
+    /// The cluster, where it is not the bridge's default one.
+    pub(crate) cluster: Option<Rc<str>>,
+    /// The topic.
+    pub(crate) topic: String,
+    /// How far they have to get before they are answered.
+    pub(crate) ack: Ack,
+}
+
+/// What one request sends on one lane.
 #[derive(Debug)]
 pub(crate) struct Parcel {
     /// The request that waits for the outcome.
     pub(crate) request: Weak<Request>,
     /// Its name.
     pub(crate) request_id: String,
-    /// The topic.
-    pub(crate) topic: String,
+    /// Where its records go, and how.
+    pub(crate) lane: Lane,
     /// The records, each with its place among those of the request.
     pub(crate) records: Vec<(usize, Vec<u8>)>,
 }
@@ -184,7 +196,7 @@ fn deliver(addressees: &[Addressee], outcomes: Vec<Outcome>) {
     }
 }
 
-/// Sorts parcels into calls, keeping their order within a topic.
+/// Sorts parcels into calls, keeping their order within a lane.
 fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
     struct Sharing {
         parcels: Vec<Parcel>,
@@ -192,11 +204,11 @@ fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
         bytes: usize,
     }
     let mut calls: Vec<Sharing> = Vec::new();
-    // The call that is being filled for each topic.
-    let mut open: HashMap<String, usize> = HashMap::new();
+    // The call that is being filled for each lane.
+    let mut open: HashMap<Lane, usize> = HashMap::new();
     for parcel in parcels {
         let (records, bytes) = (parcel.records.len(), parcel.bytes());
-        let call = open.get(&parcel.topic).and_then(|index| calls.get_mut(*index));
+        let call = open.get(&parcel.lane).and_then(|index| calls.get_mut(*index));
         match call.filter(|call| call.records + records <= MAX_RECORDS && call.bytes + bytes <= MAX_BYTES) {
             Some(call) => {
                 call.records += records;
@@ -204,7 +216,7 @@ fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
                 call.parcels.push(parcel);
             }
             None => {
-                open.insert(parcel.topic.clone(), calls.len());
+                open.insert(parcel.lane.clone(), calls.len());
                 calls.push(Sharing { parcels: vec![parcel], records, bytes });
             }
         }

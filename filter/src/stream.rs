@@ -16,7 +16,7 @@ use wicketgate_policy::reshape::Record;
 
 use crate::environment::HostEnv;
 use crate::host::{self, Buffer, HeaderMap};
-use crate::outbox::{Outbox, Parcel};
+use crate::outbox::{Lane, Outbox, Parcel};
 
 /// The host's context of a request. It goes when the request goes.
 #[derive(Debug)]
@@ -124,16 +124,17 @@ impl Request {
 }
 
 impl Request {
-    /// Posts records, in a parcel for each topic.
+    /// Posts records, in a parcel for each lane.
     fn post(self: &Rc<Self>, records: Vec<Record>, request_id: &str) {
         let mut parcels: Vec<Parcel> = Vec::with_capacity(1);
-        for (index, Record { topic, bytes, .. }) in records.into_iter().enumerate() {
-            match parcels.iter_mut().find(|parcel| parcel.topic == topic) {
+        for (index, Record { topic, ack, cluster, bytes, .. }) in records.into_iter().enumerate() {
+            let lane = Lane { cluster, topic, ack };
+            match parcels.iter_mut().find(|parcel| parcel.lane == lane) {
                 Some(parcel) => parcel.records.push((index, bytes)),
                 None => parcels.push(Parcel {
                     request: Rc::downgrade(self),
                     request_id: request_id.to_owned(),
-                    topic,
+                    lane,
                     records: vec![(index, bytes)],
                 }),
             }

@@ -50,8 +50,8 @@ fn check_request(request: &RecordsRequest<'_>) {
         };
         assert_eq!(parts(one), parts(other));
         assert_eq!(
-            (&one.key, &one.headers, one.event.get()),
-            (&other.key, &other.headers, other.event.get())
+            (&one.key, &one.headers, one.ack, &one.cluster, one.event.get()),
+            (&other.key, &other.headers, other.ack, &other.cluster, other.event.get())
         );
     }
 }
@@ -64,6 +64,8 @@ fn write(record: &Record<'_>) -> Vec<u8> {
         timestamp: record.timestamp,
         mode: record.mode,
         tombstone: record.tombstone,
+        ack: record.ack,
+        cluster: record.cluster.as_deref(),
     };
     let headers = record.headers.iter().map(|(name, value)| (name.as_ref(), value.0.as_ref()));
     write_record(&destination, headers, |out| out.extend_from_slice(record.event.get().as_bytes()))

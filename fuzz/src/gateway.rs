@@ -67,9 +67,9 @@ pub fn acknowledged(id: &str, topic: &str) -> Outcome {
     let receipt = Receipt {
         id: id.to_owned(),
         topic: topic.to_owned(),
-        partition: 0,
-        offset: 7,
-        timestamp: "2026-11-22T13:16:26.123Z".to_owned(),
+        partition: Some(0),
+        offset: Some(7),
+        timestamp: Some("2026-11-22T13:16:26.123Z".to_owned()),
         ack: Ack::All,
     };
     Outcome::Answered(RecordResult::Acknowledged { receipt, replayed: false })

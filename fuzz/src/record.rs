@@ -17,6 +17,7 @@ pub fn check_all(records: &[Record]) {
     assert_eq!(request.records.len(), records.len());
     for (read, record) in request.records.iter().zip(records) {
         assert_eq!(read.topic, record.topic);
+        assert_eq!((read.ack, read.cluster.as_deref()), (record.ack, record.cluster.as_deref()));
         assert!(topic::is_legal(&read.topic), "{:?}", read.topic);
         let json = read.event.get();
         let parsed = event::parse(json).unwrap_or_else(|error| panic!("{error} in {json}"));

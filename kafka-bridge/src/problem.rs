@@ -219,9 +219,9 @@ mod tests {
             receipt: Receipt {
                 id: "1".into(),
                 topic: "t".into(),
-                partition: 0,
-                offset: 0,
-                timestamp: String::new(),
+                partition: Some(0),
+                offset: Some(0),
+                timestamp: None,
                 ack: Ack::All,
             },
             replayed: false,

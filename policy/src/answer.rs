@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
-use wicketgate_envelope::hop::{Receipt, RecordResult};
+use serde::{Serialize, Serializer, ser};
+use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
 
 use crate::callout::Outcome;
 use crate::config::document::ReceiptField;
 use crate::reply::{Content, Headers, LocalReply, Problem, UnknownCause, headers, json};
 
-/// What a caller gets for an event that Kafka has.
+/// What a caller gets for an event that got as far as the route asks.
 #[derive(Debug)]
 pub struct Success {
     /// The status, 200 to 299.
@@ -42,6 +42,8 @@ impl Default for Success {
 pub(crate) struct Sent {
     /// For each, the id of its event and the topic that it is for.
     pub(crate) records: Vec<(String, String)>,
+    /// How far each has to get before it counts as accepted.
+    pub(crate) ack: Ack,
     /// Whether the caller expects a list of results.
     pub(crate) batch: bool,
 }
@@ -49,7 +51,7 @@ pub(crate) struct Sent {
 /// What became of one record, in the caller's terms.
 type Verdict = Result<Accepted, Problem>;
 
-/// A record that Kafka has.
+/// A record that got as far as the route asks.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     receipt: Receipt,
@@ -59,8 +61,9 @@ pub(crate) struct Accepted {
 
 /// What became of each record.
 pub(crate) fn verdicts(sent: &Sent, outcomes: Vec<Outcome>) -> Vec<Verdict> {
-    let verdict =
-        |((event_id, topic), outcome): (&(String, String), Outcome)| verdict(event_id, topic, outcome);
+    let verdict = |((event_id, topic), outcome): (&(String, String), Outcome)| {
+        verdict(event_id, topic, sent.ack, outcome)
+    };
     sent.records.iter().zip(outcomes).map(verdict).collect()
 }
 
@@ -105,14 +108,14 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
     }
 }
 
-fn verdict(event_id: &str, topic: &str, outcome: Outcome) -> Verdict {
+fn verdict(event_id: &str, topic: &str, ack: Ack, outcome: Outcome) -> Verdict {
     let unknown = |cause| Problem::OutcomeUnknown { cause, event_id: event_id.to_owned() };
     Err(match outcome {
         Outcome::Answered(RecordResult::Acknowledged { receipt, replayed }) => {
-            if receipt.id == event_id && receipt.topic == topic {
+            if receipt.id == event_id && receipt.topic == topic && receipt.ack.satisfies(ack) {
                 return Ok(Accepted { receipt, replayed });
             }
-            // A receipt for something else proves nothing.
+            // A receipt for something else proves nothing, and one for less does not prove enough.
             unknown(UnknownCause::Broken)
         }
         Outcome::Answered(RecordResult::TooLarge) => Problem::EventTooLarge,
@@ -169,14 +172,23 @@ impl Serialize for Shaped<'_> {
             match field {
                 ReceiptField::Id => map.serialize_entry(name, id),
                 ReceiptField::Topic => map.serialize_entry(name, topic),
-                ReceiptField::Partition => map.serialize_entry(name, partition),
-                ReceiptField::Offset => map.serialize_entry(name, offset),
-                ReceiptField::Timestamp => map.serialize_entry(name, timestamp),
+                ReceiptField::Partition => serialize_known(&mut map, name, partition.as_ref()),
+                ReceiptField::Offset => serialize_known(&mut map, name, offset.as_ref()),
+                ReceiptField::Timestamp => serialize_known(&mut map, name, timestamp.as_ref()),
                 ReceiptField::Ack => map.serialize_entry(name, ack),
             }?;
         }
         map.end()
     }
+}
+
+/// What Kafka has not told yet is left out.
+fn serialize_known<M: ser::SerializeMap, T: Serialize>(
+    map: &mut M,
+    name: &str,
+    value: Option<&T>,
+) -> Result<(), M::Error> {
+    value.map_or(Ok(()), |value| map.serialize_entry(name, value))
 }
 
 /// Header fields that a route may not add to its answers, because they are the gateway's or the connection's own.
@@ -206,13 +218,14 @@ mod tests {
 
     fn acknowledged(id: &str) -> Outcome {
         let (id, topic, timestamp) = (id.to_owned(), "t".to_owned(), "2026-01-01T00:00:00.000Z".to_owned());
-        let receipt = Receipt { id, topic, partition: 3, offset: 7, timestamp, ack: Ack::All };
+        let (partition, offset, timestamp) = (Some(3), Some(7), Some(timestamp));
+        let receipt = Receipt { id, topic, partition, offset, timestamp, ack: Ack::All };
         Outcome::Answered(RecordResult::Acknowledged { receipt, replayed: false })
     }
 
     fn answered(outcomes: Vec<Outcome>, batch: bool, success: &Success) -> (LocalReply, String) {
         let records = (0..outcomes.len()).map(|index| (format!("e{index}"), "t".to_owned())).collect();
-        let sent = Sent { records, batch };
+        let sent = Sent { records, ack: Ack::All, batch };
         let reply = answer(&sent, &verdicts(&sent, outcomes), success, "r1");
         let text = String::from_utf8(reply.body.clone()).unwrap();
         (reply, text)
@@ -247,6 +260,35 @@ mod tests {
         let (reply, text) = answered(vec![acknowledged("e1")], false, &Success::default());
         assert_eq!(reply.status, 502);
         assert!(text.contains("outcome-unknown") && text.contains("\"event_id\":\"e0\""), "{text}");
+    }
+
+    #[test]
+    fn a_receipt_for_less_than_was_asked_for_is_no_receipt() {
+        for (wanted, told, status) in [
+            (Ack::All, Ack::All, 202),
+            (Ack::All, Ack::Leader, 502),
+            (Ack::All, Ack::Spooled, 502),
+            (Ack::All, Ack::None, 502),
+            (Ack::Leader, Ack::All, 202),
+            (Ack::Leader, Ack::Spooled, 502),
+            (Ack::Spooled, Ack::Spooled, 202),
+            (Ack::Spooled, Ack::Leader, 502),
+            (Ack::None, Ack::None, 202),
+        ] {
+            let (id, topic) = ("e0".to_owned(), "t".to_owned());
+            let receipt = Receipt { id, topic, partition: None, offset: None, timestamp: None, ack: told };
+            let outcome = Outcome::Answered(RecordResult::Acknowledged { receipt, replayed: false });
+            let sent = Sent { records: vec![("e0".to_owned(), "t".to_owned())], ack: wanted, batch: false };
+            let reply = answer(&sent, &verdicts(&sent, vec![outcome]), &Success::default(), "r1");
+            let text = String::from_utf8(reply.body).unwrap();
+            assert_eq!(reply.status, status, "{told} for {wanted}: {text}");
+            if status == 202 {
+                // In the bridge's word, and without what nobody knows.
+                assert_eq!(text, format!(r#"{{"id":"e0","topic":"t","ack":"{told}"}}"#));
+            } else {
+                assert!(text.contains("outcome-unknown"), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -322,7 +322,7 @@ impl Exchange {
                     route: Rc::clone(&admitted.route),
                     request_id: request_id.clone(),
                     outcomes: vec![None; records.len()],
-                    sent: Sent { records: sent, batch },
+                    sent: Sent { records: sent, ack: plan.ack(), batch },
                 };
                 (State::Dispatched(Box::new(dispatched)), Effect::Dispatch { records, request_id })
             }

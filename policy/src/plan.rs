@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use wicketgate_envelope::hop::ValueMode;
+use wicketgate_envelope::hop::{Ack, ValueMode};
 
 use crate::accept::Accepted;
 use crate::config::document::{ContentEncoding, RepeatedHeader};
@@ -47,6 +47,9 @@ pub(crate) struct KafkaPlan {
     pub(crate) forward_headers: Vec<ForwardHeader>,
     pub(crate) value: ValueMode,
     pub(crate) tombstone: bool,
+    pub(crate) ack: Ack,
+    /// The name of the cluster, where it is not the bridge's default one.
+    pub(crate) cluster: Option<Rc<str>>,
 }
 
 /// A request header that becomes record headers.
@@ -69,6 +72,11 @@ impl Plan {
     pub fn max_events(&self) -> usize {
         let Accepted { cloudevents_batch, ndjson, json_array, max_events, .. } = self.accepted;
         if cloudevents_batch || ndjson || json_array { max_events } else { 1 }
+    }
+
+    /// How far a record has to get before the caller gets a receipt.
+    pub fn ack(&self) -> Ack {
+        self.kafka.ack
     }
 
     /// Every template, to ask what it needs.

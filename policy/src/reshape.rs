@@ -1,12 +1,13 @@
 //! From a request to the records that kafka-bridge is asked to produce.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use serde_json::value::RawValue;
 use wicketgate_envelope::ENVELOPE_VERSION;
 use wicketgate_envelope::data::Data;
 use wicketgate_envelope::event::{Event, Extension, Time};
-use wicketgate_envelope::hop::{self, Destination, ValueMode};
+use wicketgate_envelope::hop::{self, Ack, Destination, ValueMode};
 
 use crate::accept::{self, Batch, Format, Incoming};
 use crate::admission::Admitted;
@@ -36,6 +37,10 @@ pub struct Record {
     pub event_id: String,
     /// The topic that it is for.
     pub topic: String,
+    /// How far it has to get before its caller gets a receipt.
+    pub ack: Ack,
+    /// The cluster that it is for, where it is not the bridge's default one.
+    pub cluster: Option<Rc<str>>,
     /// As [`hop::write_record`] made it.
     pub bytes: Vec<u8>,
 }
@@ -155,12 +160,14 @@ impl Reshaper<'_> {
             timestamp: self.timestamp(&facts)?,
             mode: plan.kafka.value,
             tombstone: plan.kafka.tombstone && empty && plan.kafka.value != ValueMode::Structured,
+            ack: plan.kafka.ack,
+            cluster: plan.kafka.cluster.as_deref(),
         };
         let headers = self.headers(&facts)?;
         let headers = headers.iter().map(|(name, value)| (*name, value.as_ref()));
         let bytes = hop::write_record(&destination, headers, |out| event.write_json(out));
         let topic = topic.into_owned();
-        Ok(Record { event_id, topic, bytes })
+        Ok(Record { event_id, topic, ack: plan.kafka.ack, cluster: plan.kafka.cluster.clone(), bytes })
     }
 
     fn redacted_data(&self) -> Result<Option<Box<RawValue>>, Problem> {

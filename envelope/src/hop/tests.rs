@@ -19,12 +19,15 @@ fn what_is_as_usual_is_left_out() {
     let [record] = request.records.as_slice() else { panic!() };
     assert_eq!((record.partition, record.timestamp), (None, None));
     assert_eq!((record.mode, record.tombstone), (ValueMode::Structured, false));
+    assert_eq!((record.ack, &record.cluster), (Ack::All, &None));
     assert!(record.key.is_none() && record.headers.is_empty());
 }
 
 #[test]
 fn everything_else_arrives() {
-    for mode in [ValueMode::Structured, ValueMode::Binary, ValueMode::Raw] {
+    for (mode, ack) in
+        [(ValueMode::Structured, Ack::Leader), (ValueMode::Binary, Ack::None), (ValueMode::Raw, Ack::Spooled)]
+    {
         let destination = Destination {
             topic: "a\"b",
             key: Some(b""),
@@ -32,6 +35,8 @@ fn everything_else_arrives() {
             timestamp: Some(1_795_353_386_123),
             mode,
             tombstone: true,
+            ack,
+            cluster: Some("eu-1"),
         };
         let body = call(&destination, &[("x", b"\xff"), ("x", b"1")]);
         let request: RecordsRequest<'_> = serde_json::from_str(&body).unwrap();
@@ -40,6 +45,7 @@ fn everything_else_arrives() {
         assert_eq!(record.headers, [("x".into(), Octets::from(&b"\xff"[..])), ("x".into(), "1".into())]);
         assert_eq!((record.partition, record.timestamp), (Some(3), Some(1_795_353_386_123)));
         assert_eq!((record.mode, record.tombstone), (mode, true));
+        assert_eq!((record.ack, record.cluster.as_deref()), (ack, Some("eu-1")));
         assert_eq!(record.event.get().as_bytes(), EVENT);
     }
 }
@@ -54,4 +60,41 @@ fn a_receipt_says_that_it_is_given_again_and_otherwise_nothing() {
         assert_eq!(serde_json::to_string(&result).unwrap(), text);
     }
     assert_eq!(serde_json::to_string(&RecordResult::Conflict).unwrap(), r#"{"outcome":"conflict"}"#);
+}
+
+#[test]
+fn a_receipt_says_where_a_record_is_only_if_that_is_known() {
+    for ack in [Ack::None, Ack::Spooled] {
+        let text = format!(r#"{{"id":"e","topic":"t","ack":"{ack}"}}"#);
+        let receipt: Receipt = serde_json::from_str(&text).unwrap();
+        assert_eq!((receipt.partition, receipt.offset, &receipt.timestamp), (None, None, &None));
+        assert_eq!((receipt.ack, serde_json::to_string(&receipt).unwrap()), (ack, text));
+    }
+}
+
+#[test]
+fn no_degree_stands_for_one_that_promises_more() {
+    const EACH: [Ack; 4] = [Ack::All, Ack::Leader, Ack::None, Ack::Spooled];
+    for (wanted, good) in [
+        (Ack::All, &[Ack::All][..]),
+        (Ack::Leader, &[Ack::All, Ack::Leader]),
+        (Ack::Spooled, &[Ack::All, Ack::Spooled]),
+        (Ack::None, &EACH),
+    ] {
+        for ack in EACH {
+            assert_eq!(ack.satisfies(wanted), good.contains(&ack), "{ack} for {wanted}");
+        }
+        assert_eq!(wanted.as_str().parse(), Ok(wanted));
+    }
+    assert_eq!("ALL".parse::<Ack>(), Err(UnknownAck));
+}
+
+#[test]
+fn the_name_of_a_cluster_is_short_and_plain() {
+    for name in ["a", "eu-1", "A.b_c", &"x".repeat(64)] {
+        assert!(is_cluster_name(name), "{name}");
+    }
+    for name in ["", "a b", "a/b", "ä", "a\n", &"x".repeat(65)] {
+        assert!(!is_cluster_name(name), "{name}");
+    }
 }

@@ -183,6 +183,12 @@ pub(super) fn events() -> Value {
                 "required": true,
                 "schema": schema("Topic"),
             },
+            {
+                "name": "ack",
+                "in": "query",
+                "description": "How far each event has to get before it is acknowledged. spooled takes a bridge with a spool.",
+                "schema": schema("Ack"),
+            },
             {"$ref": "#/components/parameters/RequestId"},
         ],
         "requestBody": {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant as Moment;
 
 use tokio::time::Instant;
-use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
+use wicketgate_envelope::hop::{Ack, Receipt, RecordResult, is_cluster_name};
 use wicketgate_envelope::kafka::Message;
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
@@ -26,6 +26,8 @@ pub(super) enum Enqueued {
     Waiting {
         /// The answer.
         delivery: Delivery,
+        /// What was asked for.
+        ack: Ack,
         /// For the receipt.
         id: String,
         /// For the receipt.
@@ -48,6 +50,10 @@ pub(super) struct Incoming<'a> {
     pub(super) partition: Option<i32>,
     /// The timestamp in milliseconds since 1970-01-01T00:00:00Z, not yet checked, or none.
     pub(super) timestamp: Option<i64>,
+    /// How far it has to get before it is acknowledged.
+    pub(super) ack: Ack,
+    /// The name of the cluster that it is for, not yet checked; none is the default one.
+    pub(super) cluster: Option<&'a str>,
     /// Headers besides those of `message`, not yet checked.
     pub(super) headers: &'a [(&'a str, &'a [u8])],
     /// The `id` attribute of the event.
@@ -64,15 +70,15 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         shared.metrics.record("invalid");
         return Enqueued::Settled(RecordResult::Invalid { detail });
     }
-    if !shared.topics.allows(record.topic) {
+    if let Err(why) = permit(shared, record) {
         let request_id = request_id.map(|id| &**id);
-        tracing::warn!(topic = record.topic, request_id, "topic not among those allowed");
+        tracing::warn!(topic = record.topic, cluster = record.cluster, request_id, "{why}");
         shared.metrics.record("refused");
         return Enqueued::Settled(RecordResult::Refused);
     }
     let waiting = |delivery, replayed| {
         let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
-        Enqueued::Waiting { delivery, id, topic, replayed }
+        Enqueued::Waiting { delivery, ack: record.ack, id, topic, replayed }
     };
     let admission = shared.idempotency.as_ref().map(|memory| memory.admit(identity(record), Moment::now()));
     let claim = match admission {
@@ -82,7 +88,7 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         Some(Admission::InFlight(delivery)) => return waiting(delivery, true),
         Some(Admission::Written(outcome)) => {
             let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
-            return Enqueued::Settled(result(outcome, id, topic, true));
+            return Enqueued::Settled(result(outcome, record.ack, id, topic, true));
         }
     };
     let mut headers: Vec<(&str, &[u8])> =
@@ -100,8 +106,22 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
     };
     match shared.producer.enqueue(&outgoing, claim) {
         Ok(delivery) => waiting(delivery, false),
-        Err(outcome) => Enqueued::Settled(result(outcome, String::new(), String::new(), false)),
+        Err(outcome) => Enqueued::Settled(result(outcome, record.ack, String::new(), String::new(), false)),
     }
+}
+
+/// Whether the bridge is set up to do what the record asks for, and otherwise what it lacks.
+fn permit(shared: &Shared, record: &Incoming<'_>) -> Result<(), &'static str> {
+    if record.cluster.is_some() {
+        return Err("the bridge has no cluster of this name");
+    }
+    if !shared.topics.allows(record.topic) {
+        return Err("topic not among those allowed");
+    }
+    if record.ack == Ack::Spooled {
+        return Err("ack=spooled takes a spool, and the bridge has none");
+    }
+    Ok(())
 }
 
 /// What makes the record the same as another.
@@ -129,13 +149,13 @@ fn trace_context<'a>(record: &Incoming<'a>) -> impl Iterator<Item = (&'a str, &'
 pub(super) async fn settle(enqueued: Enqueued, deadline: Instant) -> RecordResult {
     match enqueued {
         Enqueued::Settled(result) => result,
-        Enqueued::Waiting { delivery, id, topic, replayed } => {
+        Enqueued::Waiting { delivery, ack, id, topic, replayed } => {
             let outcome = match tokio::time::timeout_at(deadline, delivery).await {
                 Ok(Ok(outcome)) => outcome,
                 // The producer is gone, or it is too slow: either way the record may have been written.
                 Ok(Err(_)) | Err(_) => Outcome::Unknown,
             };
-            result(outcome, id, topic, replayed)
+            result(outcome, ack, id, topic, replayed)
         }
     }
 }
@@ -149,16 +169,19 @@ pub(super) async fn settle_all(enqueued: Vec<Enqueued>, deadline: Instant) -> Ve
     results
 }
 
-fn result(outcome: Outcome, id: String, topic: String, replayed: bool) -> RecordResult {
+/// What is told of an outcome to who asked for `wanted`.
+fn result(outcome: Outcome, wanted: Ack, id: String, topic: String, replayed: bool) -> RecordResult {
     match outcome {
-        Outcome::Acknowledged { partition, offset, timestamp } => RecordResult::Acknowledged {
+        // It was written for somebody who asked for less. Whether it got as far as this, nobody knows.
+        Outcome::Acknowledged { ack, .. } if !ack.satisfies(wanted) => RecordResult::Unknown,
+        Outcome::Acknowledged { ack, place } => RecordResult::Acknowledged {
             receipt: Receipt {
                 id,
                 topic,
-                partition,
-                offset,
-                timestamp: timestamp.to_string(),
-                ack: Ack::All,
+                partition: place.map(|place| place.partition),
+                offset: place.map(|place| place.offset),
+                timestamp: place.map(|place| place.timestamp.to_string()),
+                ack,
             },
             replayed,
         },
@@ -174,6 +197,12 @@ fn check(record: &Incoming<'_>) -> Result<(), String> {
         return Err(format!(
             "topic: wanted 1 to 249 of the characters a-z A-Z 0-9 . _ - and neither \".\" nor \"..\", got {:?}",
             shortened(record.topic)
+        ));
+    }
+    if let Some(cluster) = record.cluster.filter(|cluster| !is_cluster_name(cluster)) {
+        return Err(format!(
+            "cluster: wanted 1 to 64 of the characters a-z A-Z 0-9 . _ -, got {:?}",
+            shortened(cluster)
         ));
     }
     if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
@@ -225,6 +254,8 @@ mod tests {
             key: None,
             partition: None,
             timestamp: None,
+            ack: Ack::All,
+            cluster: None,
             headers: &[],
             event_id: "1",
             event: &EventView::default(),
@@ -239,6 +270,9 @@ mod tests {
             let error = record("t", &[("fine", b"1"), (name, b"2")]).unwrap_err();
             assert!(error.starts_with("headers[1]: "), "{error}");
         }
+        let error = check(&Incoming { cluster: Some("a b"), ..incoming }).unwrap_err();
+        assert_eq!(error, "cluster: wanted 1 to 64 of the characters a-z A-Z 0-9 . _ -, got \"a b\"");
+        assert!(check(&Incoming { cluster: Some("eu-1"), ..incoming }).is_ok());
         let error = check(&Incoming { partition: Some(-1), ..incoming }).unwrap_err();
         assert_eq!(error, "partition: wanted 0 or more, got -1");
         for timestamp in [i64::MIN, -1, 0, 18_446_744_073_710, i64::MAX] {

@@ -73,6 +73,8 @@ fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) 
         key: record.key.as_ref().map(|key| &*key.0),
         partition: record.partition,
         timestamp: record.timestamp,
+        ack: record.ack,
+        cluster: record.cluster.as_deref(),
         headers: &headers,
         event_id: &attributes.id,
         event: &EventView::of_json(event),
@@ -115,6 +117,7 @@ mod tests {
             (br#"{"records":[{"topic":"t"}]}"#, "records[0]: missing field `event`"),
             (br#"{"records":[{"topic":"t","event":{},"kye":"k"}]}"#, "kye"),
             (br#"{"records":[{"topic":"t","event":{},"headers":[["a"]]}]}"#, "records[0].headers[0]"),
+            (br#"{"records":[{"topic":"t","event":{},"ack":"most"}]}"#, "records[0].ack: unknown variant"),
             (br#"{"records":[]} x"#, "trailing characters"),
             (b"\xff", "expected value"),
         ] {

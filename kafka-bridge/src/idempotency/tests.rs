@@ -1,4 +1,6 @@
 use super::*;
+use crate::producer::Place;
+use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
 const WINDOW: Duration = Duration::from_secs(600);
@@ -12,7 +14,8 @@ fn identity(name: u8, content: u8) -> Identity {
 }
 
 fn written(offset: i64) -> Outcome {
-    Outcome::Acknowledged { partition: 0, offset, timestamp: Timestamp::from_millis(1) }
+    let place = Place { partition: 0, offset, timestamp: Timestamp::from_millis(1) };
+    Outcome::Acknowledged { ack: Ack::All, place: Some(place) }
 }
 
 fn claim(memory: &Arc<Memory>, name: u8, now: Instant) -> Claim {

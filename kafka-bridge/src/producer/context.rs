@@ -11,13 +11,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::sync::{Notify, oneshot};
+use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::health::Health;
 use crate::idempotency::Claim;
 use crate::metrics::Metrics;
 use crate::producer::isolation::Isolation;
-use crate::producer::outcome::{self, Outcome};
+use crate::producer::outcome::{self, Outcome, Place};
 use crate::stats::Stats;
 
 /// Travels with a record through librdkafka. Because the delivery report settles it whether or not anybody waits
@@ -79,7 +80,7 @@ impl ProducerContext for Context {
         let latency = ticket.enqueued.elapsed();
         let (outcome, ticket) = match result {
             Ok(message) => {
-                let outcome = Outcome::Acknowledged {
+                let place = Place {
                     partition: message.partition(),
                     // Negative when the broker recognised a repeated request and no longer knew where the first one
                     // went. As in Java's client, that is -1.
@@ -91,7 +92,7 @@ impl ProducerContext for Context {
                         _ => ticket.created,
                     },
                 };
-                (outcome, ticket)
+                (Outcome::Acknowledged { ack: Ack::All, place: Some(place) }, ticket)
             }
             Err((error, message)) => match self.not_delivered(error, message, ticket) {
                 Some(settled) => settled,

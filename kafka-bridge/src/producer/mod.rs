@@ -24,7 +24,7 @@ use crate::idempotency::Claim;
 use crate::metrics::Metrics;
 use context::{Context, Ticket};
 use isolation::Isolation;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Place};
 
 type Client = ThreadedProducer<Context>;
 

@@ -1,19 +1,29 @@
 //! What became of a record, from what librdkafka says.
 
 use rdkafka::error::RDKafkaErrorCode as Code;
+use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
+
+/// Where a record is within its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The partition.
+    pub partition: i32,
+    /// The offset within the partition; -1 if the broker no longer knew.
+    pub offset: i64,
+    /// The record's own timestamp.
+    pub timestamp: Timestamp,
+}
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All in-sync replicas have it.
+    /// It got as far as `ack` says.
     Acknowledged {
-        /// The partition.
-        partition: i32,
-        /// The offset within the partition.
-        offset: i64,
-        /// The record's own timestamp.
-        timestamp: Timestamp,
+        /// Who has it.
+        ack: Ack,
+        /// Where Kafka has it; `None` if that is not known yet.
+        place: Option<Place>,
     },
     /// Larger than the producer or the topic takes. Not written.
     TooLarge,

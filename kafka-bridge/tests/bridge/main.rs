@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+mod acks;
 mod common;
 
 mod faults;

@@ -99,7 +99,7 @@ async fn what_is_taken_and_answered_is_as_the_document_says() {
     let records = |records: &[String]| format!(r#"{{"records":[{}]}}"#, records.join(","));
     let record = |rest: &str, event: &str| format!(r#"{{"topic":"t"{rest},"event":{event}}}"#);
     let full = r#","key":{"base64":"/w=="},"headers":[["a","b"],["a",{"base64":"/w=="}]],"partition":0,"timestamp":7,
-        "mode":"raw","tombstone":true"#;
+        "mode":"raw","tombstone":true,"ack":"leader","cluster":null"#;
     for body in [
         records(&[record("", &event("1", 1))]),
         records(&[record("", &event("1", 1))]),

@@ -440,6 +440,13 @@ pub struct Kafka {
     /// a `key`, and a `value` that is not `structured`.
     #[serde(default)]
     pub tombstone: bool,
+    /// How far a record has to get before the caller gets a receipt. Default: `all`.
+    #[serde(default)]
+    pub ack: Ack,
+    /// The name of the cluster, as the bridge's configuration has it: 1 to 64 of the characters `a-z A-Z 0-9 . _ -`.
+    /// Default: the bridge's default cluster.
+    #[serde(default)]
+    pub cluster: Option<String>,
 }
 
 /// A request header that becomes a record header.
@@ -471,6 +478,22 @@ pub enum RepeatedHeader {
     Last,
     /// The request is answered with 400.
     Refuse,
+}
+
+/// How far a record has to get before the caller gets a receipt, which says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Ack {
+    /// All in-sync replicas have it.
+    #[default]
+    All,
+    /// The leader of its partition has it, and may lose it with its disk or its place.
+    Leader,
+    /// The bridge has it in memory. It may be lost without anybody being told.
+    None,
+    /// The bridge has it on its disk, and writes it to Kafka when that takes it. Takes a bridge with a spool.
+    Spooled,
 }
 
 /// What the value of a record is.

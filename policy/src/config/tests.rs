@@ -77,6 +77,17 @@ fn each_mistake_is_told_with_its_path() {
             "\"upstream\": \"\"",
             "bridge.upstream: wanted a name without white space, got \"\"",
         ),
+        (
+            "\"topic\": \"orders\"",
+            "\"topic\": \"orders\", \"ack\": \"most\"",
+            "routes[0].kafka.ack: wanted one of all, leader, none, spooled, got \"most\"",
+        ),
+        (
+            "\"topic\": \"orders\"",
+            "\"topic\": \"orders\", \"cluster\": \"eu/1\"",
+            "routes[0].kafka.cluster: wanted 1 to 64 of the characters a-z A-Z 0-9 . _ - (leave the field out for the default \
+             cluster), got \"eu/1\"",
+        ),
         ("\"reject\"", "\"drop\"", "unmatched: wanted one of reject, pass, got \"drop\""),
         ("\"api_key\"", "\"jwt\"", "authentication.keys.type: wanted one of api_key, got \"jwt\""),
         (
@@ -227,6 +238,24 @@ fn what_is_legal_and_unwise_is_told_apart() {
         warnings(&unwise),
         ["unmatched", "bridge.timeout", "authentication.keys", "consumers[0]", "routes[0].authentication"]
     );
+}
+
+#[test]
+fn a_route_that_promises_little_is_told_what_follows() {
+    for (ack, wanted) in [
+        ("all", &[][..]),
+        ("leader", &[]),
+        ("spooled", &["routes[0].reply.body"]),
+        ("none", &["routes[0].kafka.ack", "routes[0].reply.body"]),
+    ] {
+        let kafka = format!(
+            r#""topic": "orders", "ack": "{ack}" }}, "reply": {{ "body": {{ "id": "id", "at": "offset" }}"#
+        );
+        let document = GOOD.replace("1500ms", "10s").replace(r#""topic": "orders""#, &kafka);
+        let (_, warnings) = Config::with_warnings(document.as_bytes()).unwrap();
+        let paths: Vec<_> = warnings.iter().map(|warning| warning.path.as_str()).collect();
+        assert_eq!(paths, wanted, "{ack}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::document::{Action, Document, OnError, Route, Unmatched};
+use super::document::{Ack, Action, Document, OnError, ReceiptField, Route, Unmatched};
 
 /// Something that is legal and unwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,21 @@ fn of_route(route: &Route, path: &str, warn: &mut impl FnMut(String, &str)) {
     }
     if anonymous && route.kafka.as_ref().is_some_and(|kafka| kafka.topic.contains('{')) {
         warn(format!("{path}.kafka.topic"), "anybody may choose among topics here");
+    }
+    let ack = route.kafka.as_ref().map(|kafka| kafka.ack).unwrap_or_default();
+    if ack == Ack::None {
+        warn(
+            format!("{path}.kafka.ack"),
+            "events may be lost when kafka-bridge ends or Kafka does not take them, and nobody is told",
+        );
+    }
+    let place = [ReceiptField::Partition, ReceiptField::Offset, ReceiptField::Timestamp];
+    let names_place = route.reply.body.values().any(|field| place.contains(field));
+    if matches!(ack, Ack::None | Ack::Spooled) && names_place {
+        warn(
+            format!("{path}.reply.body"),
+            "partition, offset and timestamp are not known when this route answers, and are left out",
+        );
     }
     if route.on_error == Some(OnError::Continue) {
         warn(

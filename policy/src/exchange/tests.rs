@@ -20,7 +20,8 @@ const DOCUMENT: &str = r#"{
       "kafka": { "topic": "orders", "key": "{id}", "forward_headers": [{ "name": "X-Device" }] } },
     { "name": "open", "match": { "methods": ["PUT"], "path": "/open" },
       "authentication": { "any_of": ["anonymous"] }, "action": "produce",
-      "event": { "type": "open" }, "kafka": { "topic": "open" } }
+      "event": { "type": "open" },
+      "kafka": { "topic": "open", "ack": "spooled", "cluster": "eu-1" } }
   ]
 }"#;
 
@@ -100,7 +101,33 @@ const ID: &str = "01a20366-9c8b-7101-8101-010101010101";
 
 fn receipt() -> Receipt {
     let (id, topic, timestamp) = (ID.to_owned(), "orders".to_owned(), "2026-01-01T00:00:00.000Z".to_owned());
-    Receipt { id, topic, partition: 3, offset: 7, timestamp, ack: Ack::All }
+    let (partition, offset, timestamp) = (Some(3), Some(7), Some(timestamp));
+    Receipt { id, topic, partition, offset, timestamp, ack: Ack::All }
+}
+
+#[test]
+fn a_route_says_how_far_its_records_have_to_get_and_to_which_cluster() {
+    let open = [(":method", "PUT"), (":path", "/open")];
+    for (told, status) in [(Ack::Spooled, 202), (Ack::All, 202), (Ack::Leader, 502), (Ack::None, 502)] {
+        let mut exchange = exchange();
+        let event = Event::Head { head: head(&open, &[]), end_of_stream: true };
+        let effect = step(&mut exchange, event);
+        let Effect::Dispatch { records, .. } = &effect else { panic!("{effect:?}") };
+        assert_eq!((records[0].ack, records[0].cluster.as_deref()), (Ack::Spooled, Some("eu-1")));
+        let record = dispatched(effect);
+        assert_eq!((&record["ack"], &record["cluster"]), (&"spooled".into(), &"eu-1".into()));
+        let receipt = Receipt {
+            id: record["event"]["id"].as_str().unwrap().to_owned(),
+            topic: "open".to_owned(),
+            partition: None,
+            offset: None,
+            timestamp: None,
+            ack: told,
+        };
+        let outcome = Outcome::Answered(RecordResult::Acknowledged { receipt, replayed: false });
+        let (got, content, _) = replied(step(&mut exchange, Event::Outcome { index: 0, outcome }));
+        assert_eq!(got, status, "{told}: {content}");
+    }
 }
 
 #[test]

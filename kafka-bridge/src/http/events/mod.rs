@@ -2,13 +2,14 @@
 
 mod binary;
 mod format;
+mod options;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use crate::http::receive::{self, Enqueued, Incoming};
 use crate::http::{Shared, body, request_id, results};
 use crate::problem::{Kind, Problem};
 use format::Format;
+use options::Options;
 
 /// Says that the receipt is that of an earlier request with the same event.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -34,6 +36,7 @@ pub(super) async fn produce(
     State(shared): State<Arc<Shared>>,
     Extension(proof): Extension<Proof>,
     topic: Result<Path<String>, PathRejection>,
+    uri: Uri,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -48,9 +51,12 @@ pub(super) async fn produce(
     if !shared.topics.allows(&topic) {
         return Err(Problem::new(Kind::Forbidden, "the bridge is not set up to write this topic"));
     }
+    let options = Options::from_query(&uri)
+        .map_err(|detail| Problem::new(Kind::BadRequest, format!("query: {detail}")))?;
     let received = body::take(request, &shared.limits).await?;
     shared.metrics.body_read(received.bytes.len());
-    let destination = Destination { shared: &shared, topic: &topic, request_id: request_id(&headers) };
+    let destination =
+        Destination { shared: &shared, topic: &topic, options, request_id: request_id(&headers) };
     let taken = match format {
         Format::Binary => destination.binary(&headers, &received.bytes).map(Taken::One)?,
         Format::Structured => destination.structured(&received.bytes).map(Taken::One)?,
@@ -77,6 +83,7 @@ enum Taken {
 struct Destination<'a> {
     shared: &'a Shared,
     topic: &'a str,
+    options: Options,
     request_id: Option<Arc<str>>,
 }
 
@@ -142,6 +149,8 @@ impl Destination<'_> {
             key: key.map(str::as_bytes),
             partition: None,
             timestamp: None,
+            ack: self.options.ack,
+            cluster: None,
             headers: &[],
             event_id: id,
             event,
@@ -170,7 +179,8 @@ fn answer(result: RecordResult, id: String) -> Result<Response, Problem> {
         ),
         RecordResult::Refused => Problem::new(
             Kind::Refused,
-            "the topic does not exist, or may not be written, or does not allow such a record",
+            "the topic does not exist, may not be written, or does not allow such a record; or ack=spooled was asked of \
+             a bridge without a spool",
         ),
         RecordResult::Unavailable { retry_after } => Problem::unavailable(
             "the bridge is saturated, or the cluster is out of reach; nothing was written",

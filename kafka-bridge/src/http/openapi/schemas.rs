@@ -5,6 +5,10 @@ use serde_json::{Value, json};
 /// By name.
 pub(super) fn all() -> Value {
     json!({
+        "Ack": {
+            "description": "How far a record gets before it is acknowledged.",
+            "enum": ["all", "leader", "none", "spooled"],
+        },
         "CloudEvent": cloud_event(),
         "Octets": {
             "description": "Bytes: a string where they are UTF-8.",
@@ -32,16 +36,17 @@ pub(super) fn all() -> Value {
             },
         },
         "Receipt": {
-            "description": "Where a record is.",
+            "description": "Who has a record, and where, as far as that is known: partition, offset and timestamp are absent \
+                            if Kafka had not answered yet.",
             "type": "object",
-            "required": ["id", "topic", "partition", "offset", "timestamp", "ack"],
+            "required": ["id", "topic", "ack"],
             "properties": {
                 "id": {"description": "The event's.", "type": "string"},
                 "topic": {"type": "string"},
                 "partition": {"type": "integer", "minimum": 0},
                 "offset": {"description": "-1 if Kafka no longer knows.", "type": "integer", "minimum": -1},
                 "timestamp": {"description": "The record's own.", "type": "string", "format": "date-time"},
-                "ack": {"description": "Who had the record.", "enum": ["all"]},
+                "ack": {"$ref": "#/components/schemas/Ack"},
             },
             "additionalProperties": false,
         },
@@ -120,6 +125,12 @@ fn record() -> Value {
             },
             "mode": {"enum": ["structured", "binary", "raw"]},
             "tombstone": {"type": "boolean"},
+            "ack": {"$ref": "#/components/schemas/Ack"},
+            "cluster": {
+                "description": "The name of a cluster; null or absent is the default one.",
+                "type": ["string", "null"],
+                "pattern": "^[a-zA-Z0-9._-]{1,64}$",
+            },
             "event": {"$ref": "#/components/schemas/CloudEvent"},
         },
         "additionalProperties": false,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use wicketgate_envelope::event::{is_attribute_name, is_uri_reference};
-use wicketgate_envelope::hop::ValueMode;
+use wicketgate_envelope::hop::{Ack, ValueMode, is_cluster_name};
 
 use super::super::document::{self, ContentEncoding, EventAttributes, Format, Kafka};
 use super::super::error::{Mistakes, quoted};
@@ -201,6 +201,11 @@ impl Planner<'_> {
             let wanted = "it only where there is a key, because it deletes what the key stands for";
             mistakes.add(self.at("kafka.tombstone"), wanted, "true");
         }
+        if let Some(name) = kafka.cluster.as_deref().filter(|name| !is_cluster_name(name)) {
+            let wanted =
+                "1 to 64 of the characters a-z A-Z 0-9 . _ - (leave the field out for the default cluster)";
+            mistakes.add(self.at("kafka.cluster"), wanted, quoted(name));
+        }
         for name in kafka.headers.keys() {
             if name.is_empty() || !is_plain_text(name) || name == "content-type" || name.starts_with("ce_") {
                 mistakes.add(
@@ -219,6 +224,13 @@ impl Planner<'_> {
             topic: self.topic(kafka, mistakes)?,
             value,
             tombstone: kafka.tombstone,
+            ack: match kafka.ack {
+                document::Ack::All => Ack::All,
+                document::Ack::Leader => Ack::Leader,
+                document::Ack::None => Ack::None,
+                document::Ack::Spooled => Ack::Spooled,
+            },
+            cluster: kafka.cluster.as_deref().map(Rc::from),
         })
     }
 
