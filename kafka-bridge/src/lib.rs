@@ -84,7 +84,7 @@ pub async fn run(
         stop.await;
         health.stop();
     };
-    let draining = server::serve(listeners, router, config.idle_timeout, stop).await;
+    let draining = server::serve(listeners, router, server::Settings::new(config), stop).await;
     let deadline = Instant::now() + config.shutdown_timeout;
     let requests = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
     let remaining = deadline.saturating_duration_since(Instant::now());

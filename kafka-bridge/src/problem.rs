@@ -27,6 +27,8 @@ pub enum Kind {
     RequestTimeout,
     /// Body or record larger than what is taken.
     TooLarge,
+    /// The head is larger than what is taken.
+    HeadersTooLarge,
     /// The body is not of a media type that this path takes.
     UnsupportedMediaType,
     /// The event has the name of another one that came before.
@@ -68,6 +70,11 @@ impl Kind {
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "urn:wicketgate:problem:too-large", "Too large")
             }
+            Self::HeadersTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "urn:wicketgate:problem:headers-too-large",
+                "The request's head is too large",
+            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "urn:wicketgate:problem:unsupported-media-type",

@@ -101,10 +101,22 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_BODY_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub body_timeout: Duration,
 
+    /// How long a body may pause: before its first byte, and between any of its bytes and the next.
+    #[arg(long, env = "BRIDGE_BODY_IDLE_TIMEOUT", default_value = "5s", value_name = "DURATION", value_parser = positive_duration)]
+    pub body_idle_timeout: Duration,
+
     /// How long a connection may be idle, or take over the head of its next request. Clients that pool connections
     /// should let go of them sooner.
     #[arg(long, env = "BRIDGE_IDLE_TIMEOUT", default_value = "60s", value_name = "DURATION", value_parser = positive_duration)]
     pub idle_timeout: Duration,
+
+    /// The most header fields in one request.
+    #[arg(long, env = "BRIDGE_MAX_HEADERS", default_value_t = 64, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max_headers: u32,
+
+    /// The largest head of a request, in bytes: its target, and the name, the value and another 32 of each header field.
+    #[arg(long, env = "BRIDGE_MAX_HEADER_BYTES", default_value_t = 64 << 10, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..=1 << 20))]
+    pub max_header_bytes: u32,
 
     /// The largest body of a request, in bytes.
     #[arg(long, env = "BRIDGE_MAX_BODY_BYTES", default_value_t = 16 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 use wicketgate_envelope::media_type;
 
 use crate::http::Limits;
@@ -45,11 +46,22 @@ pub(super) async fn read(body: Body, limits: &Limits) -> Result<Received, Proble
         let mut body = body;
         let mut whole = BytesMut::new();
         let mut first: Option<Bytes> = None;
-        while let Some(frame) = body.frame().await {
+        // Frames without data do not count, so that nobody holds a connection open with them.
+        let mut heard = Instant::now();
+        loop {
+            let frame = match timeout_at(heard + limits.body_idle_timeout, body.frame()).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_) => return Err(paused(limits, first.is_none() && whole.is_empty())),
+            };
             let frame = frame
                 .map_err(|_| Problem::new(Kind::BadRequest, "the body broke off before its announced end"))?;
             // Trailers carry nothing that the bridge uses.
             let Ok(data) = frame.into_data() else { continue };
+            if data.is_empty() {
+                continue;
+            }
+            heard = Instant::now();
             let length = first.as_ref().map_or(whole.len(), Bytes::len).saturating_add(data.len());
             if length > limits.body_bytes {
                 return Err(too_large(limits));
@@ -77,6 +89,12 @@ pub(super) async fn read(body: Body, limits: &Limits) -> Result<Received, Proble
             format!("the whole body must arrive within {}", humantime::format_duration(limits.body_timeout)),
         )),
     }
+}
+
+fn paused(limits: &Limits, before_the_first: bool) -> Problem {
+    let what = if before_the_first { "the body must begin" } else { "the body must go on" };
+    let within = humantime::format_duration(limits.body_idle_timeout);
+    Problem::new(Kind::RequestTimeout, format!("{what} within {within}"))
 }
 
 fn too_large(limits: &Limits) -> Problem {

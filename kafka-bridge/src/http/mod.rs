@@ -4,6 +4,7 @@ mod admission;
 mod body;
 mod event_view;
 mod events;
+mod head;
 mod openapi;
 mod operations;
 mod receive;
@@ -17,7 +18,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -59,8 +60,14 @@ pub struct Shared {
 pub struct Limits {
     /// Bytes of one body.
     pub body_bytes: usize,
+    /// Fields in one head.
+    pub headers: usize,
+    /// Bytes of one head: target, names, values, and 32 for each field.
+    pub header_bytes: usize,
     /// Time for one body to arrive.
     pub body_timeout: Duration,
+    /// Time for the next of its bytes to arrive.
+    pub body_idle_timeout: Duration,
     /// Records in one call.
     pub records: usize,
     /// Time for one record's answer.
@@ -76,7 +83,10 @@ impl Limits {
         let memory_kbytes = config.queue_kbytes.max(config.max_body_bytes.div_ceil(1024));
         Self {
             body_bytes,
+            headers: usize::try_from(config.max_headers).unwrap_or(usize::MAX),
+            header_bytes: usize::try_from(config.max_header_bytes).unwrap_or(usize::MAX),
             body_timeout: config.body_timeout,
+            body_idle_timeout: config.body_idle_timeout,
             records: usize::try_from(config.max_records).unwrap_or(usize::MAX),
             answer_timeout: config.answer_timeout(),
             body_memory: Arc::new(Semaphore::new(usize::try_from(memory_kbytes).unwrap_or(usize::MAX))),
@@ -158,11 +168,14 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Finishes each response: gives problems their body, marks it as the bridge's own, counts it.
+/// Refuses heads that are too large, and finishes each response: gives problems their body, marks it as the bridge's own, counts it.
 async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
     let request_id = request_id(request.headers());
-    let mut response = next.run(request).await;
+    let mut response = match head::check(&request, &shared.limits) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         tracing::debug!(route, request_id = request_id.as_deref(), ?problem, "answered with a problem");
         response = problem.render(response, request_id.as_deref());

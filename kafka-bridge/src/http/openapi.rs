@@ -121,11 +121,12 @@ fn problem(kind: Kind, results: Option<&str>) -> (String, Value) {
 }
 
 /// What both ways of writing can end in besides 2xx.
-const WRITING: [Kind; 9] = [
+const WRITING: [Kind; 10] = [
     Kind::BadRequest,
     Kind::Unauthenticated,
     Kind::RequestTimeout,
     Kind::TooLarge,
+    Kind::HeadersTooLarge,
     Kind::UnsupportedMediaType,
     Kind::IdempotencyConflict,
     Kind::Refused,
@@ -210,7 +211,7 @@ pub(super) fn live() -> Value {
     json!({
         "operationId": "live",
         "summary": "200 as long as the process answers",
-        "responses": responses([text("It does", TEXT)], &[], None),
+        "responses": responses([text("It does", TEXT)], &[Kind::HeadersTooLarge], None),
     })
 }
 
@@ -218,7 +219,7 @@ pub(super) fn ready() -> Value {
     json!({
         "operationId": "ready",
         "summary": "200 if a record could be produced now",
-        "responses": responses([text("It could", TEXT)], &[Kind::Unavailable], None),
+        "responses": responses([text("It could", TEXT)], &[Kind::HeadersTooLarge, Kind::Unavailable], None),
     })
 }
 
@@ -226,7 +227,7 @@ pub(super) fn metrics() -> Value {
     json!({
         "operationId": "metrics",
         "summary": "Metrics for Prometheus",
-        "responses": responses([text("All of them", metrics::CONTENT_TYPE)], &[Kind::Unavailable], None),
+        "responses": responses([text("All of them", metrics::CONTENT_TYPE)], &[Kind::HeadersTooLarge, Kind::Unavailable], None),
     })
 }
 
@@ -235,6 +236,6 @@ pub(super) fn itself() -> Value {
     json!({
         "operationId": "openapi",
         "summary": "This document",
-        "responses": responses([("200", document)], &[], None),
+        "responses": responses([("200", document)], &[Kind::HeadersTooLarge], None),
     })
 }

@@ -19,6 +19,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::config::Config;
 use listener::Accepted;
 pub use listener::Listener;
 
@@ -38,12 +39,56 @@ impl Draining {
     }
 }
 
-/// Serves `router` until `stop` is done; then the listeners are closed. A connection that is idle for `idle_timeout`,
-/// or takes as long over the head of a request, is closed too.
+/// What every connection is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a connection may be idle, or take over the head of a request.
+    pub idle_timeout: Duration,
+    /// Bytes of a head that the router still wants to see, to refuse it with an answer of its own.
+    pub header_bytes: u32,
+    /// Fields of a head, likewise.
+    pub headers: u32,
+}
+
+/// As many fields as hyper reads over HTTP/1 without an allocation for each request.
+const HEADERS: u32 = 100;
+
+impl Settings {
+    /// As configured. Heads a good deal larger than what is taken are read, so that they can be refused in the bridge's
+    /// own words; beyond that hyper answers 431 without a body.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            idle_timeout: config.idle_timeout,
+            header_bytes: config.max_header_bytes.saturating_mul(2).max(32 << 10),
+            headers: config.max_headers.saturating_add(HEADERS / 4).max(HEADERS),
+        }
+    }
+
+    fn http(self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut http1 = builder.http1();
+        http1.timer(TokioTimer::new()).header_read_timeout(self.idle_timeout);
+        // What is read ahead, bodies included, and so a bound for heads.
+        http1.max_buf_size(usize::try_from(self.header_bytes).unwrap_or(usize::MAX));
+        if self.headers > HEADERS {
+            http1.max_headers(usize::try_from(self.headers).unwrap_or(usize::MAX));
+        }
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.idle_timeout)
+            .keep_alive_timeout(self.idle_timeout)
+            .max_header_list_size(self.header_bytes)
+            .adaptive_window(true);
+        builder
+    }
+}
+
+/// Serves `router` until `stop` is done; then the listeners are closed.
 pub async fn serve(
     listeners: Vec<Listener>,
     router: Router,
-    idle_timeout: Duration,
+    settings: Settings,
     stop: impl Future<Output = ()>,
 ) -> Draining {
     let connections = GracefulShutdown::new();
@@ -59,9 +104,9 @@ pub async fn serve(
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY");
                     }
-                    connection(stream, &router, idle_timeout, &connections);
+                    connection(stream, &router, settings, &connections);
                 }
-                Ok(Accepted::Unix(stream)) => connection(stream, &router, idle_timeout, &connections),
+                Ok(Accepted::Unix(stream)) => connection(stream, &router, settings, &connections),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted; trying again");
@@ -92,18 +137,10 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn connection<S>(stream: S, router: &Router, idle_timeout: Duration, connections: &GracefulShutdown)
+fn connection<S>(stream: S, router: &Router, settings: Settings, connections: &GracefulShutdown)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle_timeout);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(idle_timeout)
-        .keep_alive_timeout(idle_timeout)
-        .adaptive_window(true);
     let used = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(router.clone());
     let service = {
@@ -113,12 +150,12 @@ where
             service.call(request)
         })
     };
-    let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let serving = settings.http().serve_connection(TokioIo::new(stream), service).into_owned();
     let serving = connections.watch(serving);
     tokio::spawn(async move {
         let mut serving = std::pin::pin!(serving);
         // hyper's own timeout starts once it knows the version of HTTP, for which it would wait forever.
-        let served = match tokio::time::timeout(idle_timeout, &mut serving).await {
+        let served = match tokio::time::timeout(settings.idle_timeout, &mut serving).await {
             Ok(served) => served,
             Err(_) if used.load(Ordering::Relaxed) => serving.await,
             Err(_) => Ok(()),

@@ -18,6 +18,7 @@ mod hop;
 mod http;
 mod idempotency;
 mod isolation;
+mod limits;
 mod listeners;
 mod modes;
 mod openapi;
