@@ -85,6 +85,12 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         Some(Admission::New(claim)) => Some(claim),
         None | Some(Admission::Unremembered) => None,
         Some(Admission::Conflict) => return Enqueued::Settled(RecordResult::Conflict),
+        // Somebody has enqueued it, and no more is asked for.
+        Some(Admission::InFlight(_)) if record.ack == Ack::None => {
+            let outcome = Outcome::Acknowledged { ack: Ack::None, place: None };
+            let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
+            return Enqueued::Settled(result(outcome, record.ack, id, topic, true));
+        }
         Some(Admission::InFlight(delivery)) => return waiting(delivery, true),
         Some(Admission::Written(outcome)) => {
             let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
@@ -102,6 +108,7 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         timestamp: record.timestamp,
         headers: &headers,
         value: record.message.value.as_deref(),
+        ack: record.ack,
         request_id,
     };
     match shared.producer.enqueue(&outgoing, claim) {

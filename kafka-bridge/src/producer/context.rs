@@ -25,7 +25,8 @@ use crate::stats::Stats;
 /// any more, every record is counted exactly once.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    pub(super) reply: oneshot::Sender<Outcome>,
+    /// Who waits; `None` if nobody does, because that was not asked for.
+    pub(super) reply: Option<oneshot::Sender<Outcome>>,
     pub(super) enqueued: Instant,
     /// What the record says of itself, unless the topic has the broker say it (`LogAppendTime`).
     pub(super) created: Timestamp,
@@ -37,6 +38,8 @@ pub(super) struct Ticket {
 /// The callbacks of one producer.
 pub(super) struct Context {
     pub(super) generation: u64,
+    /// What its delivery reports say of a record.
+    pub(super) ack: Ack,
     /// Whether the timestamp in a broker's answer is that of the record. librdkafka's mock cluster always answers
     /// with the same one, whatever it keeps.
     pub(super) broker_tells_time: bool,
@@ -49,6 +52,11 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// Whether this is the producer that tells what there is to tell of the cluster.
+    fn is_main(&self) -> bool {
+        self.isolation.is_some() && self.ack == Ack::All
+    }
+
     /// The outcome of a record that came back with an error, and its ticket; `None` if it is produced once more.
     fn not_delivered(
         &self,
@@ -92,7 +100,7 @@ impl ProducerContext for Context {
                         _ => ticket.created,
                     },
                 };
-                (Outcome::Acknowledged { ack: Ack::All, place: Some(place) }, ticket)
+                (Outcome::Acknowledged { ack: self.ack, place: Some(place) }, ticket)
             }
             Err((error, message)) => match self.not_delivered(error, message, ticket) {
                 Some(settled) => settled,
@@ -105,15 +113,14 @@ impl ProducerContext for Context {
         if let Some(claim) = ticket.claim {
             claim.settle(outcome);
         }
-        let answered = ticket.reply.send(outcome).is_ok();
+        let answered = ticket.reply.is_none_or(|reply| reply.send(outcome).is_ok());
         self.metrics.ack(if answered { outcome.label() } else { "abandoned" }, latency);
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        // The main producer tells what there is to tell of the cluster.
-        let level = if self.isolation.is_some() { level } else { RDKafkaLogLevel::Debug };
+        let level = if self.is_main() { level } else { RDKafkaLogLevel::Debug };
         log(level, facility, text);
     }
 
@@ -134,8 +141,8 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if self.isolation.is_none() {
-            tracing::debug!(%error, reason, "librdkafka, records alone");
+        if !self.is_main() {
+            tracing::debug!(%error, reason, "librdkafka, a further producer");
             self.suspect.notify_one();
             return;
         }

@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::sync::Notify;
+use wicketgate_envelope::hop::Ack;
 
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -122,6 +123,7 @@ impl Isolation {
         let context = Context {
             // Nobody follows it: whether the bridge is ready depends on the main producer alone.
             generation: 0,
+            ack: Ack::All,
             broker_tells_time: self.broker_tells_time,
             health: Arc::clone(&self.health),
             metrics: Arc::clone(&self.metrics),

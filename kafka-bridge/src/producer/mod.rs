@@ -2,6 +2,7 @@
 
 mod context;
 mod isolation;
+mod leader;
 mod outcome;
 mod settings;
 mod supervision;
@@ -16,6 +17,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use tokio::sync::{Notify, oneshot};
 
+use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::config::Config;
@@ -24,6 +26,7 @@ use crate::idempotency::Claim;
 use crate::metrics::Metrics;
 use context::{Context, Ticket};
 use isolation::Isolation;
+use leader::{Leader, NotSent};
 pub use outcome::{Outcome, Place};
 
 type Client = ThreadedProducer<Context>;
@@ -46,6 +49,8 @@ pub struct Outgoing<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The value; `None` is a null value, which differs from an empty one.
     pub value: Option<&'a [u8]>,
+    /// How far it has to get before it is acknowledged: `all`, `leader` or `none`.
+    pub ack: Ack,
     /// The request that brought the record, for the log.
     pub request_id: Option<&'a Arc<str>>,
 }
@@ -57,6 +62,7 @@ pub type Delivery = oneshot::Receiver<Outcome>;
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
 pub struct Producer {
     maker: Maker,
+    leader: Leader,
     current: RwLock<Arc<Client>>,
     generation: AtomicU64,
     flush_timeout: Duration,
@@ -79,6 +85,7 @@ impl Maker {
     fn client(&self, generation: u64) -> KafkaResult<Arc<Client>> {
         let context = Context {
             generation,
+            ack: Ack::All,
             broker_tells_time: self.broker_tells_time,
             health: Arc::clone(&self.health),
             metrics: Arc::clone(&self.metrics),
@@ -124,18 +131,29 @@ impl Producer {
             client: RwLock::default(),
             wanted: Notify::new(),
         };
+        let isolation = Arc::new(isolation);
+        let leader = Leader {
+            settings: settings::leader(config, bootstrap_servers),
+            broker_tells_time,
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+            suspect: Arc::clone(&suspect),
+            isolation: Arc::clone(&isolation),
+            client: RwLock::default(),
+        };
         let maker = Maker {
             settings: settings::producer(config, bootstrap_servers),
             broker_tells_time,
             health,
             metrics,
             suspect,
-            isolation: Arc::new(isolation),
+            isolation,
         };
         Ok(Self {
             current: RwLock::new(maker.client(1)?),
             generation: AtomicU64::new(1),
             flush_timeout: config.answer_timeout(),
+            leader,
             maker,
         })
     }
@@ -157,9 +175,11 @@ impl Producer {
             return Err(refused(Outcome::Unavailable, claim));
         }
         let (reply, delivery) = oneshot::channel();
+        let mut reply = Some(reply);
         let created = record.timestamp.unwrap_or_else(|| rdkafka::Timestamp::now().to_millis().unwrap_or(0));
         let ticket = Box::new(Ticket {
-            reply,
+            // Who asks for no more than to have it enqueued is answered below.
+            reply: reply.take_if(|_| record.ack != Ack::None),
             enqueued: Instant::now(),
             created: Timestamp::from_millis(created),
             request_id: record.request_id.cloned(),
@@ -178,17 +198,31 @@ impl Producer {
             headers: Some(headers),
             delivery_opaque: ticket,
         };
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        match current.send(message) {
+        match self.send(record.ack, message) {
             Ok(()) => {
                 self.maker.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
+                if let Some(reply) = reply {
+                    // Nobody has gone yet: the other end is here.
+                    let _ = reply.send(Outcome::Acknowledged { ack: Ack::None, place: None });
+                }
                 Ok(delivery)
             }
-            Err((error, message)) => {
-                drop(current);
+            Err(not_sent) => {
+                let (error, message) = *not_sent;
                 Err(refused(self.not_enqueued(record, &error), message.delivery_opaque.claim))
             }
         }
+    }
+
+    fn send<'a>(
+        &self,
+        ack: Ack,
+        message: BaseRecord<'a, [u8], [u8], Box<Ticket>>,
+    ) -> Result<(), Box<NotSent<'a>>> {
+        if ack == Ack::Leader {
+            return self.leader.send(message);
+        }
+        self.current.read().unwrap_or_else(PoisonError::into_inner).send(message).map_err(Box::new)
     }
 
     fn not_enqueued(&self, record: &Outgoing<'_>, error: &KafkaError) -> Outcome {
@@ -226,8 +260,11 @@ impl Producer {
     /// Blocks.
     pub fn flush(&self, timeout: Duration) -> usize {
         let started = Instant::now();
-        // In this order: what the first is done with may have been handed on to the second.
-        let left = unanswered(&self.current(), timeout);
+        // In this order: what the first are done with may have been handed on to the last.
+        let mut left = unanswered(&self.current(), timeout);
+        if let Some(client) = self.leader.current() {
+            left += unanswered(&client, timeout.saturating_sub(started.elapsed()));
+        }
         let isolated = self.maker.isolation.current();
         left + isolated.map_or(0, |client| unanswered(&client, timeout.saturating_sub(started.elapsed())))
     }

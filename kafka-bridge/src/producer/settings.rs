@@ -17,6 +17,20 @@ pub(super) fn isolated(config: &Config, bootstrap_servers: &str) -> ClientConfig
     settings
 }
 
+/// The settings of the producer whose records are acknowledged by leaders alone. It cannot be idempotent, so one
+/// request at a time keeps records in order when one is repeated; and what is repeated may be there twice.
+pub(super) fn leader(config: &Config, bootstrap_servers: &str) -> ClientConfig {
+    let mut settings = producer(config, bootstrap_servers);
+    settings
+        .set("enable.idempotence", "false")
+        .set("acks", "1")
+        .set("max.in.flight.requests.per.connection", "1")
+        .set("statistics.interval.ms", "0");
+    // Takes idempotence.
+    settings.remove("enable.gapless.guarantee");
+    settings
+}
+
 /// The producer's settings.
 pub(super) fn producer(config: &Config, bootstrap_servers: &str) -> ClientConfig {
     let delivery = config.delivery_timeout.as_millis();

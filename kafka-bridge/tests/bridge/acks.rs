@@ -1,8 +1,24 @@
 //! How far a record gets before it is acknowledged: what is asked for, and what is told.
 
-use crate::common::{Bridge, EVENT, cluster, event, read};
+use std::time::{Duration, Instant};
+
+use crate::common::{Answer, Bridge, EVENT, cluster, count, event, read};
+use serde_json::json;
 
 const PATH: &str = "/v1/topics/t/events";
+const ACKNOWLEDGED: &str = r#"kafka_bridge_records_total{outcome="acknowledged"}"#;
+
+async fn ask(bridge: &Bridge, ack: &str, id: &str) -> Answer {
+    bridge.client.send("POST", &format!("{PATH}?ack={ack}"), &[("content-type", EVENT)], event(id, 1)).await
+}
+
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 #[tokio::test]
 async fn what_the_bridge_cannot_do_is_refused_and_nothing_is_written() {
@@ -33,4 +49,97 @@ async fn what_the_bridge_cannot_do_is_refused_and_nothing_is_written() {
     let answer = bridge.client.send("POST", &format!("{PATH}?ack=all&x=1"), json, event("2", 1)).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["offset"]), (202, &0.into()), "{answer:?}");
     assert_eq!(read(&cluster, "t", 1).len(), 1);
+}
+
+#[tokio::test]
+async fn a_leader_tells_where_a_record_is_and_who_has_it() {
+    let cluster = cluster();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    for (id, offset) in [("1", 0), ("2", 1)] {
+        let answer = ask(&bridge, "leader", id).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let receipt = answer.json();
+        assert_eq!(
+            (&receipt["ack"], &receipt["offset"], &receipt["partition"]),
+            (&"leader".into(), &offset.into(), &0.into())
+        );
+        assert!(receipt["timestamp"].is_string(), "{receipt}");
+    }
+    assert_eq!(read(&cluster, "t", 2).len(), 2);
+    assert_eq!(bridge.client.metric(ACKNOWLEDGED).await, 2);
+    assert!(bridge.stop().await.is_none());
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_records_that_only_leaders_acknowledge() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--shutdown-timeout", "300ms"]).await;
+    assert_eq!(ask(&bridge, "leader", "1").await.status, 202);
+    cluster.broker_round_trip_time(1, Duration::from_secs(30)).unwrap();
+    let client = bridge.client.clone();
+    let call = tokio::spawn(async move {
+        client
+            .try_send("POST", "/v1/topics/t/events?ack=leader", &[("content-type", EVENT)], event("2", 1))
+            .await
+    });
+    let both = u64::try_from(event("1", 1).len() * 2).unwrap();
+    until(async || bridge.client.metric("kafka_bridge_record_values_bytes_total").await == both).await;
+    assert_eq!(bridge.stop().await.records, 1);
+    drop(call.await.unwrap());
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_does_not_wait_for_kafka_and_is_told_no_place() {
+    let cluster = cluster();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let bridge = Bridge::ready(&cluster, &["--queue-records", "2", "--idempotency-entries", "10"]).await;
+    cluster.broker_round_trip_time(1, Duration::from_secs(2)).unwrap();
+    let nothing = |id: &str| json!({"id": id, "topic": "t", "ack": "none"});
+    for id in ["1", "2"] {
+        let answer = ask(&bridge, "none", id).await;
+        assert_eq!((answer.status.as_u16(), answer.json()), (202, nothing(id)));
+    }
+    // It has come before, and is under way.
+    let answer = ask(&bridge, "none", "1").await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (202, nothing("1")));
+    assert_eq!(answer.header("idempotency-replayed"), Some("true"));
+    // None of this has waited for Kafka, whose answer takes longer, and the queue is full.
+    assert_eq!(bridge.client.metric(ACKNOWLEDGED).await, 0);
+    ask(&bridge, "none", "3").await.assert_problem(503, "unavailable");
+
+    until(async || bridge.client.metric(ACKNOWLEDGED).await == 2).await;
+    assert_eq!(
+        bridge.client.metric(r#"kafka_bridge_ack_latency_seconds_count{outcome="abandoned"}"#).await,
+        0
+    );
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    // By now it is known where it is, and all replicas have it.
+    let receipt = ask(&bridge, "none", "1").await.json();
+    assert_eq!((&receipt["ack"], &receipt["offset"]), (&"all".into(), &0.into()), "{receipt}");
+    assert_eq!(read(&cluster, "t", 2).len(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_anyway_is_not_acknowledged_even_so() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    cluster.broker_down(1).unwrap();
+    bridge.client.until_ready(false, Duration::from_secs(10)).await;
+    until(async || ask(&bridge, "none", "1").await.status == 503).await;
+    ask(&bridge, "leader", "1").await.assert_problem(503, "unavailable");
+}
+
+#[tokio::test]
+async fn a_receipt_for_less_is_not_given_to_who_asks_for_more() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--idempotency-entries", "10"]).await;
+    assert_eq!(ask(&bridge, "leader", "1").await.status, 202);
+    ask(&bridge, "all", "1").await.assert_problem(504, "outcome-unknown");
+    let answer = ask(&bridge, "leader", "1").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["ack"]), (202, &"leader".into()));
+    assert_eq!(ask(&bridge, "all", "2").await.status, 202);
+    let answer = ask(&bridge, "leader", "2").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["ack"]), (202, &"all".into()));
+    assert_eq!(count(&cluster, "t"), 2);
 }

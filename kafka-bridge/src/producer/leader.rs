@@ -1,0 +1,76 @@
+//! Records that are acknowledged by the leader of their partition alone, without waiting for its replicas.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::BaseRecord;
+use tokio::sync::Notify;
+use wicketgate_envelope::hop::Ack;
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::producer::Client;
+use crate::producer::context::{Context, Ticket};
+use crate::producer::isolation::Isolation;
+
+/// What librdkafka gives back with an error.
+pub(super) type NotSent<'a> = (KafkaError, BaseRecord<'a, [u8], [u8], Box<Ticket>>);
+
+/// The producer with `acks=1`. An idempotent one takes `acks=all`, so it is one of its own, made when it is first
+/// needed.
+pub(super) struct Leader {
+    pub(super) settings: ClientConfig,
+    pub(super) broker_tells_time: bool,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) suspect: Arc<Notify>,
+    /// Where records go that were refused together with others. They then wait for all replicas.
+    pub(super) isolation: Arc<Isolation>,
+    pub(super) client: RwLock<Option<Arc<Client>>>,
+}
+
+impl Leader {
+    /// Hands over a record without waiting; for the first it takes milliseconds to make a producer.
+    pub(super) fn send<'a>(
+        &self,
+        record: BaseRecord<'a, [u8], [u8], Box<Ticket>>,
+    ) -> Result<(), Box<NotSent<'a>>> {
+        match self.client() {
+            // librdkafka has its own copies, and there is no fatal error without idempotence: the client stays.
+            Ok(client) => client.send(record).map_err(Box::new),
+            Err(error) => {
+                tracing::error!(%error, "no producer could be made for ack=leader");
+                Err(Box::new((error, record)))
+            }
+        }
+    }
+
+    /// The client, if there is one.
+    pub(super) fn current(&self) -> Option<Arc<Client>> {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn client(&self) -> KafkaResult<Arc<Client>> {
+        if let Some(client) = self.current() {
+            return Ok(client);
+        }
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*client {
+            return Ok(Arc::clone(client));
+        }
+        let context = Context {
+            // Nobody follows it: whether the bridge is ready depends on the main producer alone.
+            generation: 0,
+            ack: Ack::Leader,
+            broker_tells_time: self.broker_tells_time,
+            health: Arc::clone(&self.health),
+            metrics: Arc::clone(&self.metrics),
+            suspect: Arc::clone(&self.suspect),
+            isolation: Some(Arc::clone(&self.isolation)),
+        };
+        let made = Arc::new(self.settings.create_with_context(context)?);
+        *client = Some(Arc::clone(&made));
+        Ok(made)
+    }
+}
