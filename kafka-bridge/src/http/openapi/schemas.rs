@@ -9,6 +9,7 @@ pub(super) fn all() -> Value {
             "description": "How far a record gets before it is acknowledged.",
             "enum": ["all", "leader", "none", "spooled"],
         },
+        "CheckedCloudEvent": checked_cloud_event(),
         "CloudEvent": cloud_event(),
         "Octets": {
             "description": "Bytes: a string where they are UTF-8.",
@@ -17,7 +18,7 @@ pub(super) fn all() -> Value {
                 {
                     "type": "object",
                     "required": ["base64"],
-                    "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
+                    "properties": {"base64": {"type": "string", "contentEncoding": "base64", "pattern": BASE64}},
                     "additionalProperties": false,
                 },
             ],
@@ -78,62 +79,144 @@ pub(super) fn all() -> Value {
     })
 }
 
+/// Padded base64 (RFC 4648, section 4), in which no bit is left over.
+const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+
+/// What is checked of an event that is written as it stands.
 fn cloud_event() -> Value {
+    let text = json!({"type": "string", "minLength": 1});
     json!({
-        "description": "CloudEvents 1.0, JSON format. Further members are extension attributes. In structured mode the required \
-                        members and partitionkey are checked, and the rest is taken as it is.",
+        "description": "CloudEvents 1.0, JSON format. Required members and partitionkey are checked; the rest is taken as it is.",
         "type": "object",
         "required": ["specversion", "id", "source", "type"],
         "properties": {
             "specversion": {"const": "1.0"},
-            "id": {"type": "string", "minLength": 1},
-            "source": {"description": "A URI reference.", "type": "string", "minLength": 1},
-            "type": {"type": "string", "minLength": 1},
-            "subject": {"type": ["string", "null"]},
-            "time": {"description": "RFC 3339.", "type": ["string", "null"]},
-            "datacontenttype": {"type": ["string", "null"]},
-            "dataschema": {"description": "An absolute URI.", "type": ["string", "null"]},
+            "id": text,
+            "source": text,
+            "type": text,
             "partitionkey": {"description": "The record's key.", "type": ["string", "null"]},
-            "data": {},
-            "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
         },
     })
 }
 
-fn record() -> Value {
+/// What is checked of an event that is taken apart.
+fn checked_cloud_event() -> Value {
+    // CloudEvents 1.0.2, section 3, "Type System": neither control characters nor, in any plane, noncharacters.
+    let mut unwanted = "\\u0000-\\u001f\\u007f-\\u009f\\ufdd0-\\ufdef".to_owned();
+    unwanted.extend(
+        (0..=16).flat_map(|plane| [plane << 16 | 0xfffe, plane << 16 | 0xffff]).filter_map(char::from_u32),
+    );
+    let text = format!("^[^{unwanted}]*$");
+    let required = json!({"type": "string", "minLength": 1, "pattern": text});
+    let optional = json!({"type": ["string", "null"], "minLength": 1, "pattern": text});
+    let token = "[A-Za-z0-9!#$%&'*+.^_`|~-]+";
     json!({
+        "description": "CloudEvents 1.0, JSON format. All of it is checked. Data that is not JSON by its datacontenttype is a \
+                        string, or data_base64 where it has another charset than UTF-8. At most 256 extension attributes.",
         "type": "object",
-        "required": ["topic", "event"],
+        "required": ["specversion", "id", "source", "type"],
         "properties": {
+            "specversion": {"const": "1.0"},
+            "id": required,
+            "source": {"type": "string", "minLength": 1, "format": "uri-reference"},
+            "type": required,
+            "subject": optional,
+            "time": {"type": ["string", "null"], "format": "date-time"},
+            "datacontenttype": {"type": ["string", "null"], "pattern": format!("^{token}/{token}(?: *;[ -~]*)?$")},
+            "dataschema": {"type": ["string", "null"], "minLength": 1, "format": "uri"},
+            "partitionkey": optional,
+            "data": {},
+            "data_base64": {"type": ["string", "null"], "contentEncoding": "base64", "pattern": BASE64},
+        },
+        "propertyNames": {"pattern": "^(?:[a-z0-9]+|data_base64)$"},
+        "additionalProperties": {
+            "type": ["string", "boolean", "integer", "null"],
+            "format": "int32",
+            "minimum": i32::MIN,
+            "maximum": i32::MAX,
+            "pattern": text,
+        },
+        "anyOf": [
+            {"not": {"required": ["data"]}},
+            {
+                "description": "JSON, which it also is without datacontenttype",
+                "required": ["data"],
+                "properties": {
+                    "datacontenttype": {"type": ["string", "null"], "pattern": "^[^;]*[/+][Jj][Ss][Oo][Nn] *(?:;.*)?$"},
+                    "data_base64": {"type": "null"},
+                },
+            },
+            {
+                "description": "Text",
+                "required": ["data", "datacontenttype"],
+                "properties": {
+                    "datacontenttype": {"type": "string", "pattern": "^[^;]*(?:;.*[Uu][Tt][Ff]-8.*)?$"},
+                    "data": {"type": "string"},
+                    "data_base64": {"type": "null"},
+                },
+            },
+        ],
+    })
+}
+
+/// A record; what its mode is decides what else there may be.
+fn record() -> Value {
+    let variant = |required: &[&str], own: Value| {
+        let mut properties = json!({
             "topic": {"$ref": "#/components/schemas/Topic"},
             "key": {"anyOf": [{"$ref": "#/components/schemas/Octets"}, {"type": "null"}]},
             "headers": {
                 "type": "array",
                 "items": {
                     "type": "array",
-                    "prefixItems": [{"type": "string"}, {"$ref": "#/components/schemas/Octets"}],
+                    "prefixItems": [
+                        {"type": "string", "pattern": "^[^\\u0000]+$"},
+                        {"$ref": "#/components/schemas/Octets"},
+                    ],
                     "minItems": 2,
                     "maxItems": 2,
                 },
             },
-            "partition": {"type": ["integer", "null"], "format": "int32", "minimum": 0},
+            "partition": {"type": ["integer", "null"], "format": "int32", "minimum": 0, "maximum": i32::MAX},
             "timestamp": {
                 "description": "Milliseconds since 1970-01-01T00:00:00Z.",
                 "type": ["integer", "null"],
                 "format": "int64",
                 "minimum": 1,
+                "maximum": 18_446_744_073_709_i64,
             },
-            "mode": {"enum": ["structured", "binary", "raw"]},
-            "tombstone": {"type": "boolean"},
             "ack": {"$ref": "#/components/schemas/Ack"},
             "cluster": {
                 "description": "The name of a cluster; null or absent is the default one.",
                 "type": ["string", "null"],
                 "pattern": "^[a-zA-Z0-9._-]{1,64}$",
             },
-            "event": {"$ref": "#/components/schemas/CloudEvent"},
-        },
-        "additionalProperties": false,
+        });
+        if let (Some(properties), Value::Object(own)) = (properties.as_object_mut(), own) {
+            properties.extend(own);
+        }
+        json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+    };
+    let taken_apart = json!({"enum": ["binary", "raw"]});
+    json!({
+        "oneOf": [
+            variant(&["topic", "event"], json!({
+                "mode": {"const": "structured"},
+                "tombstone": {"const": false},
+                "event": {"$ref": "#/components/schemas/CloudEvent"},
+            })),
+            variant(&["topic", "mode", "event"], json!({
+                "mode": taken_apart,
+                "tombstone": {"const": false},
+                "event": {"$ref": "#/components/schemas/CheckedCloudEvent"},
+            })),
+            variant(&["topic", "key", "mode", "tombstone", "event"], json!({
+                "key": {"$ref": "#/components/schemas/Octets"},
+                "mode": taken_apart,
+                "tombstone": {"const": true},
+                "event": {"$ref": "#/components/schemas/CheckedCloudEvent"},
+            })),
+        ],
     })
 }
 
