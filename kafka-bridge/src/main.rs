@@ -39,9 +39,15 @@ fn main() -> ExitCode {
 
 /// Says that the configuration is good, having asked librdkafka too.
 fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
-    if let Err(error) = kafka_bridge::producer::try_settings(config) {
-        writeln!(stderr(), "kafka-bridge: librdkafka: {error}")?;
-        return Ok(ExitCode::from(INVALID_CONFIGURATION));
+    let mut code = ExitCode::SUCCESS;
+    for cluster in std::iter::once(&config.default_cluster("")).chain(&config.clusters) {
+        if let Err(error) = kafka_bridge::producer::try_settings(config, cluster) {
+            writeln!(stderr(), "kafka-bridge: cluster {}: librdkafka: {error}", cluster.name)?;
+            code = ExitCode::from(INVALID_CONFIGURATION);
+        }
+    }
+    if code != ExitCode::SUCCESS {
+        return Ok(code);
     }
     writeln!(stdout(), "the configuration is valid")?;
     Ok(ExitCode::SUCCESS)

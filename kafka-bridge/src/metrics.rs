@@ -1,7 +1,8 @@
-//! What is counted, and its Prometheus text. Labels come from the code, never from a request.
+//! What is counted, and its Prometheus text. Labels come from the code and the configuration, never from a request.
+
+mod cluster;
 
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -10,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::stats::Stats;
+pub use cluster::ClusterMetrics;
+use cluster::Each;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -32,16 +34,9 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    outcome: Name,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: Name,
 }
-
-type Outcomes<M> = Family<OutcomeLabels, M>;
 
 /// All that the bridge counts.
 #[derive(Debug)]
@@ -49,20 +44,21 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     request_bytes: Counter,
-    records: Outcomes<Counter>,
-    record_bytes: Counter,
-    ack_latency: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
+    records: Family<cluster::OutcomeLabels, Counter>,
+    record_bytes: Each<Counter>,
+    ack_latency: Family<cluster::OutcomeLabels, Histogram, fn() -> Histogram>,
     ready: Gauge,
-    brokers_up: Gauge,
-    queue_records: Gauge,
-    queue_records_limit: Gauge,
-    queue_bytes: Gauge,
-    queue_bytes_limit: Gauge,
-    transmissions: Gauge<i64>,
-    retransmissions: Gauge<i64>,
-    broker_rtt: Gauge<f64, AtomicU64>,
-    rebuilds: Counter,
-    isolated_attempts: Counter,
+    cluster_ready: Each<Gauge>,
+    brokers_up: Each<Gauge>,
+    queue_records: Each<Gauge>,
+    queue_records_limit: Each<Gauge>,
+    queue_bytes: Each<Gauge>,
+    queue_bytes_limit: Each<Gauge>,
+    transmissions: Each<Gauge>,
+    retransmissions: Each<Gauge>,
+    broker_rtt: Each<Gauge<f64, AtomicU64>>,
+    rebuilds: Each<Counter>,
+    isolated_attempts: Each<Counter>,
     hop_refusals: Family<ReasonLabels, Counter>,
     idempotency_replays: Counter,
     idempotency_conflicts: Counter,
@@ -83,19 +79,20 @@ impl Default for Metrics {
             requests: Family::default(),
             request_bytes: Counter::default(),
             records: Family::default(),
-            record_bytes: Counter::default(),
+            record_bytes: Each::default(),
             ack_latency: Family::new_with_constructor(ack_latency_histogram),
             ready: Gauge::default(),
-            brokers_up: Gauge::default(),
-            queue_records: Gauge::default(),
-            queue_records_limit: Gauge::default(),
-            queue_bytes: Gauge::default(),
-            queue_bytes_limit: Gauge::default(),
-            transmissions: Gauge::default(),
-            retransmissions: Gauge::default(),
-            broker_rtt: Gauge::default(),
-            rebuilds: Counter::default(),
-            isolated_attempts: Counter::default(),
+            cluster_ready: Each::default(),
+            brokers_up: Each::default(),
+            queue_records: Each::default(),
+            queue_records_limit: Each::default(),
+            queue_bytes: Each::default(),
+            queue_bytes_limit: Each::default(),
+            transmissions: Each::default(),
+            retransmissions: Each::default(),
+            broker_rtt: Each::default(),
+            rebuilds: Each::default(),
+            isolated_attempts: Each::default(),
             hop_refusals: Family::default(),
             idempotency_replays: Counter::default(),
             idempotency_conflicts: Counter::default(),
@@ -134,6 +131,7 @@ impl Metrics {
             self.ack_latency.clone(),
         );
         r.register("ready", "1 if /readyz answers 200", self.ready.clone());
+        r.register("cluster_ready", "1 if the cluster can be written", self.cluster_ready.clone());
         r.register("brokers_up", "Brokers with an open connection", self.brokers_up.clone());
         r.register("queue_records", "Records waiting for Kafka", self.queue_records.clone());
         r.register(
@@ -203,33 +201,6 @@ impl Metrics {
         self.request_bytes.inc_by(bytes as u64);
     }
 
-    /// A record was handed to the producer.
-    pub fn record_enqueued(&self, value_bytes: usize) {
-        self.record_bytes.inc_by(value_bytes as u64);
-    }
-
-    /// It is known what became of a record.
-    pub fn record(&self, outcome: &'static str) {
-        self.records.get_or_create(&OutcomeLabels { outcome: Name(outcome) }).inc();
-    }
-
-    /// Kafka, or librdkafka in its place, has answered for a record after `latency`.
-    pub fn ack(&self, outcome: &'static str, latency: Duration) {
-        self.ack_latency
-            .get_or_create(&OutcomeLabels { outcome: Name(outcome) })
-            .observe(latency.as_secs_f64());
-    }
-
-    /// A producer had to be replaced.
-    pub fn producer_rebuilt(&self) {
-        self.rebuilds.inc();
-    }
-
-    /// A record is produced once more, alone.
-    pub fn isolated_attempt(&self) {
-        self.isolated_attempts.inc();
-    }
-
     /// A request brought no valid proof.
     pub fn hop_refused(&self, reason: &'static str) {
         self.hop_refusals.get_or_create(&ReasonLabels { reason: Name(reason) }).inc();
@@ -248,18 +219,6 @@ impl Metrics {
     /// So many events are remembered.
     pub fn idempotency_entries(&self, count: usize) {
         self.idempotency_entries.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// Takes over what librdkafka says of itself.
-    pub fn statistics(&self, stats: &Stats) {
-        self.brokers_up.set(i64::try_from(stats.brokers_up()).unwrap_or(i64::MAX));
-        self.queue_records.set(stats.msg_cnt);
-        self.queue_records_limit.set(stats.msg_max);
-        self.queue_bytes.set(stats.msg_size);
-        self.queue_bytes_limit.set(stats.msg_size_max);
-        self.transmissions.set(stats.tx);
-        self.retransmissions.set(stats.retries());
-        self.broker_rtt.set(stats.slowest_round_trip().as_secs_f64());
     }
 
     /// The text of all metrics.

@@ -18,6 +18,8 @@ pub(super) struct Contents {
     pub(super) settings: Vec<(String, Setting)>,
     /// Options of librdkafka.
     pub(super) properties: Vec<Property>,
+    /// The tables in the table `clusters`, by their names.
+    pub(super) clusters: Vec<(String, Contents)>,
     /// What is wrong, without values.
     pub(super) errors: Vec<String>,
 }
@@ -48,17 +50,40 @@ fn text_of(path: &Path) -> Result<String, String> {
 }
 
 fn parse(text: &str) -> Contents {
-    let mut contents = Contents::default();
-    let table = match text.parse::<Table>() {
+    let mut table = match text.parse::<Table>() {
         Ok(table) => table,
         Err(error) => {
             // The error's own text shows the line, and whatever secret is in it.
             let start = error.span().map_or(0, |span| span.start);
             let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-            contents.errors.push(format!("line {line}: not TOML: {}", error.message()));
-            return contents;
+            let error = format!("line {line}: not TOML: {}", error.message());
+            return Contents { errors: vec![error], ..Contents::default() };
         }
     };
+    let clusters = table.remove("clusters");
+    let mut contents = section(table);
+    match clusters {
+        None => {}
+        Some(Value::Table(clusters)) => {
+            for (name, cluster) in clusters {
+                match cluster {
+                    Value::Table(cluster) => contents.clusters.push((name, section(cluster))),
+                    other => contents.errors.push(format!("clusters.{name}: {}", not_a_table(&other))),
+                }
+            }
+        }
+        Some(other) => contents.errors.push(format!("clusters: {}", not_a_table(&other))),
+    }
+    contents
+}
+
+fn not_a_table(value: &Value) -> String {
+    format!("wanted a table, got a {}", value.type_str())
+}
+
+/// Settings, and options of librdkafka in a table of that name.
+fn section(table: Table) -> Contents {
+    let mut contents = Contents::default();
     for (key, value) in table {
         if let ("librdkafka", Value::Table(options)) = (key.as_str(), &value) {
             flatten("", options, &mut contents);

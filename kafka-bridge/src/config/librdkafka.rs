@@ -52,12 +52,17 @@ const OWNED: &[(&str, &str)] = &[
     ("queue.buffering.max.ms", "its other name is linger.ms; use that"),
 ];
 
+/// What is wrong with options, each on its own, without their values.
+pub(super) fn check(properties: &[Property]) -> Vec<String> {
+    properties.iter().filter_map(|property| property.check().err()).collect()
+}
+
 impl Property {
     /// Whether this can be passed on.
     ///
     /// # Errors
     /// What is wrong, and the next step, without the value.
-    pub(super) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let name = self.name.as_str();
         if name.is_empty() {
             return Err("wanted NAME=VALUE".to_owned());

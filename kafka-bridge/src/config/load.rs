@@ -7,8 +7,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _};
 
+use super::cluster::Cluster;
 use super::file::{self, Setting};
-use super::{Config, Property};
+use super::{Config, librdkafka};
 use crate::hop::Guard;
 
 /// Why there is no configuration to run with.
@@ -81,13 +82,20 @@ pub fn load(
     arguments.splice(first..first, further);
     let matches = command.try_get_matches_from(arguments).map_err(Failure::Usage)?;
     let mut config = Config::from_arg_matches(&matches).map_err(Failure::Usage)?;
-    let check =
-        |property: &Property, origin: &str| property.check().err().map(|error| format!("{origin}{error}"));
-    errors.extend(config.librdkafka.iter().filter_map(|property| check(property, "--librdkafka ")));
-    let in_file = format!("{shown}: librdkafka.");
-    errors.extend(contents.properties.iter().filter_map(|property| check(property, &in_file)));
+    errors.extend(
+        librdkafka::check(&config.librdkafka).into_iter().map(|error| format!("--librdkafka {error}")),
+    );
+    errors.extend(
+        librdkafka::check(&contents.properties)
+            .into_iter()
+            .map(|error| format!("{shown}: librdkafka.{error}")),
+    );
     // Later ones replace earlier ones.
     config.librdkafka.splice(0..0, contents.properties);
+    for (name, contents) in contents.clusters {
+        let origin = format!("{shown}: clusters.{name}");
+        config.clusters.extend(Cluster::read(&name, contents, &origin, &mut errors));
+    }
 
     let said = errors.len();
     let guard = Guard::load(&config).map_err(|unreadable| errors.extend(unreadable)).ok();
@@ -115,13 +123,16 @@ fn flag(argument: &Arg, value: &OsStr) -> Result<Option<OsString>, String> {
     Ok(Some(flag))
 }
 
-fn setting(argument: &Arg, setting: &Setting) -> Result<Option<OsString>, String> {
+/// A setting of the file as a flag; `None` is that it is off.
+pub(super) fn setting(argument: &Arg, setting: &Setting) -> Result<Option<OsString>, String> {
     let switch = matches!(argument.get_action(), ArgAction::SetTrue);
+    let on_or_off = argument.get_value_parser().type_id() == std::any::TypeId::of::<bool>();
     match setting {
         Setting::Switch(on) if switch => {
             Ok(on.then(|| format!("--{}", argument.get_long().unwrap_or_default()).into()))
         }
-        Setting::Text(text) if !switch => flag(argument, OsStr::new(text)),
+        Setting::Switch(on) if on_or_off => flag(argument, OsStr::new(if *on { "true" } else { "false" })),
+        Setting::Text(text) if !on_or_off => flag(argument, OsStr::new(text)),
         Setting::Switch(_) => Err("wanted a string or an integer, got a boolean".to_owned()),
         Setting::Text(_) => Err("wanted true or false".to_owned()),
     }

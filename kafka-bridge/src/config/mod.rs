@@ -1,5 +1,6 @@
 //! What the process can be told, by flags, environment variables and a file, in this order of precedence.
 
+mod cluster;
 mod file;
 mod librdkafka;
 mod listen;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::topics::Pattern;
+pub use cluster::{Cluster, DEFAULT_CLUSTER};
 pub use librdkafka::Property;
 pub use listen::Listen;
 pub use load::{Failure, load};
@@ -144,6 +146,10 @@ pub struct Config {
     #[arg(long, value_name = "NAME=VALUE")]
     pub librdkafka: Vec<Property>,
 
+    /// Further clusters, which only a file can have.
+    #[arg(skip)]
+    pub clusters: Vec<Cluster>,
+
     /// How long requests and records in flight have to finish after SIGTERM or SIGINT.
     #[arg(long, env = "BRIDGE_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub shutdown_timeout: Duration,
@@ -221,6 +227,7 @@ impl Config {
                 self.queue_kbytes, self.max_record_bytes
             ));
         }
+        errors.extend(self.check_clusters());
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 

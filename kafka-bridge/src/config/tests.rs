@@ -159,6 +159,63 @@ fn all_that_is_wrong_is_told_at_once_with_its_place_and_without_secrets() {
 }
 
 #[test]
+fn clusters_are_tables_of_the_file() {
+    let file = "bootstrap_servers = \"a:1\"\n[librdkafka]\nlinger.ms = 1\n[clusters.eu-1]\nbootstrap_servers = \"b:1, c:2\"\n\
+                allowed_topics = [\"x\", \"y.*\"]\nrequired = false\nqueue_kbytes = 65536\n[clusters.eu-1.librdkafka]\n\
+                linger.ms = 7\n[clusters.us]\nbootstrap_servers = \"d:1\"";
+    let config = with(&[], &[], Some(file)).unwrap();
+    let [eu, us] = &config.clusters[..] else { panic!("{config:?}") };
+    assert_eq!((eu.name.as_str(), eu.bootstrap_servers.as_str(), eu.required), ("eu-1", "b:1, c:2", false));
+    assert_eq!(eu.allowed_topics, ["x".parse().unwrap(), "y.*".parse().unwrap()]);
+    assert_eq!((eu.queue_kbytes, eu.queue_records, eu.embedded), (Some(65_536), None, false));
+    assert_eq!((eu.librdkafka[0].name.as_str(), eu.librdkafka[0].value.as_str()), ("linger.ms", "7"));
+    // What is said of the default cluster holds for that alone.
+    assert!(us.required && us.librdkafka.is_empty() && us.allowed_topics.is_empty(), "{us:?}");
+    let default = config.default_cluster("a:1");
+    assert!(default.name == "default" && default.required && default.librdkafka.len() == 1, "{default:?}");
+}
+
+#[test]
+fn all_that_is_wrong_with_clusters_is_told_at_once_and_without_secrets() {
+    let file = "bootstrap_servers = \"a:1\"\n[clusters]\nx = 1\n[clusters.default]\nbootstrap_servers = \"b:1\"\n\
+                [clusters.\"E U\"]\nbootstrap_servers = \"b\"\nrequired = \"yes\"\nqueue_records = 0\n\
+                allowed_topics = [\"a*b\"]\nlisten = \"hunter2\"\nlibrdkafka = { acks = \"hunter2\", x = [\"hunter2\"] }\n\
+                [clusters.us]\nrequired = false\n[clusters.us.librdkafka]\nsasl.pasword = \"hunter2\"";
+    let errors = with(&[], &[], Some(file)).unwrap_err();
+    let all = errors.join("\n");
+    for wanted in [
+        ".toml: clusters.x: wanted a table, got a integer",
+        ".toml: clusters.default: wanted another name",
+        ".toml: clusters.E U: wanted a name of 1 to 64 of the characters a-z A-Z 0-9 . _ -",
+        ".toml: clusters.E U.bootstrap_servers: wanted HOST:PORT",
+        ".toml: clusters.E U.required: wanted true or false",
+        ".toml: clusters.E U.queue_records: 0 is not in 1..=10000000",
+        ".toml: clusters.E U.allowed_topics: wanted the name of a topic",
+        ".toml: clusters.E U.listen: a cluster has no such setting",
+        ".toml: clusters.E U.librdkafka.acks: the bridge sets it to all",
+        ".toml: clusters.E U.librdkafka.x: wanted a string or an integer, got a array",
+        ".toml: clusters.us.bootstrap_servers: wanted HOST:PORT",
+        ".toml: clusters.us.librdkafka.sasl.pasword: librdkafka has no such option",
+    ] {
+        assert!(all.contains(wanted), "{wanted}:\n{all}");
+    }
+    assert_eq!(errors.len(), 12, "{all}");
+    assert!(!all.contains("hunter2"), "{all}");
+    let errors = with(&[], &[], Some("bootstrap_servers = \"a:1\"\nclusters = 1")).unwrap_err();
+    assert!(
+        errors.len() == 1 && errors[0].ends_with("clusters: wanted a table, got a integer"),
+        "{errors:?}"
+    );
+
+    let file = "bootstrap_servers = \"a:1\"\nallowed_topics = [\"a\"]\n[clusters.us]\nbootstrap_servers = \"b:1\"\n\
+                queue_kbytes = 1";
+    let errors = with(&[], &[], Some(file)).unwrap_err();
+    let all = errors.join("\n");
+    assert!(errors.len() == 2 && all.contains("clusters.us.allowed_topics: wanted, since"), "{all}");
+    assert!(all.contains("clusters.us.queue_kbytes 1: wanted room"), "{all}");
+}
+
+#[test]
 fn the_example_in_the_documentation_works() {
     let documentation = include_str!("../../../docs/bridge.md");
     let (_, rest) = documentation.split_once("```toml\n").unwrap();
@@ -172,5 +229,7 @@ fn the_example_in_the_documentation_works() {
     std::fs::remove_dir_all(&directory).unwrap();
     let config = loaded.unwrap();
     assert_eq!((config.mode, config.librdkafka.len()), (Mode::Production, 6));
-    crate::producer::try_settings(&config).unwrap();
+    for cluster in std::iter::once(&config.default_cluster("")).chain(&config.clusters) {
+        crate::producer::try_settings(&config, cluster).unwrap();
+    }
 }

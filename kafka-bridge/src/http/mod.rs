@@ -24,25 +24,22 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_PATH};
 
+use crate::clusters::Clusters;
 use crate::config::Config;
-use crate::health::Health;
 use crate::hop::Guard;
 use crate::idempotency::Memory;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
-use crate::producer::Producer;
-use crate::topics::Allowed;
 
 const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 const EVENTS_PATH: &str = "/v1/topics/{topic}/events";
+const CLUSTER_EVENTS_PATH: &str = "/v1/clusters/{cluster}/topics/{topic}/events";
 
 /// What the handlers share.
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
 pub struct Shared {
     /// Where records go.
-    pub producer: Arc<Producer>,
-    /// Whether they can.
-    pub health: Arc<Health>,
+    pub clusters: Arc<Clusters>,
     /// What has been written lately, unless nothing is to be remembered.
     pub idempotency: Option<Arc<Memory>>,
     /// What is counted.
@@ -51,8 +48,16 @@ pub struct Shared {
     pub limits: Limits,
     /// Who may ask.
     pub guard: Guard,
-    /// Which topics they may write.
-    pub topics: Allowed,
+}
+
+impl Shared {
+    /// It is known what became of a record that was not handed to a producer.
+    fn count_record(&self, cluster: Option<&str>, outcome: &'static str) {
+        match self.clusters.get(cluster) {
+            Some(cluster) => cluster.metrics.record(outcome),
+            None => self.metrics.record_of_no_cluster(outcome),
+        }
+    }
 }
 
 /// What requests may ask for.
@@ -106,7 +111,7 @@ struct Route {
 }
 
 /// All of them.
-const ROUTES: [Route; 6] = [
+const ROUTES: [Route; 7] = [
     Route {
         path: RECORDS_PATH,
         method: "post",
@@ -120,6 +125,13 @@ const ROUTES: [Route; 6] = [
         handler: || post(events::produce),
         guarded: true,
         describe: openapi::events,
+    },
+    Route {
+        path: CLUSTER_EVENTS_PATH,
+        method: "post",
+        handler: || post(events::produce_to_cluster),
+        guarded: true,
+        describe: openapi::cluster_events,
     },
     Route {
         path: "/livez",

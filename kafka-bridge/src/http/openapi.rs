@@ -159,6 +159,29 @@ pub(super) fn records() -> Value {
 }
 
 pub(super) fn events() -> Value {
+    writing_events(
+        "produceEvents",
+        "Writes one CloudEvent in structured or binary mode, or a batch",
+        &WRITING,
+        None,
+    )
+}
+
+pub(super) fn cluster_events() -> Value {
+    let summary = "The same, to the cluster of this name";
+    let mut bad = WRITING.to_vec();
+    bad.push(Kind::NotFound);
+    let cluster = json!({
+        "name": "cluster",
+        "in": "path",
+        "required": true,
+        "description": "As the bridge is configured; default is the one that the other paths write.",
+        "schema": {"type": "string", "pattern": "^[a-zA-Z0-9._-]{1,64}$"},
+    });
+    writing_events("produceEventsToCluster", summary, &bad, Some(cluster))
+}
+
+fn writing_events(id: &str, summary: &str, bad: &[Kind], parameter: Option<Value>) -> Value {
     let receipt = json!({"anyOf": [schema("Receipt"), schema("Results")]});
     let good = [
         (
@@ -171,27 +194,22 @@ pub(super) fn events() -> Value {
         ),
         ("207", response("The results of a batch differ", &[(JSON, schema("Results"))], &[])),
     ];
-    let mut bad = WRITING.to_vec();
+    let mut bad = bad.to_vec();
     bad.push(Kind::Forbidden);
+    let topic = json!({"name": "topic", "in": "path", "required": true, "schema": schema("Topic")});
+    let request_id = json!({"$ref": "#/components/parameters/RequestId"});
+    let ack = json!({
+        "name": "ack",
+        "in": "query",
+        "description": "How far each event has to get before it is acknowledged. spooled takes a bridge with a spool.",
+        "schema": schema("Ack"),
+    });
+    let parameters: Vec<Value> = parameter.into_iter().chain([topic, ack, request_id]).collect();
     json!({
-        "operationId": "produceEvents",
-        "summary": "Writes one CloudEvent in structured or binary mode, or a batch",
+        "operationId": id,
+        "summary": summary,
         "description": "Binary mode is told by the header ce-specversion; ce-id, ce-source and ce-type are then required.",
-        "parameters": [
-            {
-                "name": "topic",
-                "in": "path",
-                "required": true,
-                "schema": schema("Topic"),
-            },
-            {
-                "name": "ack",
-                "in": "query",
-                "description": "How far each event has to get before it is acknowledged. spooled takes a bridge with a spool.",
-                "schema": schema("Ack"),
-            },
-            {"$ref": "#/components/parameters/RequestId"},
-        ],
+        "parameters": parameters,
         "requestBody": {
             "content": {
                 "application/cloudevents+json": {"schema": schema("CloudEvent")},
@@ -218,7 +236,7 @@ pub(super) fn live() -> Value {
 pub(super) fn ready() -> Value {
     json!({
         "operationId": "ready",
-        "summary": "200 if a record could be produced now",
+        "summary": "200 if a record could be produced now to each cluster that is required",
         "responses": responses([text("It could", TEXT)], &[Kind::HeadersTooLarge, Kind::Unavailable], None),
     })
 }

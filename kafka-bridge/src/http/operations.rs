@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
-use crate::health::Readiness;
 use crate::http::{Shared, openapi};
 use crate::metrics;
 use crate::problem::Problem;
@@ -16,12 +15,10 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// 200 if a record could be produced now.
-pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<&'static str, Problem> {
-    match shared.health.readiness() {
-        Readiness::Ready => Ok("ready\n"),
-        not => Err(Problem::unavailable(not.text(), 1)),
-    }
+/// 200 if a record could be produced now to each cluster that is required.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<String, Problem> {
+    let standing = shared.clusters.standing();
+    if standing.ready { Ok(standing.text + "\n") } else { Err(Problem::unavailable(standing.text, 1)) }
 }
 
 /// What all paths take and answer.
@@ -32,8 +29,7 @@ pub(super) async fn openapi() -> Response {
 
 /// All metrics, as text for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let ready = shared.health.readiness() == Readiness::Ready;
-    let text = shared.metrics.encode(ready).map_err(|error| {
+    let text = shared.metrics.encode(shared.clusters.standing().ready).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         Problem::unavailable("the metrics cannot be written", 1)
     })?;

@@ -9,6 +9,7 @@ use wicketgate_envelope::kafka::Message;
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
 
+use crate::clusters::Cluster;
 use crate::http::Shared;
 use crate::http::event_view::EventView;
 use crate::idempotency::{Admission, Identity, Name};
@@ -67,20 +68,26 @@ pub(super) struct Incoming<'a> {
 /// Checks a record and enqueues it, without waiting. Records go out in the order of these calls.
 pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option<&Arc<str>>) -> Enqueued {
     if let Err(detail) = check(record) {
-        shared.metrics.record("invalid");
+        shared.count_record(record.cluster, "invalid");
         return Enqueued::Settled(RecordResult::Invalid { detail });
     }
-    if let Err(why) = permit(shared, record) {
-        let request_id = request_id.map(|id| &**id);
-        tracing::warn!(topic = record.topic, cluster = record.cluster, request_id, "{why}");
-        shared.metrics.record("refused");
-        return Enqueued::Settled(RecordResult::Refused);
-    }
+    let cluster = match permit(shared, record) {
+        Ok(cluster) => cluster,
+        Err(why) => {
+            let request_id = request_id.map(|id| &**id);
+            tracing::warn!(topic = record.topic, cluster = record.cluster, request_id, "{why}");
+            shared.count_record(record.cluster, "refused");
+            return Enqueued::Settled(RecordResult::Refused);
+        }
+    };
     let waiting = |delivery, replayed| {
         let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
         Enqueued::Waiting { delivery, ack: record.ack, id, topic, replayed }
     };
-    let admission = shared.idempotency.as_ref().map(|memory| memory.admit(identity(record), Moment::now()));
+    let admission = shared
+        .idempotency
+        .as_ref()
+        .map(|memory| memory.admit(identity(&cluster.name, record), Moment::now()));
     let claim = match admission {
         Some(Admission::New(claim)) => Some(claim),
         None | Some(Admission::Unremembered) => None,
@@ -111,32 +118,34 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         ack: record.ack,
         request_id,
     };
-    match shared.producer.enqueue(&outgoing, claim) {
+    match cluster.producer.enqueue(&outgoing, claim) {
         Ok(delivery) => waiting(delivery, false),
         Err(outcome) => Enqueued::Settled(result(outcome, record.ack, String::new(), String::new(), false)),
     }
 }
 
-/// Whether the bridge is set up to do what the record asks for, and otherwise what it lacks.
-fn permit(shared: &Shared, record: &Incoming<'_>) -> Result<(), &'static str> {
-    if record.cluster.is_some() {
-        return Err("the bridge has no cluster of this name");
-    }
-    if !shared.topics.allows(record.topic) {
+/// The cluster that the record is for, if the bridge is set up to do what the record asks for.
+///
+/// # Errors
+/// What it lacks.
+fn permit<'a>(shared: &'a Shared, record: &Incoming<'_>) -> Result<&'a Cluster, &'static str> {
+    let cluster = shared.clusters.get(record.cluster).ok_or("the bridge has no cluster of this name")?;
+    if !cluster.topics.allows(record.topic) {
         return Err("topic not among those allowed");
     }
     if record.ack == Ack::Spooled {
         return Err("ack=spooled takes a spool, and the bridge has none");
     }
-    Ok(())
+    Ok(cluster)
 }
 
 /// What makes the record the same as another.
-fn identity(record: &Incoming<'_>) -> Identity {
+fn identity(cluster: &str, record: &Incoming<'_>) -> Identity {
     let name = Name {
         consumer: record.event.consumer(),
         source: record.event.source(),
         id: record.event_id,
+        cluster,
         topic: record.topic,
     };
     Identity::new(&name, &record.event.content(record.key, record.message.value.is_none()))

@@ -62,7 +62,7 @@ fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) 
     let (attributes, message) = match read(record, event) {
         Ok(read) => read,
         Err(detail) => {
-            shared.metrics.record("invalid");
+            shared.count_record(record.cluster.as_deref(), "invalid");
             return Enqueued::Settled(RecordResult::Invalid { detail });
         }
     };

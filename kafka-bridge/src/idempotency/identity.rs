@@ -21,6 +21,8 @@ pub struct Name<'a> {
     pub source: &'a str,
     /// The attribute `id`.
     pub id: &'a str,
+    /// The cluster that it is for.
+    pub cluster: &'a str,
     /// The topic that it is for.
     pub topic: &'a str,
 }
@@ -64,7 +66,7 @@ impl Identity {
     pub fn new(name: &Name<'_>, content: &Content<'_>) -> Self {
         let mut names = Fields::default();
         names.add(name.consumer.map(str::as_bytes));
-        for field in [name.source, name.id, name.topic] {
+        for field in [name.source, name.id, name.cluster, name.topic] {
             names.add(Some(field.as_bytes()));
         }
         let mut contents = Fields::default();
@@ -113,7 +115,8 @@ impl Fields {
 mod tests {
     use super::*;
 
-    const NAME: Name<'_> = Name { consumer: Some("alice"), source: "/s", id: "1", topic: "t" };
+    const NAME: Name<'_> =
+        Name { consumer: Some("alice"), source: "/s", id: "1", cluster: "default", topic: "t" };
     const CONTENT: Content<'_> = Content {
         key: Some(b"k"),
         type_: Some("t"),
@@ -135,6 +138,7 @@ mod tests {
             Name { source: "/", ..NAME },
             Name { id: "2", ..NAME },
             Name { topic: "u", ..NAME },
+            Name { cluster: "eu", ..NAME },
             // The same letters, elsewhere.
             Name { source: "/s1", id: "", ..NAME },
             Name { source: "/", id: "s1", ..NAME },

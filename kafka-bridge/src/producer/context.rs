@@ -16,7 +16,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::health::Health;
 use crate::idempotency::Claim;
-use crate::metrics::Metrics;
+use crate::metrics::ClusterMetrics;
 use crate::producer::isolation::Isolation;
 use crate::producer::outcome::{self, Outcome, Place};
 use crate::stats::Stats;
@@ -44,7 +44,7 @@ pub(super) struct Context {
     /// with the same one, whatever it keeps.
     pub(super) broker_tells_time: bool,
     pub(super) health: Arc<Health>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: ClusterMetrics,
     /// Told when this producer may be beyond repair.
     pub(super) suspect: Arc<Notify>,
     /// Where records that were refused together with others go; `None` if they are produced alone already.
@@ -71,6 +71,7 @@ impl Context {
             None => (code.map_or(Outcome::Unknown, outcome::not_delivered), ticket),
         };
         tracing::warn!(
+            cluster = self.metrics.cluster(),
             topic = message.topic(),
             request_id = ticket.request_id.as_deref(),
             outcome = outcome.label(),
@@ -121,7 +122,7 @@ impl ProducerContext for Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let level = if self.is_main() { level } else { RDKafkaLogLevel::Debug };
-        log(level, facility, text);
+        log(self.metrics.cluster(), level, facility, text);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -136,37 +137,42 @@ impl ClientContext for Context {
                     isolation.want();
                 }
             }
-            Err(error) => tracing::error!(%error, "librdkafka's statistics cannot be read"),
+            Err(error) => {
+                tracing::error!(cluster = self.metrics.cluster(), %error, "librdkafka's statistics cannot be read")
+            }
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let cluster = self.metrics.cluster();
         if !self.is_main() {
-            tracing::debug!(%error, reason, "librdkafka, a further producer");
+            tracing::debug!(cluster, %error, reason, "librdkafka, a further producer");
             self.suspect.notify_one();
             return;
         }
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             if self.health.follows(self.generation) && self.health.all_brokers_down() {
-                tracing::error!(reason, "no broker is connected");
+                tracing::error!(cluster, reason, "no broker is connected");
             }
             return;
         }
-        tracing::warn!(%error, reason, "librdkafka");
+        tracing::warn!(cluster, %error, reason, "librdkafka");
         // A fatal error comes under the code of its cause, so the producer has to be asked.
         self.suspect.notify_one();
     }
 }
 
 /// Hands a log line of librdkafka on.
-fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+fn log(cluster: &str, level: RDKafkaLogLevel, facility: &str, text: &str) {
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => tracing::error!(facility, "librdkafka: {text}"),
-        RDKafkaLogLevel::Warning => tracing::warn!(facility, "librdkafka: {text}"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "librdkafka: {text}"),
-        RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {text}"),
+        | RDKafkaLogLevel::Error => tracing::error!(cluster, facility, "librdkafka: {text}"),
+        RDKafkaLogLevel::Warning => tracing::warn!(cluster, facility, "librdkafka: {text}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(cluster, facility, "librdkafka: {text}")
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(cluster, facility, "librdkafka: {text}"),
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use wicketgate_envelope::hop::Ack;
 
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
 use crate::producer::context::{Context, Ticket};
 use crate::producer::outcome::{self, Outcome};
@@ -24,7 +24,7 @@ pub(super) struct Isolation {
     pub(super) settings: ClientConfig,
     pub(super) broker_tells_time: bool,
     pub(super) health: Arc<Health>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: ClusterMetrics,
     /// Told when this producer may be beyond repair.
     pub(super) suspect: Arc<Notify>,
     /// How long after it was enqueued a record may still be produced once more.
@@ -47,7 +47,7 @@ impl Isolation {
             return Err((Outcome::Unavailable, ticket));
         }
         if let Err(error) = self.start() {
-            tracing::error!(%error, "no producer could be made for records that were refused with others");
+            tracing::error!(cluster = self.metrics.cluster(), %error, "no producer could be made for records that were refused with others");
             return Err((Outcome::Unavailable, ticket));
         }
         // Held while sending: the last to have hold of a client waits for its thread, which this one must not.
@@ -126,7 +126,7 @@ impl Isolation {
             ack: Ack::All,
             broker_tells_time: self.broker_tells_time,
             health: Arc::clone(&self.health),
-            metrics: Arc::clone(&self.metrics),
+            metrics: self.metrics.clone(),
             suspect: Arc::clone(&self.suspect),
             isolation: None,
         };

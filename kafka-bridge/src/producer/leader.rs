@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use wicketgate_envelope::hop::Ack;
 
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
 use crate::producer::context::{Context, Ticket};
 use crate::producer::isolation::Isolation;
@@ -23,7 +23,7 @@ pub(super) struct Leader {
     pub(super) settings: ClientConfig,
     pub(super) broker_tells_time: bool,
     pub(super) health: Arc<Health>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: ClusterMetrics,
     pub(super) suspect: Arc<Notify>,
     /// Where records go that were refused together with others. They then wait for all replicas.
     pub(super) isolation: Arc<Isolation>,
@@ -40,7 +40,7 @@ impl Leader {
             // librdkafka has its own copies, and there is no fatal error without idempotence: the client stays.
             Ok(client) => client.send(record).map_err(Box::new),
             Err(error) => {
-                tracing::error!(%error, "no producer could be made for ack=leader");
+                tracing::error!(cluster = self.metrics.cluster(), %error, "no producer could be made for ack=leader");
                 Err(Box::new((error, record)))
             }
         }
@@ -65,7 +65,7 @@ impl Leader {
             ack: Ack::Leader,
             broker_tells_time: self.broker_tells_time,
             health: Arc::clone(&self.health),
-            metrics: Arc::clone(&self.metrics),
+            metrics: self.metrics.clone(),
             suspect: Arc::clone(&self.suspect),
             isolation: Some(Arc::clone(&self.isolation)),
         };

@@ -20,10 +20,10 @@ use tokio::sync::{Notify, oneshot};
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 use crate::health::Health;
 use crate::idempotency::Claim;
-use crate::metrics::Metrics;
+use crate::metrics::ClusterMetrics;
 use context::{Context, Ticket};
 use isolation::Isolation;
 use leader::{Leader, NotSent};
@@ -73,7 +73,7 @@ struct Maker {
     settings: ClientConfig,
     broker_tells_time: bool,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
+    metrics: ClusterMetrics,
     /// Told when the producer may be beyond repair.
     suspect: Arc<Notify>,
     /// For records that are refused together with others.
@@ -88,7 +88,7 @@ impl Maker {
             ack: Ack::All,
             broker_tells_time: self.broker_tells_time,
             health: Arc::clone(&self.health),
-            metrics: Arc::clone(&self.metrics),
+            metrics: self.metrics.clone(),
             suspect: Arc::clone(&self.suspect),
             isolation: Some(Arc::clone(&self.isolation)),
         };
@@ -98,13 +98,13 @@ impl Maker {
     }
 }
 
-/// Whether librdkafka takes the settings, which it tells only when all are there. Nothing is connected to.
+/// Whether librdkafka takes the settings of a cluster, which it tells only when all are there. Nothing is connected to.
 ///
 /// # Errors
 /// When it does not.
-pub fn try_settings(config: &Config) -> KafkaResult<()> {
+pub fn try_settings(config: &Config, cluster: &Cluster) -> KafkaResult<()> {
     // No broker is known to it, so there is nowhere to connect to.
-    let mut settings = settings::producer(config, "");
+    let mut settings = settings::producer(config, cluster);
     settings.remove("bootstrap.servers");
     settings.create_with_context::<_, BaseProducer<_>>(DefaultProducerContext).map(|_| ())
 }
@@ -116,16 +116,16 @@ impl Producer {
     /// When librdkafka does not accept the settings or cannot start its threads.
     pub fn new(
         config: &Config,
-        bootstrap_servers: &str,
+        cluster: &Cluster,
         health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        metrics: ClusterMetrics,
     ) -> KafkaResult<Self> {
-        let (suspect, broker_tells_time) = (Arc::new(Notify::new()), !config.embedded_broker);
+        let (suspect, broker_tells_time) = (Arc::new(Notify::new()), !cluster.embedded);
         let isolation = Isolation {
-            settings: settings::isolated(config, bootstrap_servers),
+            settings: settings::isolated(config, cluster),
             broker_tells_time,
             health: Arc::clone(&health),
-            metrics: Arc::clone(&metrics),
+            metrics: metrics.clone(),
             suspect: Arc::clone(&suspect),
             delivery_timeout: config.delivery_timeout,
             client: RwLock::default(),
@@ -133,16 +133,16 @@ impl Producer {
         };
         let isolation = Arc::new(isolation);
         let leader = Leader {
-            settings: settings::leader(config, bootstrap_servers),
+            settings: settings::leader(config, cluster),
             broker_tells_time,
             health: Arc::clone(&health),
-            metrics: Arc::clone(&metrics),
+            metrics: metrics.clone(),
             suspect: Arc::clone(&suspect),
             isolation: Arc::clone(&isolation),
             client: RwLock::default(),
         };
         let maker = Maker {
-            settings: settings::producer(config, bootstrap_servers),
+            settings: settings::producer(config, cluster),
             broker_tells_time,
             health,
             metrics,
@@ -229,16 +229,20 @@ impl Producer {
         let code = error.rdkafka_error_code();
         // Without a code the record could not even be expressed to librdkafka.
         let outcome = code.map_or(Outcome::Refused, outcome::not_enqueued);
-        let request_id = record.request_id.map(|id| &**id);
+        let (cluster, request_id) = (self.cluster(), record.request_id.map(|id| &**id));
         if code == Some(RDKafkaErrorCode::QueueFull) {
-            tracing::debug!(topic = record.topic, request_id, "queue full");
+            tracing::debug!(cluster, topic = record.topic, request_id, "queue full");
         } else {
-            tracing::warn!(topic = record.topic, request_id, outcome = outcome.label(), %error, "record not taken");
+            tracing::warn!(cluster, topic = record.topic, request_id, outcome = outcome.label(), %error, "record not taken");
         }
         if code == Some(RDKafkaErrorCode::Fatal) {
             self.maker.suspect.notify_one();
         }
         outcome
+    }
+
+    fn cluster(&self) -> &str {
+        self.maker.metrics.cluster()
     }
 
     fn current(&self) -> Arc<Client> {
@@ -250,7 +254,7 @@ impl Producer {
         match self.current().client().fetch_metadata(None, PROBE_TIMEOUT) {
             Ok(_) => true,
             Err(error) => {
-                tracing::debug!(%error, "the cluster does not answer");
+                tracing::debug!(cluster = self.cluster(), %error, "the cluster does not answer");
                 false
             }
         }

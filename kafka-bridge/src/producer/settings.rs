@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 
 /// How often statistics come: the age of what `/readyz` says.
 const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The settings of the producer of records that were refused together with others: the same, but with batches of one
 /// record each.
-pub(super) fn isolated(config: &Config, bootstrap_servers: &str) -> ClientConfig {
-    let mut settings = producer(config, bootstrap_servers);
+pub(super) fn isolated(config: &Config, cluster: &Cluster) -> ClientConfig {
+    let mut settings = producer(config, cluster);
     settings.set("batch.num.messages", "1").set("statistics.interval.ms", "0");
     settings
 }
 
 /// The settings of the producer whose records are acknowledged by leaders alone. It cannot be idempotent, so one
 /// request at a time keeps records in order when one is repeated; and what is repeated may be there twice.
-pub(super) fn leader(config: &Config, bootstrap_servers: &str) -> ClientConfig {
-    let mut settings = producer(config, bootstrap_servers);
+pub(super) fn leader(config: &Config, cluster: &Cluster) -> ClientConfig {
+    let mut settings = producer(config, cluster);
     settings
         .set("enable.idempotence", "false")
         .set("acks", "1")
@@ -32,11 +32,11 @@ pub(super) fn leader(config: &Config, bootstrap_servers: &str) -> ClientConfig {
 }
 
 /// The producer's settings.
-pub(super) fn producer(config: &Config, bootstrap_servers: &str) -> ClientConfig {
+pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
     let delivery = config.delivery_timeout.as_millis();
     let mut settings = ClientConfig::new();
     settings
-        .set("bootstrap.servers", bootstrap_servers)
+        .set("bootstrap.servers", &cluster.bootstrap_servers)
         .set("client.id", concat!("kafka-bridge/", env!("CARGO_PKG_VERSION")))
         // An acknowledged record is on every in-sync replica, once, and in the order in which it was enqueued.
         .set("enable.idempotence", "true")
@@ -51,8 +51,11 @@ pub(super) fn producer(config: &Config, bootstrap_servers: &str) -> ClientConfig
         // 1 MiB keep small records from being refused for the company they are in.
         .set("batch.size", "262144")
         .set("message.max.bytes", config.max_record_bytes.to_string())
-        .set("queue.buffering.max.messages", config.queue_records.to_string())
-        .set("queue.buffering.max.kbytes", config.queue_kbytes.to_string())
+        .set(
+            "queue.buffering.max.messages",
+            cluster.queue_records.unwrap_or(config.queue_records).to_string(),
+        )
+        .set("queue.buffering.max.kbytes", cluster.queue_kbytes.unwrap_or(config.queue_kbytes).to_string())
         .set("delivery.timeout.ms", delivery.to_string())
         // A topic that does not exist is reported as such before the delivery timeout makes it "unknown".
         .set("topic.metadata.propagation.max.ms", (delivery / 2).clamp(1, 5_000).to_string())
@@ -63,7 +66,7 @@ pub(super) fn producer(config: &Config, bootstrap_servers: &str) -> ClientConfig
         .set("socket.nagle.disable", "true")
         .set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
     // They have been checked not to be among those that the bridge's promises rest on.
-    for property in &config.librdkafka {
+    for property in &cluster.librdkafka {
         settings.set(&property.name, &property.value);
     }
     settings

@@ -29,7 +29,7 @@ impl Producer {
             }
             let isolated = self.maker.isolation.fatal_error();
             let Some(code) = self.fatal_error().or(isolated) else { continue };
-            tracing::error!(%code, "the producer has failed for good and is being replaced");
+            tracing::error!(cluster = self.cluster(), %code, "the producer has failed for good and is being replaced");
             // A cluster that fences each new producer at once must not be flooded with them.
             pause = if replaced.elapsed() > 2 * longest_pause {
                 first_pause
@@ -40,12 +40,14 @@ impl Producer {
             replaced = Instant::now();
             let producer = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || producer.replace()).await {
-                Ok(Ok(())) => tracing::info!("the producer has been replaced"),
+                Ok(Ok(())) => tracing::info!(cluster = self.cluster(), "the producer has been replaced"),
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "no new producer could be made; trying again");
+                    tracing::error!(cluster = self.cluster(), %error, "no new producer could be made; trying again");
                     self.maker.suspect.notify_one();
                 }
-                Err(error) => tracing::error!(%error, "replacing the producer was cut short"),
+                Err(error) => {
+                    tracing::error!(cluster = self.cluster(), %error, "replacing the producer was cut short")
+                }
             }
         }
     }
@@ -56,9 +58,11 @@ impl Producer {
             Ok(Ok(())) => {}
             // It is wanted again with the next statistics.
             Ok(Err(error)) => {
-                tracing::error!(%error, "no producer could be made for records that are refused with others");
+                tracing::error!(cluster = self.cluster(), %error, "no producer could be made for records that are refused with others");
             }
-            Err(error) => tracing::error!(%error, "making a producer was cut short"),
+            Err(error) => {
+                tracing::error!(cluster = self.cluster(), %error, "making a producer was cut short")
+            }
         }
     }
 

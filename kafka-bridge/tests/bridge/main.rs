@@ -13,6 +13,7 @@
 mod acks;
 mod common;
 
+mod clusters;
 mod faults;
 mod hop;
 mod http;

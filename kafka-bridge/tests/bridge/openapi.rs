@@ -44,7 +44,7 @@ async fn each_path_of_the_document_is_one_of_the_bridge_and_takes_no_other_metho
     let mut ids = Vec::new();
     for (path, item) in paths {
         let methods = item.as_object().unwrap();
-        let concrete = path.replace("{topic}", "t");
+        let concrete = path.replace("{topic}", "t").replace("{cluster}", "default");
         for method in ["get", "post", "put", "delete"] {
             let answer = bridge.client.send(&method.to_uppercase(), &concrete, &[], "").await;
             let status = answer.status.as_u16();

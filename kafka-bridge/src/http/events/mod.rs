@@ -1,4 +1,5 @@
-//! `POST /v1/topics/{topic}/events`: CloudEvents from any client, in each of the HTTP binding's modes.
+//! `POST /v1/topics/{topic}/events`, and the same below `/v1/clusters/{cluster}`: CloudEvents from any client, in each
+//! of the HTTP binding's modes.
 
 mod binary;
 mod format;
@@ -17,6 +18,7 @@ use wicketgate_envelope::event::{Attributes, Extension as Attribute};
 use wicketgate_envelope::hop::{RecordResult, ValueMode};
 use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
 
+use crate::clusters::Cluster;
 use crate::http::admission::Proof;
 use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming};
@@ -31,7 +33,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The media type of the answer to a batch.
 const BATCH_ANSWER: &str = "application/json";
 
-/// Takes one event, whose answer is its receipt, or a batch, whose answer has a result for each.
+/// Takes events for the default cluster.
 pub(super) async fn produce(
     State(shared): State<Arc<Shared>>,
     Extension(proof): Extension<Proof>,
@@ -40,25 +42,57 @@ pub(super) async fn produce(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let format = Format::of(&headers)?;
+    let target = topic.map(|Path(topic)| (None, topic));
+    take(&shared, proof, target, &uri, &headers, request).await
+}
+
+/// Takes events for the cluster that the path names.
+pub(super) async fn produce_to_cluster(
+    State(shared): State<Arc<Shared>>,
+    Extension(proof): Extension<Proof>,
+    target: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Problem> {
+    let target = target.map(|Path((cluster, topic))| (Some(cluster), topic));
+    take(&shared, proof, target, &uri, &headers, request).await
+}
+
+/// Takes one event, whose answer is its receipt, or a batch, whose answer has a result for each. `target` is the
+/// cluster and the topic.
+async fn take(
+    shared: &Shared,
+    proof: Proof,
+    target: Result<(Option<String>, String), PathRejection>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    request: Request,
+) -> Result<Response, Problem> {
+    let format = Format::of(headers)?;
     if format == Format::Binary && proof == Proof::Signature {
         let detail = "a signature does not cover headers, where binary mode has the event's attributes; use \
                       structured mode, or a token";
         return Err(Problem::new(Kind::Forbidden, detail));
     }
-    let Path(topic) = topic
-        .map_err(|_| Problem::new(Kind::BadRequest, "path: the topic is not UTF-8 in percent-encoding"))?;
-    if !shared.topics.allows(&topic) {
+    let (cluster, topic) = target.map_err(|_| {
+        Problem::new(Kind::BadRequest, "path: wanted names that are UTF-8 in percent-encoding")
+    })?;
+    let cluster = shared
+        .clusters
+        .get(cluster.as_deref())
+        .ok_or_else(|| Problem::new(Kind::NotFound, "the bridge has no cluster of this name"))?;
+    if !cluster.topics.allows(&topic) {
         return Err(Problem::new(Kind::Forbidden, "the bridge is not set up to write this topic"));
     }
-    let options = Options::from_query(&uri)
+    let options = Options::from_query(uri)
         .map_err(|detail| Problem::new(Kind::BadRequest, format!("query: {detail}")))?;
     let received = body::take(request, &shared.limits).await?;
     shared.metrics.body_read(received.bytes.len());
     let destination =
-        Destination { shared: &shared, topic: &topic, options, request_id: request_id(&headers) };
+        Destination { shared, cluster, topic: &topic, options, request_id: request_id(headers) };
     let taken = match format {
-        Format::Binary => destination.binary(&headers, &received.bytes).map(Taken::One)?,
+        Format::Binary => destination.binary(headers, &received.bytes).map(Taken::One)?,
         Format::Structured => destination.structured(&received.bytes).map(Taken::One)?,
         Format::Batched => destination.batch(&received.bytes).map(Taken::Many)?,
     };
@@ -82,6 +116,7 @@ enum Taken {
 /// Where the events of a request go.
 struct Destination<'a> {
     shared: &'a Shared,
+    cluster: &'a Cluster,
     topic: &'a str,
     options: Options,
     request_id: Option<Arc<str>>,
@@ -123,7 +158,7 @@ impl Destination<'_> {
         let enqueue = |event: &RawValue| match self.event(event.get()) {
             Ok((enqueued, _)) => enqueued,
             Err(error) => {
-                self.shared.metrics.record("invalid");
+                self.cluster.metrics.record("invalid");
                 Enqueued::Settled(RecordResult::Invalid { detail: format!("event: {error}") })
             }
         };
@@ -150,7 +185,7 @@ impl Destination<'_> {
             partition: None,
             timestamp: None,
             ack: self.options.ack,
-            cluster: None,
+            cluster: Some(&self.cluster.name),
             headers: &[],
             event_id: id,
             event,

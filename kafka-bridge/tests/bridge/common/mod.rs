@@ -1,6 +1,8 @@
 //! A bridge on a port of its own, a mock cluster whose faults the test chooses, and a consumer to look into it.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kafka_bridge::Leftover;
-use kafka_bridge::config::{Config, Listen};
+use kafka_bridge::config::{self, Config, Listen};
 use kafka_bridge::hop::Guard;
 use kafka_bridge::server::Listener;
 use rdkafka::config::ClientConfig;
@@ -45,6 +47,11 @@ pub struct Bridge {
 impl Bridge {
     /// Starts a bridge, on a port of its own and what `--listen` says; it may not be ready yet.
     pub async fn start(bootstrap_servers: &str, flags: &[&str]) -> Self {
+        Self::start_with_clusters(bootstrap_servers, flags, "").await
+    }
+
+    /// The same, with the tables `[clusters.<name>]` of a configuration file.
+    pub async fn start_with_clusters(bootstrap_servers: &str, flags: &[&str], clusters: &str) -> Self {
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 0).await.unwrap();
         let &Listen::Tcp(address) = listener.at() else { unreachable!() };
         let client = Client::new(address);
@@ -53,7 +60,8 @@ impl Bridge {
         let remembers = flags.contains(&"--idempotency-entries");
         let forgetful = ["--idempotency-entries", "0"].iter().filter(|_| !remembers);
         let arguments = ["kafka-bridge", "--embedded-broker"].iter().chain(flags).chain(forgetful);
-        let config = Config::try_parse_from(arguments).unwrap();
+        let mut config = Config::try_parse_from(arguments).unwrap();
+        config.clusters = clusters_of(clusters);
         let guard = Guard::load(&config).unwrap();
         for listen in config.listen.iter().filter(|_| flags.contains(&"--listen")) {
             listeners.push(Listener::bind(listen, config.unix_socket_mode).await.unwrap());
@@ -79,6 +87,18 @@ impl Bridge {
         self.stop.send(()).unwrap();
         self.running.await.unwrap()
     }
+}
+
+/// Clusters, as the bridge reads them from a configuration file.
+fn clusters_of(tables: &str) -> Vec<config::Cluster> {
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("bridge-clusters-{}-{number}.toml", std::process::id()));
+    std::fs::write(&path, tables).unwrap();
+    let arguments = ["kafka-bridge", "--embedded-broker", "--config"].map(OsString::from);
+    let loaded = config::load(arguments.into_iter().chain([path.clone().into()]), |_| None);
+    std::fs::remove_file(&path).unwrap();
+    loaded.unwrap().0.clusters
 }
 
 #[derive(Clone)]
@@ -181,14 +201,24 @@ impl Client {
         }
     }
 
-    /// The value of a metric that counts, with its labels, such as `kafka_bridge_records_total{outcome="unknown"}`; 0 if it has
-    /// none yet.
+    /// The value of a metric that counts, such as `kafka_bridge_records_total{outcome="unknown"}`, over all that have
+    /// these labels, whatever others they have; 0 if there is none yet.
     pub async fn metric(&self, name: &str) -> u64 {
+        fn parts(metric: &str) -> (&str, Vec<&str>) {
+            let (name, labels) = metric.split_once('{').unwrap_or((metric, "}"));
+            (name, labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect())
+        }
+        let (wanted, labels) = parts(name);
         let text = self.get("/metrics").await.body;
         let text = std::str::from_utf8(&text).unwrap();
         text.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-            .unwrap_or_default()
+            .filter_map(|line| {
+                let (metric, value) = line.rsplit_once(' ')?;
+                let (name, others) = parts(metric);
+                let is_it = name == wanted && labels.iter().all(|label| others.contains(label));
+                is_it.then(|| value.parse::<u64>().ok())?
+            })
+            .sum()
     }
 }
 

@@ -1,0 +1,193 @@
+//! The Kafka clusters that the bridge writes, by their names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::config::{self, Config, DEFAULT_CLUSTER};
+use crate::health::{Health, Readiness};
+use crate::metrics::{ClusterMetrics, Metrics};
+use crate::producer::Producer;
+use crate::topics::Allowed;
+
+/// How often it is checked that a broker is connected.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// One cluster: its producer, and what is known of it.
+#[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
+pub struct Cluster {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where records go.
+    pub producer: Arc<Producer>,
+    /// Whether they can.
+    pub health: Arc<Health>,
+    /// Which of its topics may be written.
+    pub topics: Allowed,
+    /// What is counted of it.
+    pub metrics: ClusterMetrics,
+    /// Whether the bridge is ready only if this cluster is.
+    required: bool,
+}
+
+/// All clusters: the default one, and those with a name of their own.
+#[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
+pub struct Clusters {
+    default: Arc<Cluster>,
+    named: BTreeMap<String, Arc<Cluster>>,
+}
+
+/// librdkafka does not take the settings of a cluster.
+#[derive(Debug, thiserror::Error)]
+#[error("cluster {cluster}: {error}")]
+pub struct StartError {
+    cluster: String,
+    error: KafkaError,
+}
+
+/// Whether the bridge as a whole can produce, for those who run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether all clusters that are required can be written.
+    pub ready: bool,
+    /// Why not, and which other clusters cannot. Without addresses.
+    pub text: String,
+}
+
+impl Cluster {
+    fn new(
+        config: &Config,
+        cluster: &config::Cluster,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Arc<Self>, StartError> {
+        let health = Arc::new(Health::default());
+        let metrics = metrics.of_cluster(&cluster.name);
+        let producer = Producer::new(config, cluster, Arc::clone(&health), metrics.clone())
+            .map_err(|error| StartError { cluster: cluster.name.clone(), error })?;
+        Ok(Arc::new(Self {
+            name: cluster.name.clone(),
+            producer: Arc::new(producer),
+            health,
+            topics: Allowed::new(cluster.allowed_topics.clone()),
+            metrics,
+            required: cluster.required,
+        }))
+    }
+
+    /// What keeps records from being written now; `None` if nothing does.
+    pub fn obstacle(&self) -> Option<String> {
+        let readiness = self.health.readiness();
+        (readiness != Readiness::Ready).then(|| readiness.text().to_owned())
+    }
+
+    /// Keeps [`Health`] informed: fetches metadata at the start and whenever no broker is connected, which also makes
+    /// librdkafka connect. Never returns.
+    async fn watch(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PROBE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = None;
+        loop {
+            ticks.tick().await;
+            if !self.health.broker_up() || self.health.readiness() == Readiness::Starting {
+                let producer = Arc::clone(&self.producer);
+                // Asking blocks, so it gets a thread for it.
+                let reached = tokio::task::spawn_blocking(move || producer.probe()).await.unwrap_or(false);
+                self.health.probed(reached);
+            }
+            let now = self.obstacle();
+            if before.as_ref() != Some(&now) {
+                tracing::info!(cluster = self.name, "{}", now.as_deref().unwrap_or("ready"));
+                before = Some(now);
+            }
+        }
+    }
+}
+
+impl Clusters {
+    /// Makes the producers of all clusters; connecting goes on in the background. `bootstrap_servers` are those of the
+    /// default cluster.
+    ///
+    /// # Errors
+    /// When librdkafka does not accept the settings of one of them or cannot start its threads.
+    pub fn new(config: &Config, bootstrap_servers: &str, metrics: &Arc<Metrics>) -> Result<Self, StartError> {
+        let named = config
+            .clusters
+            .iter()
+            .map(|cluster| Ok((cluster.name.clone(), Cluster::new(config, cluster, metrics)?)))
+            .collect::<Result<_, StartError>>()?;
+        Ok(Self {
+            default: Cluster::new(config, &config.default_cluster(bootstrap_servers), metrics)?,
+            named,
+        })
+    }
+
+    /// The cluster with this name, or the default one; `None` if there is none of that name.
+    pub fn get(&self, name: Option<&str>) -> Option<&Arc<Cluster>> {
+        match name {
+            None | Some(DEFAULT_CLUSTER) => Some(&self.default),
+            Some(name) => self.named.get(name),
+        }
+    }
+
+    /// Each of them, the default one first.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        std::iter::once(&self.default).chain(self.named.values())
+    }
+
+    /// Whether the bridge as a whole can produce.
+    pub fn standing(&self) -> Standing {
+        if self.default.health.readiness() == Readiness::Stopping {
+            return Standing { ready: false, text: Readiness::Stopping.text().to_owned() };
+        }
+        let (mut ready, mut texts) = (true, Vec::new());
+        for cluster in self.all() {
+            let obstacle = cluster.obstacle();
+            cluster.metrics.ready(obstacle.is_none());
+            let Some(obstacle) = obstacle else { continue };
+            ready &= !cluster.required;
+            texts.push(match (self.named.is_empty(), cluster.required) {
+                (true, _) => obstacle,
+                (false, true) => format!("cluster {}: {obstacle}", cluster.name),
+                (false, false) => format!("cluster {}, which is not required: {obstacle}", cluster.name),
+            });
+        }
+        if ready {
+            texts.insert(0, "ready".to_owned());
+        }
+        Standing { ready, text: texts.join("; ") }
+    }
+
+    /// Watches over all clusters and their producers until the tasks are aborted.
+    pub fn supervise(&self) -> Vec<JoinHandle<()>> {
+        self.all()
+            .flat_map(|cluster| {
+                let producer = Arc::clone(&cluster.producer);
+                [tokio::spawn(producer.supervise()), tokio::spawn(Arc::clone(cluster).watch())]
+            })
+            .collect()
+    }
+
+    /// The process is ending.
+    pub fn stop(&self) {
+        self.all().for_each(|cluster| cluster.health.stop());
+    }
+
+    /// Waits until all that was enqueued has its answer, but not beyond `deadline`; returns how many records have none.
+    pub async fn flush(&self, deadline: Instant) -> usize {
+        let mut flushing = JoinSet::new();
+        for cluster in self.all() {
+            let producer = Arc::clone(&cluster.producer);
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            flushing.spawn_blocking(move || producer.flush(remaining));
+        }
+        let mut left: usize = 0;
+        while let Some(records) = flushing.join_next().await {
+            left = left.saturating_add(records.unwrap_or(usize::MAX));
+        }
+        left
+    }
+}
