@@ -59,6 +59,9 @@ pub struct Caller {
     /// The consumer: the `authid` attribute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authid: Option<String>,
+    /// What templates can use of the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Box<RawValue>>,
 }
 
 /// What a request may cost.
@@ -150,6 +153,7 @@ pub fn explain(config: Config, message: Message, options: &Options) -> Explanati
         caller: exchange.principal().map(|principal| Caller {
             authtype: principal.auth_type(),
             authid: principal.auth_id().map(str::to_owned),
+            claims: principal.claims().map(|claims| claims.json().to_owned()),
         }),
         limits: Limits {
             body_bytes: max_body_bytes,
@@ -197,8 +201,11 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "decision   {}", self.decision)?;
         writeln!(f, "route      {}", self.route.as_deref().unwrap_or("none"))?;
-        if let Some(Caller { authtype, authid }) = &self.caller {
+        if let Some(Caller { authtype, authid, claims }) = &self.caller {
             writeln!(f, "caller     {} ({authtype})", authid.as_deref().unwrap_or("anonymous"))?;
+            if let Some(claims) = claims {
+                writeln!(f, "claims     {claims}")?;
+            }
         }
         let Limits { body_bytes, decoded_bytes, events } = &self.limits;
         write!(f, "limits     body {body_bytes} bytes")?;

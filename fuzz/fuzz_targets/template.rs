@@ -23,13 +23,14 @@ fuzz_target!(|input: &[u8]| {
     let parameters: Vec<&str> =
         path.iter().flat_map(CanonicalPath::segments).map(String::as_str).take(3).collect();
     let names: Vec<String> = ["a", "b", "c"].into_iter().take(parameters.len()).map(str::to_owned).collect();
-    let scope = Scope { path_parameters: &names, json: true };
+    let scope = Scope { path_parameters: &names, claims: true, json: true };
     let query = path::query(message.head.target()).and_then(|query| Query::parse(query).ok());
     let facts = Facts {
         path_parameters: &parameters,
         head: &message.head,
         query: query.as_ref(),
         consumer: Some("alice"),
+        claims: serde_json::from_slice::<&RawValue>(message.body).ok(),
         json: serde_json::from_slice::<&RawValue>(message.body).ok(),
     };
     match Template::parse(text, &scope) {

@@ -7,6 +7,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::accept::Refused;
 use crate::auth::Principal;
+use crate::claims::Claims;
 use crate::config::document::ContentEncoding;
 use crate::content_encoding::{self, Coding};
 use crate::head::RequestHead;
@@ -94,6 +95,7 @@ impl Admitted {
             head: &self.head,
             query: self.query.as_ref(),
             consumer: self.principal.auth_id(),
+            claims: self.principal.claims().map(Claims::json),
             json: None,
         }
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::claims::Claims;
 use crate::head::RequestHead;
 
 /// The SHA-256 of an API key. Compared in constant time.
@@ -59,18 +60,27 @@ impl Hash for KeyDigest {
 /// the digests of real keys.
 #[derive(Debug, Default)]
 pub struct ApiKeys {
-    consumers: HashMap<KeyDigest, Rc<str>>,
+    consumers: HashMap<KeyDigest, Rc<Consumer>>,
 }
 
 impl ApiKeys {
     /// Adds a key. Says whose it is already, if it is somebody's.
-    pub(crate) fn insert(&mut self, digest: KeyDigest, consumer: Rc<str>) -> Option<Rc<str>> {
+    pub(crate) fn insert(&mut self, digest: KeyDigest, consumer: Rc<Consumer>) -> Option<Rc<Consumer>> {
         self.consumers.insert(digest, consumer)
     }
 
-    fn consumer(&self, key: &[u8]) -> Option<Rc<str>> {
+    fn consumer(&self, key: &[u8]) -> Option<Rc<Consumer>> {
         self.consumers.get(&KeyDigest::of(key)).cloned()
     }
+}
+
+/// Somebody who may call, and what is known of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// The name.
+    pub name: String,
+    /// What the document says of them, if it says anything.
+    pub claims: Option<Claims>,
 }
 
 /// One way to authenticate, as a route tries it.
@@ -90,8 +100,8 @@ pub enum Method {
 /// Who is calling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// A consumer, by name, known by an API key.
-    ApiKey(Rc<str>),
+    /// A consumer, known by an API key.
+    ApiKey(Rc<Consumer>),
     /// Nobody in particular, where the route allows it.
     Anonymous,
 }
@@ -108,7 +118,15 @@ impl Principal {
     /// The `authid` attribute.
     pub fn auth_id(&self) -> Option<&str> {
         match self {
-            Self::ApiKey(consumer) => Some(consumer),
+            Self::ApiKey(consumer) => Some(&consumer.name),
+            Self::Anonymous => None,
+        }
+    }
+
+    /// What was verified of the caller beside the name.
+    pub fn claims(&self) -> Option<&Claims> {
+        match self {
+            Self::ApiKey(consumer) => consumer.claims.as_ref(),
             Self::Anonymous => None,
         }
     }
@@ -171,9 +189,13 @@ mod tests {
 
     use super::*;
 
+    fn alice() -> Rc<Consumer> {
+        Rc::new(Consumer { name: "alice".to_owned(), claims: None })
+    }
+
     fn methods(anonymous: bool) -> Vec<Method> {
         let mut keys = ApiKeys::default();
-        keys.insert(KeyDigest::of(b"secret"), Rc::from("alice"));
+        keys.insert(KeyDigest::of(b"secret"), alice());
         let mut methods = vec![Method::ApiKey { header: "x-api-key".to_owned(), keys: Rc::new(keys) }];
         if anonymous {
             methods.push(Method::Anonymous);
@@ -191,10 +213,7 @@ mod tests {
 
     #[test]
     fn the_right_key_names_its_consumer() {
-        assert_eq!(
-            authenticate(&methods(false), &head(&[b"secret"])),
-            Ok(Principal::ApiKey(Rc::from("alice")))
-        );
+        assert_eq!(authenticate(&methods(false), &head(&[b"secret"])), Ok(Principal::ApiKey(alice())));
     }
 
     #[test]

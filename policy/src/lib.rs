@@ -16,6 +16,7 @@ pub mod admission;
 pub mod answer;
 pub mod auth;
 pub mod callout;
+pub mod claims;
 pub mod conditions;
 pub mod config;
 pub mod content_encoding;

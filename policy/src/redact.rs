@@ -5,6 +5,8 @@
 //! split at `;`. A body can only be redacted as JSON: when [`Redaction::touches_body`] and the body isn't JSON, the
 //! caller has to refuse the request, because what can't be read can't be redacted.
 
+mod attribute;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
 use sha2::Sha256;
+use wicketgate_envelope::http_header;
 
 use crate::json_pointer::{self, Pattern, Target};
 
@@ -109,13 +112,18 @@ impl Redaction {
         Self { key: key.map(Rc::new), ..Self::default() }
     }
 
-    /// Adds a header, in whatever case.
+    /// Adds a header, in whatever case. One that stands for an attribute of a CloudEvent (`ce-<name>`) stands for it in
+    /// every mode, see [`Redaction::attributes`].
     ///
     /// # Errors
     /// What was wanted, in words.
     pub fn add_header(&mut self, name: &str, treatment: Treatment) -> Result<(), String> {
+        let name = name.to_ascii_lowercase();
+        if let Some(attribute) = attribute::of_header(&name) {
+            attribute::check(attribute, treatment)?;
+        }
         let action = self.action(treatment)?;
-        add(&mut self.headers, name.to_ascii_lowercase(), action)
+        add(&mut self.headers, name, action)
     }
 
     /// Adds a query parameter, by its decoded name.
@@ -160,14 +168,20 @@ impl Redaction {
         !self.body.is_empty()
     }
 
-    /// The value of a header, redacted; `None` if the header is dropped. What is hashed is the value as it is.
+    /// The value of a header, redacted; `None` if the header is dropped. What is hashed is the value as it is; that of
+    /// an attribute, decoded, as it is in all modes of CloudEvents.
     pub fn header<'v>(&self, name: &str, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
         let action = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
         match action.map(|(_, action)| action) {
             None => Some(Cow::Borrowed(value)),
             Some(Action::Drop) => None,
             Some(Action::Mask) => Some(Cow::Borrowed(MASK.as_bytes())),
-            Some(Action::Hash(key)) => Some(Cow::Owned(key.hash(value).into_bytes())),
+            Some(Action::Hash(key)) => {
+                let decoded = attribute::of_header(&name.to_ascii_lowercase())
+                    .and_then(|_| http_header::decode(value).ok());
+                let hash = key.hash(decoded.as_deref().map_or(value, str::as_bytes));
+                Some(Cow::Owned(hash.into_bytes()))
+            }
         }
     }
 

@@ -56,10 +56,15 @@ pub fn reshape(
     env: &mut dyn Env,
 ) -> Result<Outgoing, Problem> {
     let body = decoded(admitted, plan, body)?;
-    let batch = match &body {
+    let mut batch = match &body {
         Body::Readable(body) => accept::accept(&plan.accepted, &admitted.head, body)?,
         Body::Encoded(body) => carried(admitted, body)?,
     };
+    // In the other modes attributes are header fields, or there are none.
+    if matches!(batch.format, Format::CloudEventStructured | Format::CloudEventsBatch) {
+        let claimed = batch.events.iter_mut().filter_map(|event| event.claimed.as_deref_mut());
+        claimed.for_each(|context| plan.redaction.attributes(context));
+    }
     let path_parameters: Vec<&str> = admitted.path_parameters.iter().map(String::as_str).collect();
     let records = batch.events.iter().enumerate().map(|(index, incoming)| {
         let place = batch.format.is_batch().then_some(index);

@@ -140,6 +140,11 @@ impl Routes {
         Self { routes }
     }
 
+    /// The route of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().map(|(_, route)| &**route).find(|route| route.name == name)
+    }
+
     /// Finds the route for a request. `host` is what [`RequestHead::host`] says.
     pub fn find<'p>(&self, head: &RequestHead, host: Option<&str>, path: &'p CanonicalPath) -> Matched<'p> {
         let any_method = || self.of_path(host, path).filter(|route| route.matcher.conditions.hold(head));

@@ -5,6 +5,7 @@
 //! | `{name}`, `{path:name}` | the path parameter of that name |
 //! | `{query:name}` | the query parameter of that name |
 //! | `{header:name}` | the header of that name; `host` is in lower case and without its port |
+//! | `{claim:name}`, `{claim:/a/b}` | the claim of that name that the caller was authenticated with, or what this JSON pointer finds in all claims; as a pointer into the body |
 //! | `{consumer}` | the name of the consumer |
 //! | `{method}` | the method |
 //! | `{pointer:/a/b}` | what this JSON pointer finds in the body: the text of a string, or a number, `true` or `false` exactly as written |
@@ -24,6 +25,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 pub use self::unfillable::{Reason, Unfillable};
+use crate::claims::ClaimPath;
 use crate::head::{Repeated, RequestHead};
 use crate::host::HostError;
 use crate::json_pointer::{self, Pointer};
@@ -60,6 +62,7 @@ enum Source {
     Query(String),
     /// In lower case.
     Header(String),
+    Claim(ClaimPath),
     Consumer,
     Method,
     Pointer(Pointer),
@@ -78,6 +81,8 @@ enum Filter {
 pub struct Scope<'a> {
     /// The names of the parameters of the route's path, in order.
     pub path_parameters: &'a [String],
+    /// Whether there can be claims when the template is filled.
+    pub claims: bool,
     /// Whether there can be a JSON body when the template is filled.
     pub json: bool,
 }
@@ -93,6 +98,8 @@ pub struct Facts<'a> {
     pub query: Option<&'a Query>,
     /// The name of the consumer, if it is known.
     pub consumer: Option<&'a str>,
+    /// What was verified of the caller: a JSON object, if there is anything.
+    pub claims: Option<&'a RawValue>,
     /// The body, if it is JSON. Not looked at unless [`Template::needs_body`].
     pub json: Option<&'a RawValue>,
 }
@@ -185,6 +192,27 @@ impl Template {
         })
     }
 
+    /// The claims without which it cannot be filled, where these are all that there are.
+    pub(crate) fn lacking_claims(&self, claims: Option<&RawValue>) -> impl Iterator<Item = &ClaimPath> {
+        self.claims()
+            .filter_map(move |(hole, path)| hole.filtered(claim(path, claims)).is_err().then_some(path))
+    }
+
+    /// Those of these claims that it uses, and what it makes of each.
+    pub(crate) fn claim_texts<'a>(
+        &'a self,
+        claims: Option<&'a RawValue>,
+    ) -> impl Iterator<Item = (&'a ClaimPath, Cow<'a, str>)> {
+        self.claims().filter_map(move |(hole, path)| Some((path, hole.filtered(claim(path, claims)).ok()?)))
+    }
+
+    fn claims(&self) -> impl Iterator<Item = (&Hole, &ClaimPath)> {
+        self.holes().filter_map(|hole| match &hole.source {
+            Source::Claim(path) => Some((hole, path)),
+            _ => None,
+        })
+    }
+
     /// The headers that it uses, in lower case.
     pub fn header_names(&self) -> impl Iterator<Item = &str> {
         self.holes().filter_map(|hole| match &hole.source {
@@ -196,14 +224,17 @@ impl Template {
 
 impl Hole {
     fn fill<'a>(&'a self, facts: &Facts<'a>, room: &mut usize, gap: bool) -> Result<Cow<'a, str>, Reason> {
-        let found = self.source.value(facts);
-        let value = self.filters.iter().fold(found, |value, filter| filter.apply(value))?;
+        let value = self.filtered(self.source.value(facts))?;
         *room = room.checked_sub(value.len()).ok_or(Reason::TooLong)?;
         match value.is_empty() {
             true if !gap => Err(Reason::Empty),
             _ if value.chars().any(is_disallowed) => Err(Reason::Character),
             _ => Ok(value),
         }
+    }
+
+    fn filtered<'a>(&'a self, found: Result<Cow<'a, str>, Reason>) -> Result<Cow<'a, str>, Reason> {
+        self.filters.iter().fold(found, |value, filter| filter.apply(value))
     }
 }
 
@@ -229,6 +260,7 @@ impl Source {
                 let value = facts.head.single(name).map_err(|Repeated| Reason::Repeated)?;
                 text(value.ok_or(Reason::Missing)?)
             }
+            Self::Claim(path) => claim(path, facts.claims),
             Self::Consumer => facts.consumer.map(Cow::Borrowed).ok_or(Reason::Missing),
             Self::Method => text(facts.head.method()),
             Self::Pointer(pointer) => {
@@ -254,6 +286,11 @@ impl Filter {
             Self::Sha256 => value.map(|value| Cow::Owned(hex(&Sha256::digest(value.as_bytes())))),
         }
     }
+}
+
+fn claim<'a>(path: &ClaimPath, claims: Option<&'a RawValue>) -> Result<Cow<'a, str>, Reason> {
+    let found = path.find(claims.ok_or(Reason::Missing)?).map_err(|_| Reason::Repeated)?;
+    scalar(found.ok_or(Reason::Missing)?.get())
 }
 
 fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Reason> {
@@ -299,6 +336,7 @@ impl fmt::Display for Source {
             Self::Path { name, .. } => write!(f, "path parameter {name}"),
             Self::Query(name) => write!(f, "query parameter {name}"),
             Self::Header(name) => write!(f, "header {name}"),
+            Self::Claim(path) => write!(f, "claim {path}"),
             Self::Consumer => f.write_str("consumer"),
             Self::Method => f.write_str("method"),
             Self::Pointer(pointer) => write!(f, "JSON pointer {:?}", pointer.to_string()),

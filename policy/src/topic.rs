@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde_json::value::RawValue;
+
+use crate::claims::ClaimPath;
 use crate::template::{Facts, Scope, Template, Unfillable};
 
 /// What [`is_legal`] asks, in words.
@@ -80,6 +83,15 @@ impl TopicTemplate {
         &self.template
     }
 
+    /// Those of these claims whose text cannot be part of the name of a topic.
+    pub(crate) fn unfit_claims<'a>(
+        &'a self,
+        claims: Option<&'a RawValue>,
+    ) -> impl Iterator<Item = &'a ClaimPath> {
+        let texts = self.template.claim_texts(claims);
+        texts.filter_map(|(path, text)| (text.is_empty() || !is_part(&text)).then_some(path))
+    }
+
     /// The topic for a request. No hole may be empty, so that the prefix alone is never a topic.
     ///
     /// # Errors
@@ -110,13 +122,20 @@ mod tests {
         let names = ["t".to_owned()];
         let allowed: Option<Vec<String>> =
             allowed.map(|allowed| allowed.iter().map(|&topic| topic.to_owned()).collect());
-        TopicTemplate::parse(text, allowed.as_deref(), &Scope { path_parameters: &names, json: false })
+        TopicTemplate::parse(text, allowed.as_deref(), &Scope { path_parameters: &names, ..Scope::default() })
     }
 
     fn fill(text: &str, allowed: Option<&[&str]>, value: &str) -> Result<String, String> {
         let template = parse(text, allowed).unwrap();
         let head = RequestHead::default();
-        let facts = Facts { path_parameters: &[value], head: &head, query: None, consumer: None, json: None };
+        let facts = Facts {
+            path_parameters: &[value],
+            head: &head,
+            query: None,
+            consumer: None,
+            claims: None,
+            json: None,
+        };
         template.fill(&facts).map(Cow::into_owned).map_err(|error| error.to_string())
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
@@ -116,6 +116,47 @@ pub struct Consumer {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
     pub api_keys: Vec<ApiKey>,
+    /// What is known of the consumer, for templates: `{claim:tenant}` is the claim `tenant` of whoever calls. Callers
+    /// cannot change it.
+    #[serde(default)]
+    pub claims: BTreeMap<String, ClaimValue>,
+}
+
+/// A claim: a string, an integer, true or false, or an array of strings.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum ClaimValue {
+    /// A string.
+    Text(String),
+    /// An integer.
+    Number(serde_json::Number),
+    /// True or false.
+    Boolean(bool),
+    /// Strings, of which a template can have one, by its place: `{claim:/groups/0}`.
+    Texts(Vec<String>),
+}
+
+impl std::fmt::Debug for ClaimValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClaimValue(not shown)")
+    }
+}
+
+/// By hand, because the alternatives of an untagged enum would come without what they have in common.
+#[cfg(feature = "schema")]
+impl JsonSchema for ClaimValue {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ClaimValue".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A claim: a string, an integer, true or false, or an array of strings.",
+            "type": ["string", "integer", "boolean", "array"],
+            "items": {"type": "string", "writeOnly": true},
+            "writeOnly": true,
+        })
+    }
 }
 
 /// An API key, by its hash.
@@ -404,8 +445,8 @@ pub struct EventAttributes {
     pub query: bool,
 }
 
-/// Where the event goes. Templates take `{name}` for a path parameter, `{query:name}`, `{header:name}`, `{consumer}`,
-/// `{method}` and `{pointer:/json/pointer}`, with filters: `{header:x-tenant|lower|default:none}`.
+/// Where the event goes. Templates take `{name}` for a path parameter, `{query:name}`, `{header:name}`, `{claim:name}`,
+/// `{consumer}`, `{method}` and `{pointer:/json/pointer}`, with filters: `{header:x-tenant|lower|default:none}`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -515,7 +556,8 @@ pub enum Value {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Redact {
-    /// Header values, by the name of the header.
+    /// Header values, by the name of the header. `ce-<name>` is the attribute of that name of an incoming CloudEvent, in
+    /// whichever mode it comes.
     #[serde(default)]
     pub headers: BTreeMap<String, Treatment>,
     /// Values of query parameters, by name.

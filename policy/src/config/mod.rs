@@ -71,7 +71,14 @@ impl Config {
         let config = compile::compile(&document, &mut mistakes);
         // What was repaired is wrong already, and not to be blamed a second time.
         mistakes.forgive(&broken);
-        if mistakes.is_empty() { Ok((config, warning::warnings(&document))) } else { Err(mistakes.into()) }
+        if mistakes.is_empty() {
+            {
+                let warnings = warning::warnings(&document, &config);
+                Ok((config, warnings))
+            }
+        } else {
+            Err(mistakes.into())
+        }
     }
 }
 

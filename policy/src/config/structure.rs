@@ -29,7 +29,8 @@ pub(super) fn check(json: &Json, schema: &Value, root: &Value, path: &str, mista
         least(schema, root)
     };
     if types(schema).next().is_some() && !types(schema).any(|name| has_type(json, name)) {
-        return wrong(mistakes, types(schema).next().map_or("another type", article).to_owned());
+        let wanted: Vec<&str> = types(schema).filter(|name| *name != "null").map(article).collect();
+        return wrong(mistakes, wanted.join(" or "));
     }
     match json {
         Json::Object(members) => check_object(members, schema, root, path, mistakes),

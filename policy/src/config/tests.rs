@@ -299,3 +299,114 @@ fn a_route_adds_no_more_attributes_than_readers_take() {
     assert_eq!(event(64), [""; 0]);
     assert_eq!(event(65), ["routes[0].event.extensions: wanted at most 64 attributes, got 65"]);
 }
+
+#[test]
+fn claims_are_checked_and_never_shown() {
+    let with =
+        |claims: &str| mistakes("\"name\": \"alice\"", &format!("\"name\": \"alice\", \"claims\": {claims}"));
+    let good = r#"{ "tenant": "acme", "level": -3, "admin": true, "groups": ["a", "b"], "none": [], "https://example.com/x": "y" }"#;
+    assert_eq!(with(good), [""; 0]);
+    let a_claim = "wanted a string or an integer or true or false or an array";
+    let (a_name, a_text) = (
+        "wanted a name that a template can have: not empty, no slash at the start, no braces, no | and no control characters",
+        "wanted text that is not empty and has no control characters, got another (not shown)",
+    );
+    for (claims, wanted) in [
+        (r#"["sEcReT"]"#, "consumers[0].claims: wanted an object, got an array".to_owned()),
+        (r#"{ "a": null }"#, format!("consumers[0].claims.a: {a_claim}, got null")),
+        (r#"{ "a": { "b": "sEcReT" } }"#, format!("consumers[0].claims.a: {a_claim}, got an object")),
+        (r#"{ "a": 42.5 }"#, format!("consumers[0].claims.a: {a_claim}, got a number")),
+        (r#"{ "a": 123456789012345678901 }"#, format!("consumers[0].claims.a: {a_claim}, got a number")),
+        (r#"{ "a": ["x", 42] }"#, "consumers[0].claims.a[1]: wanted a string, got a number".to_owned()),
+        (r#"{ "a": "" }"#, format!("consumers[0].claims.a: {a_text}")),
+        (r#"{ "a": ["sEcReT\n"] }"#, format!("consumers[0].claims.a: {a_text}")),
+        (r#"{ "": 1 }"#, format!("consumers[0].claims.: {a_name}, got \"\"")),
+        (r#"{ "/a": 1 }"#, format!("consumers[0].claims./a: {a_name}, got \"/a\"")),
+        (r#"{ "a|b": 1 }"#, format!("consumers[0].claims.a|b: {a_name}, got \"a|b\"")),
+    ] {
+        assert_eq!(with(claims), [wanted], "{claims}");
+    }
+    let many: Vec<String> = (0..65).map(|number| format!("\"c{number}\": 1")).collect();
+    assert_eq!(
+        with(&format!("{{ {} }}", many.join(","))),
+        ["consumers[0].claims: wanted at most 64 claims, got 65"]
+    );
+    let document =
+        GOOD.replace("\"name\": \"alice\"", "\"name\": \"alice\", \"claims\": { \"tenant\": \"sEcReT\" }");
+    let config = Config::from_json(document.as_bytes()).unwrap();
+    assert!(!format!("{config:?}").contains("sEcReT"));
+}
+
+#[test]
+fn claims_are_for_routes_that_know_their_callers() {
+    assert_eq!(mistakes("\"topic\": \"orders\"", "\"topic\": \"o.{claim:tenant}\""), [""; 0]);
+    assert_eq!(
+        mistakes("\"topic\": \"orders\"", "\"topic\": \"{claim:tenant}\""),
+        [
+            "routes[0].kafka.topic: wanted a template that starts with a literal prefix, or an allow-list, got \"{claim:tenant}\""
+        ]
+    );
+    let anonymous = GOOD
+        .replace("[\"keys\"]", "[\"anonymous\"]")
+        .replace("\"topic\": \"orders\"", "\"topic\": \"o\", \"key\": \"{claim:a|default:b}\"");
+    assert_eq!(
+        Config::from_json(anonymous.as_bytes()).unwrap_err().to_string(),
+        "routes[0].kafka.key: wanted no claim:, because only anonymous callers are let in, who have none, got \"{claim:a|default:b}\""
+    );
+}
+
+#[test]
+fn it_is_told_whose_claims_will_not_do() {
+    let warnings = |any_of: &str, claims: &str, topic: &str, key: &str| {
+        let other = "\"api_keys\": [{ \"sha256\": \"00b80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\" }]";
+        let document = GOOD
+            .replace("1500ms", "10s")
+            .replace("[\"keys\"]", any_of)
+            .replace("\"consumers\": [", &format!("\"consumers\": [{{ \"name\": \"bob\", {other}, \"claims\": {claims} }}, {{ \"name\": \"none\" }}, "))
+            .replace("\"topic\": \"orders\"", &format!("\"topic\": \"{topic}\", \"key\": \"{key}\""));
+        let (_, warnings) = Config::with_warnings(document.as_bytes()).unwrap();
+        let of_claims = warnings.into_iter().filter(|warning| warning.text.contains("claim"));
+        of_claims.map(|warning| warning.to_string()).collect::<Vec<_>>()
+    };
+    let lacking = |who: &str| {
+        format!(
+            "routes[0]: a template needs the claim tenant, and {who} has none that will do and is answered 400; give it \
+             one, or the template a default"
+        )
+    };
+    for (any_of, claims, topic, key, wanted) in [
+        ("[\"keys\"]", r#"{ "tenant": "a" }"#, "o.{claim:tenant}", "{claim:tenant}", vec![lacking("consumer alice")]),
+        ("[\"keys\"]", r#"{ "tenant": "a" }"#, "o", "{claim:tenant|default:x}", vec![]),
+        ("[\"keys\"]", r#"{ "tenant": ["a"] }"#, "o", "{claim:tenant|default:x}", vec![lacking("consumer bob")]),
+        ("[\"keys\"]", r#"{ "tenant": ["a"] }"#, "o", "{claim:/tenant/0|default:x}", vec![]),
+        (
+            "[\"keys\", \"anonymous\"]",
+            r#"{ "tenant": "a" }"#,
+            "o",
+            "{claim:tenant}",
+            vec![lacking("consumer alice, an anonymous caller")],
+        ),
+        (
+            "[\"keys\"]",
+            "{}",
+            "o",
+            "{claim:tenant}",
+            vec![
+                "routes[0]: a template needs the claim tenant, which nobody has who may call; all are answered 400"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "[\"keys\"]",
+            r#"{ "tenant": "A & B" }"#,
+            "o.{claim:tenant|default:x}",
+            "k",
+            vec![
+                "routes[0].kafka.topic: the claim tenant of consumer bob cannot be part of the name of a topic, so it is answered 400"
+                    .to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(warnings(any_of, claims, topic, key), wanted, "{any_of} {claims} {topic} {key}");
+    }
+}

@@ -1,8 +1,12 @@
 //! What is legal in a document and unwise all the same. Nothing here keeps a document from being used.
 
+mod claims;
+
 use std::fmt;
 use std::time::Duration;
 
+use super::Config;
+use super::compile::ANONYMOUS;
 use super::document::{Ack, Action, Document, OnError, ReceiptField, Route, Unmatched};
 
 /// Something that is legal and unwise.
@@ -26,7 +30,7 @@ const BRIDGE_ANSWERS_WITHIN: Duration = Duration::from_millis(5_500);
 const BODY_BYTES_THAT_FIT: u32 = 6 * 1024 * 1024;
 
 /// Looks for what is unwise in a document without mistakes.
-pub(super) fn warnings(document: &Document) -> Vec<Warning> {
+pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |path: String, text: &str| warnings.push(Warning { path, text: text.to_owned() });
     if document.unmatched == Unmatched::Pass {
@@ -62,7 +66,11 @@ pub(super) fn warnings(document: &Document) -> Vec<Warning> {
         }
     }
     for (index, route) in document.routes.iter().enumerate() {
-        of_route(route, &format!("routes[{index}]"), &mut warn);
+        let path = format!("routes[{index}]");
+        of_route(route, &path, &mut warn);
+        if let Some(plan) = config.routes.named(&route.name).and_then(|compiled| compiled.plan()) {
+            claims::of_route(document, &route.authentication, plan, &path, &mut warn);
+        }
     }
     if document.redaction_key.is_some() && !document.routes.iter().any(hashes) {
         warn("redaction_key".to_owned(), "no route hashes anything with it");

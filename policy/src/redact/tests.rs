@@ -1,6 +1,8 @@
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use wicketgate_envelope::event::{Context, ContextBuilder, parse};
+
 use super::*;
 
 fn key() -> HashKey {
@@ -70,6 +72,127 @@ fn mistakes_are_told() {
     assert!(redaction.add_header("a", Treatment::Mask).unwrap_err().contains("a is repeated"));
     assert!(redaction.add_query_parameter("a", Treatment::Mask).unwrap_err().contains("a is repeated"));
     assert!(redaction.add_body(pattern("/a"), Treatment::Mask).unwrap_err().contains("/a is repeated"));
+}
+
+#[test]
+fn what_an_event_needs_is_not_taken_from_it() {
+    use Treatment::{Drop, Hash, Mask};
+    let key = || Redaction::new(Some(key()));
+    for (name, allowed) in [
+        ("ce-specversion", &[][..]),
+        ("CE-DataContentType", &[]),
+        ("ce-authid", &[]),
+        ("ce-wgroute", &[]),
+        ("ce-", &[]),
+        ("ce-foo-bar", &[]),
+        ("ce-id", &[Hash]),
+        ("ce-source", &[Hash]),
+        ("ce-type", &[Mask, Hash]),
+        ("ce-time", &[Drop]),
+        ("ce-dataschema", &[Drop]),
+        ("ce-traceparent", &[Drop]),
+        ("ce-subject", &[Drop, Mask, Hash]),
+        ("ce-partitionkey", &[Drop, Mask, Hash]),
+        ("ce-anythingthatislongerthantwenty", &[Drop, Mask, Hash]),
+        ("cell-id", &[Drop, Mask, Hash]),
+    ] {
+        for treatment in [Drop, Mask, Hash] {
+            let added = key().add_header(name, treatment);
+            assert_eq!(added.is_ok(), allowed.contains(&treatment), "{name} {treatment:?} {added:?}");
+        }
+    }
+}
+
+/// The attributes of an event after redaction, as each mode has them.
+fn attributes(rules: &[(&str, Treatment)], event: &[(&str, &str)]) -> [Vec<(String, String)>; 2] {
+    let redaction = redaction(|redaction| {
+        rules.iter().for_each(|(name, treatment)| redaction.add_header(name, *treatment).unwrap());
+    });
+    let sorted = |context: Context<'_>| {
+        let some =
+            |name: &str, value: &Option<Cow<'_, str>>| Some((name.to_owned(), value.as_deref()?.to_owned()));
+        let mut all: Vec<_> = [
+            Some(("id".to_owned(), context.id.to_string())),
+            Some(("source".to_owned(), context.source.to_string())),
+            Some(("type".to_owned(), context.type_.to_string())),
+            some("subject", &context.subject),
+            some("time", &context.time),
+            some("dataschema", &context.data_schema),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let extensions = context.extensions.into_iter();
+        all.extend(extensions.map(|(name, value)| (name.into_owned(), value.into_text().into_owned())));
+        all.sort();
+        all
+    };
+    let mut json = serde_json::json!({ "specversion": "1.0" });
+    event.iter().for_each(|(name, value)| json[*name] = (*value).into());
+    json["number"] = 7.into();
+    json["yes"] = true.into();
+    let json = json.to_string();
+    let mut structured = parse(&json).unwrap().context;
+    redaction.attributes(&mut structured);
+
+    let mut binary = ContextBuilder::default();
+    let fields = event.iter().copied().chain([("specversion", "1.0"), ("number", "7"), ("yes", "true")]);
+    for (name, value) in fields {
+        let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let Some(value) = redaction.header(&format!("ce-{name}"), encoded.as_bytes()) else { continue };
+        let value = http_header::decode(&value).unwrap().into_owned();
+        binary.set(name.into(), value.into()).unwrap();
+    }
+    [sorted(structured), sorted(binary.finish().unwrap().0)]
+}
+
+#[test]
+fn an_attribute_is_redacted_alike_in_every_mode() {
+    use Treatment::{Drop, Hash, Mask};
+    let event = [
+        ("id", "sEcReT é"),
+        ("source", "/sEcReT"),
+        ("type", "sEcReT"),
+        ("subject", "sEcReT"),
+        ("time", "2026-03-01T09:30:00Z"),
+        ("dataschema", "urn:sEcReT:x"),
+        ("partitionkey", "sEcReT"),
+        ("foo", "sEcReT"),
+        ("kept", "as it is"),
+    ];
+    let [structured, binary] = attributes(
+        &[
+            ("Ce-Id", Hash),
+            ("ce-source", Hash),
+            ("ce-type", Mask),
+            ("ce-subject", Drop),
+            ("ce-time", Drop),
+            ("ce-dataschema", Drop),
+            ("ce-partitionkey", Hash),
+            ("ce-foo", Drop),
+            ("ce-number", Hash),
+            ("ce-yes", Mask),
+            ("ce-absent", Mask),
+        ],
+        &event,
+    );
+    assert_eq!(structured, binary);
+    let names: Vec<&str> = structured.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["id", "kept", "number", "partitionkey", "source", "type", "yes"]);
+    let hash = |value: &str| key().hash(value.as_bytes());
+    for (name, wanted) in [
+        ("id", hash("sEcReT é")),
+        ("kept", "as it is".to_owned()),
+        ("number", hash("7")),
+        ("partitionkey", hash("sEcReT")),
+        ("source", hash("/sEcReT")),
+        ("type", MASK.to_owned()),
+        ("yes", MASK.to_owned()),
+    ] {
+        assert!(structured.contains(&(name.to_owned(), wanted)), "{name}: {structured:?}");
+    }
+    let [structured, binary] = attributes(&[], &event);
+    assert_eq!((structured.len(), &structured), (11, &binary));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From text to the parts of a template.
 
 use super::{Filter, Hole, MAX_BYTES, Part, Scope, Source, is_disallowed};
+use crate::claims::ClaimPath;
 use crate::head::is_field_name;
 use crate::json_pointer::Pointer;
 
@@ -60,9 +61,9 @@ fn source(text: &str, scope: &Scope<'_>) -> Result<Source, String> {
         "header" => Ok(Source::Header(name.to_ascii_lowercase())),
         "pointer" if !scope.json => Err("no pointer:, because there is no JSON body to point into here".to_owned()),
         "pointer" => Pointer::parse(name).map(Source::Pointer).map_err(|wanted| format!("after pointer:, {wanted}")),
-        // Claims come from tokens, and the one way to authenticate that there is has none.
-        "claim" => Err("no claim:, because no way to authenticate gives claims (api_key and anonymous don't)".to_owned()),
-        _ => Err("a source: path:, query:, header: or pointer: with a name, consumer, method, or the name of a path \
+        "claim" if !scope.claims => Err("no claim:, because only anonymous callers are let in, who have none".to_owned()),
+        "claim" => ClaimPath::parse(name).map(Source::Claim).map_err(|wanted| format!("after claim:, {wanted}")),
+        _ => Err("a source: path:, query:, header:, claim: or pointer: with a name, consumer, method, or the name of a path \
                   parameter"
             .to_owned()),
     }

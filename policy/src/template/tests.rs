@@ -19,19 +19,24 @@ const HEAD: [(&str, &[u8]); 10] = [
 const BODY: &str = r#"{"s":"a\u00e9\"b","plain":"p","n":1.50e+3,"big":12345678901234567890,"t":true,"nil":null,
     "o":{"x":1},"l":[7],"twice":1,"twice":1,"half":"\ud800","nul":"\u0000","non":"\ufdd0","empty":"","a/b":"slash"}"#;
 
+const CLAIMS: &str = r#"{"tenant":"acme","level":3,"admin":false,"org":{"id":"o-1"},"groups":["a","b"],"org.id":"dotted",
+    "https://example.com/t~1":"by its URI","nil":null,"tab":"a\tb","two":1,"two":1}"#;
+
 /// Parses and fills in a request for `/acme/42?q=1&r=1&r=2&e=` with [`HEAD`] and [`BODY`] from alice.
 fn fill(template: &str) -> Result<String, String> {
     let names = ["tenant".to_owned(), "id".to_owned()];
-    let template = Template::parse(template, &Scope { path_parameters: &names, json: true })?;
+    let template = Template::parse(template, &Scope { path_parameters: &names, claims: true, json: true })?;
     let mut head = RequestHead::default();
     HEAD.iter().for_each(|(name, value)| head.push(name.as_bytes(), value));
     let query = Query::parse(b"q=1&r=1&r=2&e=").unwrap();
     let json: &RawValue = serde_json::from_str(BODY).unwrap();
+    let claims: &RawValue = serde_json::from_str(CLAIMS).unwrap();
     let facts = Facts {
         path_parameters: &["acme", "42"],
         head: &head,
         query: Some(&query),
         consumer: Some("alice"),
+        claims: Some(claims),
         json: Some(json),
     };
     template.fill(&facts).map(Cow::into_owned).map_err(|error| error.to_string())
@@ -49,6 +54,9 @@ fn holes_are_filled() {
         ("{header:X-Tenant}", "Acme"),
         ("{header:host}", "api.example.com"),
         ("{consumer}:{method}", "alice:POST"),
+        ("{claim:tenant}.{claim:level}.{claim:admin}", "acme.3.false"),
+        ("{claim:/org/id} {claim:/groups/1} {claim:/tenant}", "o-1 b acme"),
+        ("{claim:org.id}, {claim:https://example.com/t~1}", "dotted, by its URI"),
         ("{pointer:/s}", "aé\"b"),
         ("{pointer:/plain}{pointer:/a~1b}", "pslash"),
         (
@@ -71,6 +79,10 @@ fn filters_work_from_left_to_right() {
         ("{header:x-empty|default:none}", "none"),
         ("{pointer:/nil|default:none}{pointer:/nope|default:}", "none"),
         ("{query:nope|default:a b:c}", "a b:c"),
+        (
+            "{claim:nope|default:none}-{claim:nil|default:none}-{claim:tenant|upper|default:none}",
+            "none-none-ACME",
+        ),
         ("{id|sha256}", "73475cb40a568e8da8a045ced110137e159f890ac4da883b6b17dc651b3a8049"),
     ] {
         assert_eq!(fill(template).as_deref(), Ok(wanted), "{template}");
@@ -96,6 +108,13 @@ fn what_cannot_be_filled_names_its_part_and_no_value() {
         ("{pointer:/o/y}", "JSON pointer \"/o/y\" is missing"),
         ("{pointer:/twice}", "JSON pointer \"/twice\" occurs more than once"),
         ("{pointer:/half}", "JSON pointer \"/half\" is not UTF-8"),
+        ("{claim:nope}", "claim nope is missing"),
+        ("{claim:/org/nope|lower}", "claim /org/nope is missing"),
+        ("{claim:org}", "claim org is an array or an object"),
+        ("{claim:groups|default:x}", "claim groups is an array or an object"),
+        ("{claim:nil}", "claim nil is null"),
+        ("{claim:two|default:x}", "claim two occurs more than once"),
+        ("{claim:tab}", "claim tab has a control character or a noncharacter"),
         ("{pointer:/nul}", "JSON pointer \"/nul\" has a control character or a noncharacter"),
         ("{pointer:/non}", "JSON pointer \"/non\" has a control character or a noncharacter"),
     ] {
@@ -106,14 +125,17 @@ fn what_cannot_be_filled_names_its_part_and_no_value() {
 #[test]
 fn what_is_not_known_is_missing() {
     let head = RequestHead::default();
-    let facts = Facts { path_parameters: &[], head: &head, query: None, consumer: None, json: None };
+    let facts =
+        Facts { path_parameters: &[], head: &head, query: None, consumer: None, claims: None, json: None };
     for (text, part) in [
         ("{header:host}", "header host"),
         ("{query:a}", "query parameter a"),
         ("{consumer}", "consumer"),
+        ("{claim:a}", "claim a"),
         ("{pointer:/a}", "JSON pointer \"/a\""),
     ] {
-        let template = Template::parse(text, &Scope { path_parameters: &[], json: true }).unwrap();
+        let template =
+            Template::parse(text, &Scope { path_parameters: &[], claims: true, json: true }).unwrap();
         let wanted = Unfillable { part: part.to_owned(), reason: Reason::Missing };
         assert_eq!(template.fill(&facts), Err(wanted), "{text}");
     }
@@ -123,9 +145,17 @@ fn what_is_not_known_is_missing() {
 fn size_is_bounded() {
     let fill = |template: &str, value: &str| {
         let names = ["a".to_owned()];
-        let template = Template::parse(template, &Scope { path_parameters: &names, json: false }).unwrap();
+        let template =
+            Template::parse(template, &Scope { path_parameters: &names, ..Scope::default() }).unwrap();
         let head = RequestHead::default();
-        let facts = Facts { path_parameters: &[value], head: &head, query: None, consumer: None, json: None };
+        let facts = Facts {
+            path_parameters: &[value],
+            head: &head,
+            query: None,
+            consumer: None,
+            claims: None,
+            json: None,
+        };
         template.fill(&facts).map(|text| text.len()).map_err(|error| error.reason)
     };
     let text = "a".repeat(MAX_BYTES);
@@ -148,12 +178,13 @@ fn mistakes_are_told() {
         ("{}", "tenant, id"),
         ("{ id}", "tenant, id"),
         ("{a{{b}", "tenant, id"),
-        ("{nope:x}", "path:, query:, header: or pointer:"),
+        ("{nope:x}", "path:, query:, header:, claim: or pointer:"),
         ("{query:}", "query parameter"),
         ("{header:}", "name of a header"),
         ("{header::path}", "name of a header"),
         ("{pointer:a}", "a slash before each token"),
-        ("{claim:sub}", "no way to authenticate gives claims"),
+        ("{claim:}", "after claim:, the name of a claim"),
+        ("{claim:/a~}", "after claim:, 0 or 1 after each ~"),
         ("{id|}", "a filter: lower"),
         ("{id|trim}", "a filter: lower"),
         ("{id|lower:x}", "a filter: lower"),
@@ -169,18 +200,20 @@ fn mistakes_are_told() {
 #[test]
 fn names_that_could_be_two_things_are_refused() {
     let names = ["consumer".to_owned(), "method".to_owned()];
-    let scope = Scope { path_parameters: &names, json: false };
+    let scope = Scope { path_parameters: &names, ..Scope::default() };
     assert!(Template::parse("{consumer}", &scope).unwrap_err().contains("{path:consumer}"));
     assert!(Template::parse("{method|lower}", &scope).unwrap_err().contains("{path:method}"));
     assert!(Template::parse("{path:consumer}{path:method}", &scope).is_ok());
     assert!(Template::parse("{pointer:/a}", &scope).unwrap_err().contains("no JSON body"));
+    assert!(Template::parse("{claim:a}", &scope).unwrap_err().contains("only anonymous callers"));
     assert!(Template::parse("{id}", &Scope::default()).unwrap_err().contains("has none"));
 }
 
 #[test]
 fn a_template_tells_what_it_needs() {
     let names = ["id".to_owned()];
-    let parse = |text| Template::parse(text, &Scope { path_parameters: &names, json: true }).unwrap();
+    let parse =
+        |text| Template::parse(text, &Scope { path_parameters: &names, claims: true, json: true }).unwrap();
     let (literal, mixed) = (parse("a{{"), parse("a.{id}-{header:X-A}{query:q}{pointer:/a}{header:b}"));
     assert_eq!((literal.literal_prefix(), literal.is_literal()), ("a{", true));
     assert_eq!((mixed.literal_prefix(), mixed.is_literal()), ("a.", false));
@@ -217,10 +250,10 @@ mod properties {
         #[test]
         fn strings_come_out_as_they_are(value in any::<String>()) {
             let json = serde_json::json!({ "a": value.clone() }).to_string();
-            let template = Template::parse("{pointer:/a}", &Scope { path_parameters: &[], json: true }).unwrap();
+            let template = Template::parse("{pointer:/a}", &Scope { path_parameters: &[], claims: true, json: true }).unwrap();
             let head = RequestHead::default();
             let json: &RawValue = serde_json::from_str(&json).unwrap();
-            let facts = Facts { path_parameters: &[], head: &head, query: None, consumer: None, json: Some(json) };
+            let facts = Facts { path_parameters: &[], head: &head, query: None, consumer: None, claims: None, json: Some(json) };
             match template.fill(&facts) {
                 Ok(filled) => prop_assert_eq!(filled, value),
                 Err(error) => {

@@ -36,7 +36,7 @@ pub(crate) const PLANS: [Plan; 10] = [
     plan("clickstream", &["clicks"], ("[{", "[{\"visitor\": ", 400)),
     plan("cloudevents-relay", &["events"], NO_KEY),
     plan("github-webhook", &["github-webhooks"], ("X-Relay-Key: demo-key\n", "", 401)),
-    plan("multi-tenant", &["tenant.acme.events", "eu.metrics", "us.metrics"], NO_KEY),
+    plan("multi-tenant", &["tenant.acme.events", "tenant.globex.events", "eu.metrics", "us.metrics"], NO_KEY),
     plan("orders", &["orders"], NO_KEY),
     plan("payments", &["payments"], NO_KEY),
     plan("profiles", &["profiles"], NO_KEY),

@@ -182,17 +182,18 @@ async fn cloudevents_relay() {
 async fn multi_tenant() {
     let example = Example::start("multi-tenant").await;
     let record = example.rig.topic("tenant.acme.events").record().await;
-    assert_eq!((key(&record), &record.event()["region"]), ("user-31", &json!("us")));
-    let metrics = |region: &str| {
-        format!(
-            "POST /v1/metrics HTTP/1.1\nHost: a.b.saas.example\nX-Api-Key: demo-key\n{region}\nContent-Type: text/plain\n\nup 1"
-        )
-    };
-    agrees(&example.rig, &metrics("X-Region: US")).await;
-    agrees(&example.rig, &metrics("X-Other: none")).await;
-    let answer = send(&example.rig, &metrics("X-Region: audit"), None).await;
-    expect::problem(&answer, 400, "bad-request");
-    for topic in ["us.metrics", "eu.metrics"] {
+    let event = record.event();
+    assert_eq!((key(&record), &event["tenant"], &event["plan"]), ("user-31", &json!("acme"), &json!("gold")));
+    // Another credential is another tenant, whatever the request says.
+    let globex = example.changed("demo-key", "globex-demo-key").replace("X-Tenant: globex", "X-Tenant: acme");
+    agrees(&example.rig, &globex).await;
+    let event = example.rig.topic("tenant.globex.events").record().await.event();
+    assert_eq!((&event["tenant"], &event["plan"]), (&json!("globex"), &json!("free")));
+    for (key, topic) in [("demo-key", "us.metrics"), ("globex-demo-key", "eu.metrics")] {
+        let metrics = format!(
+            "POST /v1/metrics HTTP/1.1\nHost: a.b.saas.example\nX-Api-Key: {key}\nContent-Type: text/plain\n\nup 1"
+        );
+        agrees(&example.rig, &metrics).await;
         example.rig.topic(topic).record().await;
     }
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod batches;
 mod bodies;
 mod callers;
+mod claims;
 mod cloudevents;
 mod cloudevents_sdk;
 mod compressed;

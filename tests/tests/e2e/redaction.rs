@@ -146,3 +146,66 @@ async fn a_body_that_should_be_redacted_and_cannot_be_read_is_refused() {
     }
     rig.assert_nothing_happened().await;
 }
+
+/// What a CloudEvent says of itself is redacted whether it says so in header fields or in its body.
+#[tokio::test]
+async fn attributes_are_redacted_in_every_mode() {
+    let mut route = route("structured");
+    route["accept"] = json!({"formats": ["cloudevent", "cloudevents_batch"]});
+    route["event"] = json!({"type": "com.example.redacted"});
+    route["kafka"] = json!({"topic": "structured"});
+    route["redact"] = json!({"headers": {
+        "ce-subject": "mask", "Ce-Foo": "drop", "ce-user": "hash", "ce-partitionkey": "hash", "ce-time": "drop"}});
+    let mut document = document(json!([route]));
+    document["redaction_key"] = "00".repeat(32).into();
+    let rig = Rig::start(document, &["structured"]).await;
+    let said = [
+        ("subject", SECRET),
+        ("foo", SECRET),
+        ("user", SECRET),
+        ("partitionkey", SECRET),
+        ("time", "2001-01-01T00:00:00Z"),
+    ];
+    let event = |id: &str| {
+        let mut event =
+            json!({"specversion": "1.0", "id": id, "source": "/a", "type": "t", "kept": "yes", "data": 1});
+        said.iter().for_each(|(name, value)| event[*name] = (*value).into());
+        event
+    };
+    let mut binary = rig
+        .post_json("/structured")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "b")
+        .header("ce-kept", "yes");
+    binary = binary.header("ce-source", "/a").header("ce-type", "t");
+    // The same text in another spelling.
+    let percent: String = SECRET.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for (name, value) in said {
+        binary = binary.header(format!("ce-{name}"), if name == "user" { &percent } else { value });
+    }
+    let structured = rig.post("/structured").header("content-type", "application/cloudevents+json");
+    let batched = rig.post("/structured").header("content-type", "application/cloudevents-batch+json");
+    for (request, body) in [
+        (binary, "1".to_owned()),
+        (structured, event("s").to_string()),
+        (batched, json!([event("c"), event("d")]).to_string()),
+    ] {
+        let answer = rig.send(request, body).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let records = rig.topic("structured").records().await;
+    assert_eq!(records.len(), 4);
+    let hash = String::from_utf8(records[0].key.clone().unwrap()).unwrap();
+    assert!(hash.starts_with("hmac-sha256:") && hash.len() == 76, "{hash}");
+    for record in &records {
+        assert_nowhere(record, &[SECRET, &percent, "4242", "2001"]);
+        let event = record.event();
+        assert_eq!(record.key.as_deref(), Some(hash.as_bytes()));
+        for (name, wanted) in
+            [("subject", "[redacted]"), ("user", &hash), ("partitionkey", &hash), ("kept", "yes")]
+        {
+            assert_eq!(event[name], wanted, "{name} of {event}");
+        }
+        assert_eq!((event.get("foo"), &event["data"]), (None, &json!(1)));
+    }
+}

@@ -11,17 +11,18 @@ mod route;
 use wicketgate_envelope::event::is_uri_reference;
 
 use self::route::Surroundings;
-use super::document::{ApiKey, AuthenticationMethod, Consumer, Document, Secret};
+use super::document::{ApiKey, AuthenticationMethod, ClaimValue, Consumer, Document, Secret};
 use super::error::{Mistakes, quoted};
 use super::{Bridge, Config};
-use crate::auth::{ApiKeys, KeyDigest, Method};
+use crate::auth::{self, ApiKeys, KeyDigest, Method};
+use crate::claims::Claims;
 use crate::head::is_field_name;
 use crate::redact::HashKey;
 use crate::route::Routes;
 use crate::signing::SigningKey;
 
 /// The built-in way to authenticate that asks nothing.
-const ANONYMOUS: &str = "anonymous";
+pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// Compiles the document. The result is of use only if no mistake was found.
 pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
@@ -88,7 +89,8 @@ fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> ApiKeys
         if !is_plain_text(&consumer.name) {
             mistakes.add(format!("{path}.name"), "text without control characters", quoted(&consumer.name));
         }
-        let name: Rc<str> = Rc::from(consumer.name.as_str());
+        let claims = compile_claims(&consumer.claims, &path, mistakes);
+        let named = Rc::new(auth::Consumer { name: consumer.name.clone(), claims });
         for (index, ApiKey { sha256 }) in consumer.api_keys.iter().enumerate() {
             let path = format!("{path}.api_keys[{index}].sha256");
             let Some(digest) = KeyDigest::from_hex(sha256) else {
@@ -103,12 +105,51 @@ fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> ApiKeys
                 );
                 continue;
             }
-            if let Some(owner) = keys.insert(digest, Rc::clone(&name)) {
-                mistakes.add(path, "a key of its own", format!("one that consumer {} has", quoted(&owner)));
+            if let Some(owner) = keys.insert(digest, Rc::clone(&named)) {
+                mistakes.add(
+                    path,
+                    "a key of its own",
+                    format!("one that consumer {} has", quoted(&owner.name)),
+                );
             }
         }
     }
     keys
+}
+
+/// The most claims of a consumer: each is looked for among all, for each record.
+const MAX_CLAIMS: usize = 64;
+
+/// What is wrong with a claim is told without its value, which is about somebody.
+fn compile_claims(
+    claims: &BTreeMap<String, ClaimValue>,
+    path: &str,
+    mistakes: &mut Mistakes,
+) -> Option<Claims> {
+    if claims.len() > MAX_CLAIMS {
+        let wanted = format!("at most {MAX_CLAIMS} claims");
+        mistakes.add(format!("{path}.claims"), wanted, claims.len().to_string());
+    }
+    for (name, value) in claims {
+        let path = format!("{path}.claims.{name}");
+        if name.is_empty() || name.starts_with('/') || name.contains(['{', '}', '|']) || !is_plain_text(name)
+        {
+            let wanted = "a name that a template can have: not empty, no slash at the start, no braces, no | and no \
+                          control characters";
+            mistakes.add(path.clone(), wanted, quoted(name));
+        }
+        let texts = match value {
+            ClaimValue::Text(text) => std::slice::from_ref(text),
+            ClaimValue::Texts(texts) => texts.as_slice(),
+            ClaimValue::Number(_) | ClaimValue::Boolean(_) => &[],
+        };
+        if texts.iter().any(|text| text.is_empty() || !is_plain_text(text)) {
+            let wanted = "text that is not empty and has no control characters";
+            mistakes.add(path, wanted, "another (not shown)");
+        }
+    }
+    let object = (!claims.is_empty()).then(|| serde_json::value::to_raw_value(claims).ok()).flatten();
+    object.map(Claims::new)
 }
 
 /// Whether a header, in lower case, is read for something else than who is calling. Its value would get to where that

@@ -54,6 +54,8 @@ pub(super) struct Planner<'p> {
     /// Whether they are known. Otherwise templates are not looked at, because what is wrong with the path would be told
     /// again with each.
     pub(super) path_known: bool,
+    /// Whether there are callers that can have claims.
+    pub(super) claims: bool,
 }
 
 impl Planner<'_> {
@@ -90,7 +92,7 @@ impl Planner<'_> {
     }
 
     fn scope(&self) -> Scope<'_> {
-        Scope { path_parameters: self.parameters, json: true }
+        Scope { path_parameters: self.parameters, claims: self.claims, json: true }
     }
 
     fn accepted(&self, accept: &document::Accept, mistakes: &mut Mistakes) -> Accepted {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::super::document::{self, Document, OnError, Reply};
 use super::super::error::{Mistakes, quoted};
-use super::is_plain_text;
 use super::plan::Planner;
+use super::{ANONYMOUS, is_plain_text};
 use crate::answer::{self, OWN_HEADERS, Success};
 use crate::auth::{self, Method};
 use crate::conditions::Conditions;
@@ -92,8 +92,9 @@ fn compile(
         }
         document::Action::Produce | document::Action::Tee => {
             // Without the path it is not known which parameters there are.
-            let planner =
-                Planner { surroundings, path, parameters: &parameters, path_known: matcher.is_some() };
+            let path_known = matcher.is_some();
+            let claims = route.authentication.any_of.iter().any(|name| name != ANONYMOUS);
+            let planner = Planner { surroundings, path, parameters: &parameters, path_known, claims };
             planner.compile(route, mistakes)
         }
     };
