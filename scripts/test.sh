@@ -25,7 +25,7 @@ install_tools() {
   need_python
   ensure_rust_target wasm32-wasip1
   ensure_rust_target wasm32-unknown-unknown
-  ensure_packages node=nodejs java=default-jre-headless mvn=maven
+  ensure_packages node=nodejs npm=npm java=default-jre-headless mvn=maven
   # The runner and the library it serves refuse to work with each other's other versions.
   ensure_cargo_tool wasm-bindgen-cli "$(locked_version wasm-bindgen)"
 }
@@ -34,6 +34,7 @@ fetch_servers() {
   scripts/fetch-envoy.sh
   scripts/fetch-kafka.sh
   scripts/fetch-cloudevents.sh
+  scripts/fetch-cloudevents-schema.sh
   scripts/fetch-schemathesis.sh
 }
 
@@ -44,7 +45,7 @@ core_in_wasm() {
 
 stage "tools" install_tools
 stage "the artefacts that ship" scripts/build.sh
-stage "Envoy, Kafka, a CloudEvents SDK and Schemathesis" fetch_servers
+stage "Envoy, Kafka, a CloudEvents SDK and schema, and Schemathesis" fetch_servers
 stage "unit tests: envelope, policy, command line, bridge" \
   cargo test --locked -p wicketgate-envelope -p wicketgate-policy -p wicketgate -p kafka-bridge
 stage "the core's tests as wasm, on Node" core_in_wasm

@@ -39,6 +39,14 @@ pub fn cloudevents_sdk() -> PathBuf {
     existing(&format!("target/tools/cloudevents-{version}"), "scripts/fetch-cloudevents.sh")
 }
 
+/// The JSON Schema that the CloudEvents project publishes, in the version that `scripts/fetch-cloudevents-schema.sh`
+/// names.
+pub fn cloudevents_schema() -> PathBuf {
+    let script = "scripts/fetch-cloudevents-schema.sh";
+    let version = version(script, "\nversion=", "\n");
+    existing(&format!("target/tools/cloudevents-schema-{version}.json"), script)
+}
+
 /// What stands between two texts in a file of the project.
 fn version(file: &str, before: &str, after: &str) -> String {
     let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));

@@ -14,6 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::cloudevents;
 use crate::kafka::{Kafka, MAX_RECORD_BYTES};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -127,14 +128,16 @@ impl Record {
         named.map(|(_, value)| value.as_deref().unwrap_or_default()).collect()
     }
 
-    /// The value as a JSON object. A member that JSON allows and [`Value`] cannot hold, such as
-    /// `1e400`, is there as its text.
+    /// The value as an event in JSON. Panics unless it is one by CloudEvents' own schema. A member that JSON allows and
+    /// [`Value`] cannot hold, such as `1e400`, is there as its text.
     pub fn event(&self) -> Value {
         let members: BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(self.bytes()).expect("the value is a JSON object");
         let read =
             |raw: Box<RawValue>| serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get()));
-        members.into_iter().map(|(name, raw)| (name, read(raw))).collect()
+        let event = members.into_iter().map(|(name, raw)| (name, read(raw))).collect();
+        cloudevents::assert_valid(&event);
+        event
     }
 
     /// The value.

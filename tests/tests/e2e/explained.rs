@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use wicketgate::explain::{ExplainedRecord, ExplainedReply, Explanation, Options, explain};
 use wicketgate::message::Message;
 use wicketgate_policy::config::Config;
+use wicketgate_tests::cloudevents;
 use wicketgate_tests::http_client::Answer;
 use wicketgate_tests::topic::Record;
 
@@ -50,9 +51,16 @@ pub(crate) fn assert_recorded(explained: &ExplainedRecord, record: &Record) {
         "structured" => {
             let content_type = b"application/cloudevents+json; charset=UTF-8".to_vec();
             assert_eq!(lasting(event), lasting(members(std::str::from_utf8(record.bytes()).unwrap())));
+            // Read as an event, it is held against CloudEvents' own schema.
+            record.event();
             (vec![("content-type".to_owned(), content_type)], None)
         }
-        mode => (of_the_mode(mode, &event), Some(payload(&event))),
+        mode => {
+            if mode == "binary" {
+                cloudevents::assert_valid(&cloudevents::of_binary_record(record));
+            }
+            (of_the_mode(mode, &event), Some(payload(&event)))
+        }
     };
     headers.extend(own);
     if let Some(payload) = value {

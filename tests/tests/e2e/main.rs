@@ -13,6 +13,7 @@ mod bodies;
 mod callers;
 mod claims;
 mod cloudevents;
+mod cloudevents_schema;
 mod cloudevents_sdk;
 mod compressed;
 mod cors;
