@@ -15,6 +15,9 @@ struct Caller {
     claims: Option<Claims>,
 }
 
+/// Callers, by the claim that is at fault.
+type Found<'n> = BTreeMap<String, Vec<&'n str>>;
+
 /// Looks for what keeps callers of a route from being served.
 pub(super) fn of_route(
     document: &Document,
@@ -24,8 +27,7 @@ pub(super) fn of_route(
     warn: &mut impl FnMut(String, &str),
 ) {
     let callers = callers(document, authentication);
-    let (mut lacking, mut unfit): (BTreeMap<String, Vec<&str>>, BTreeMap<String, Vec<&str>>) =
-        Default::default();
+    let (mut lacking, mut unfit) = (Found::new(), Found::new());
     for Caller { name, claims } in &callers {
         let claims = claims.as_ref().map(Claims::json);
         for claim in plan.templates().flat_map(|template| template.lacking_claims(claims)) {
@@ -74,7 +76,7 @@ fn callers(document: &Document, authentication: &Authentication) -> Vec<Caller> 
     callers
 }
 
-fn add<'n>(found: &mut BTreeMap<String, Vec<&'n str>>, claim: String, name: &'n str) {
+fn add<'n>(found: &mut Found<'n>, claim: String, name: &'n str) {
     let names = found.entry(claim).or_default();
     // Several templates can need the same claim.
     if !names.contains(&name) {
