@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
+use crate::breaker::Breaker;
 use crate::config::{self, Config, DEFAULT_CLUSTER};
 use crate::health::{Health, Readiness};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::producer::Producer;
 use crate::topics::Allowed;
-
-/// How often it is checked that a broker is connected.
-const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+use crate::watch::watch;
 
 /// One cluster: its producer, and what is known of it.
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
@@ -64,8 +62,8 @@ impl Cluster {
         cluster: &config::Cluster,
         metrics: &Arc<Metrics>,
     ) -> Result<Arc<Self>, StartError> {
-        let health = Arc::new(Health::default());
         let metrics = metrics.of_cluster(&cluster.name);
+        let health = Arc::new(Health::new(Breaker::new(config, metrics.clone())));
         let producer = Producer::new(config, cluster, Arc::clone(&health), metrics.clone())
             .map_err(|error| StartError { cluster: cluster.name.clone(), error })?;
         Ok(Arc::new(Self {
@@ -82,28 +80,6 @@ impl Cluster {
     pub fn obstacle(&self) -> Option<String> {
         let readiness = self.health.readiness();
         (readiness != Readiness::Ready).then(|| readiness.text().to_owned())
-    }
-
-    /// Keeps [`Health`] informed: fetches metadata at the start and whenever no broker is connected, which also makes
-    /// librdkafka connect. Never returns.
-    async fn watch(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(PROBE_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = None;
-        loop {
-            ticks.tick().await;
-            if !self.health.broker_up() || self.health.readiness() == Readiness::Starting {
-                let producer = Arc::clone(&self.producer);
-                // Asking blocks, so it gets a thread for it.
-                let reached = tokio::task::spawn_blocking(move || producer.probe()).await.unwrap_or(false);
-                self.health.probed(reached);
-            }
-            let now = self.obstacle();
-            if before.as_ref() != Some(&now) {
-                tracing::info!(cluster = self.name, "{}", now.as_deref().unwrap_or("ready"));
-                before = Some(now);
-            }
-        }
     }
 }
 
@@ -166,7 +142,7 @@ impl Clusters {
         self.all()
             .flat_map(|cluster| {
                 let producer = Arc::clone(&cluster.producer);
-                [tokio::spawn(producer.supervise()), tokio::spawn(Arc::clone(cluster).watch())]
+                [tokio::spawn(producer.supervise()), tokio::spawn(watch(Arc::clone(cluster)))]
             })
             .collect()
     }

@@ -1,18 +1,21 @@
 //! Whether the bridge can produce.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
+use crate::breaker::{Breaker, Obstacle};
 use crate::stats::Stats;
 
 /// What [`Health`] knows, for `/readyz` and for requests. Statistics and errors of a producer that has been
 /// replaced are ignored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
+    breaker: Arc<Breaker>,
     generation: AtomicU64,
     metadata_fetched: AtomicBool,
     broker_up: AtomicBool,
     producer_id_assigned: AtomicBool,
-    unreachable: AtomicBool,
     outage: AtomicBool,
     stopping: AtomicBool,
 }
@@ -30,6 +33,10 @@ pub enum Readiness {
     NoBroker,
     /// The idempotent producer has no id.
     NoProducerId,
+    /// Kafka does not answer.
+    Unanswered,
+    /// Records wait, and none is acknowledged.
+    Stalled,
 }
 
 impl Readiness {
@@ -41,11 +48,31 @@ impl Readiness {
             Self::Starting => "starting: the cluster's metadata has not been fetched yet",
             Self::NoBroker => "no broker is connected",
             Self::NoProducerId => "the cluster has not assigned a producer id yet",
+            Self::Unanswered => "Kafka does not answer",
+            Self::Stalled => "Kafka does not acknowledge records",
         }
     }
 }
 
 impl Health {
+    /// Of a producer that has not started yet.
+    pub fn new(breaker: Arc<Breaker>) -> Self {
+        Self {
+            breaker,
+            generation: AtomicU64::default(),
+            metadata_fetched: AtomicBool::default(),
+            broker_up: AtomicBool::default(),
+            producer_id_assigned: AtomicBool::default(),
+            outage: AtomicBool::default(),
+            stopping: AtomicBool::default(),
+        }
+    }
+
+    /// Keeps records from waiting for a Kafka that does not take them.
+    pub fn breaker(&self) -> &Arc<Breaker> {
+        &self.breaker
+    }
+
     /// Whether the bridge can produce.
     pub fn readiness(&self) -> Readiness {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
@@ -58,14 +85,12 @@ impl Health {
         } else if !is(&self.producer_id_assigned) {
             Readiness::NoProducerId
         } else {
-            Readiness::Ready
+            match self.breaker.obstacle(Instant::now()) {
+                Some(Obstacle::Unanswered) => Readiness::Unanswered,
+                Some(Obstacle::Stalled) => Readiness::Stalled,
+                None => Readiness::Ready,
+            }
         }
-    }
-
-    /// Whether Kafka is known to be out of reach: no broker is connected, and an attempt to connect failed. It
-    /// takes both, because brokers close idle connections and librdkafka opens them again when needed.
-    pub fn unreachable(&self) -> bool {
-        self.unreachable.load(Ordering::Acquire) && !self.broker_up.load(Ordering::Acquire)
     }
 
     /// Whether some broker was connected when last heard of.
@@ -103,17 +128,29 @@ impl Health {
         !self.outage.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn probed(&self, reached: bool) {
+    /// A probe that began at `began` has just ended.
+    pub(crate) fn probed(&self, reached: bool, began: Instant) {
         if reached {
             self.metadata_fetched.store(true, Ordering::Release);
+            self.breaker.probe_answered(Instant::now());
+        } else {
+            self.breaker.probe_unanswered(Instant::now(), began);
         }
-        self.unreachable.store(!reached, Ordering::Release);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::config::Config;
+    use crate::metrics::Metrics;
+
+    fn health() -> Health {
+        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
+        Health::new(Breaker::new(&config, Arc::new(Metrics::default()).of_cluster("default")))
+    }
 
     fn stats(broker: &str, eos: &str) -> Stats {
         serde_json::from_str(&format!(
@@ -124,9 +161,9 @@ mod tests {
 
     #[test]
     fn ready_takes_metadata_a_broker_and_a_producer_id() {
-        let health = Health::default();
+        let health = health();
         assert_eq!(health.readiness(), Readiness::Starting);
-        health.probed(true);
+        health.probed(true, Instant::now());
         assert_eq!(health.readiness(), Readiness::NoBroker);
         health.statistics(&stats("UP", "WaitPID"));
         assert_eq!(health.readiness(), Readiness::NoProducerId);
@@ -141,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_news_once() {
-        let health = Health::default();
+        let health = health();
         assert!(health.all_brokers_down());
         health.statistics(&stats("TRY_CONNECT", "Init"));
         assert!(!health.all_brokers_down());
@@ -151,21 +188,20 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_that_was_closed_is_not_an_outage() {
-        let health = Health::default();
-        health.probed(true);
-        health.statistics(&stats("DOWN", "Assigned"));
-        assert!(!health.unreachable());
-        health.probed(false);
-        assert!(health.unreachable());
+    fn a_cluster_that_does_not_answer_makes_it_unready_and_says_so() {
+        let health = health();
+        health.probed(true, Instant::now());
         health.statistics(&stats("UP", "Assigned"));
-        assert!(!health.unreachable());
+        health.probed(false, Instant::now());
+        assert_eq!(health.readiness(), Readiness::Unanswered);
+        health.probed(true, Instant::now());
+        assert_eq!(health.readiness(), Readiness::Ready);
     }
 
     #[test]
     fn a_new_producer_starts_without_an_id() {
-        let health = Health::default();
-        health.probed(true);
+        let health = health();
+        health.probed(true, Instant::now());
         health.statistics(&stats("UP", "Assigned"));
         health.follow(2);
         assert_eq!(health.readiness(), Readiness::NoProducerId);

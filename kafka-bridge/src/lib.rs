@@ -1,6 +1,7 @@
 //! `kafka-bridge` takes CloudEvents over HTTP and answers once Kafka has them, or says truthfully that it does not
 //! know. `docs/bridge.md` describes it to those who use it.
 
+pub mod breaker;
 pub mod clusters;
 pub mod config;
 pub mod embedded;
@@ -15,6 +16,7 @@ pub mod server;
 pub mod shutdown;
 pub mod stats;
 pub mod topics;
+pub mod watch;
 
 use std::sync::Arc;
 

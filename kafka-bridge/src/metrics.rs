@@ -60,6 +60,10 @@ pub struct Metrics {
     rebuilds: Each<Counter>,
     isolated_attempts: Each<Counter>,
     hop_refusals: Family<ReasonLabels, Counter>,
+    breaker_cluster_open: Each<Gauge>,
+    breaker_topics_open: Each<Gauge>,
+    breaker_openings: Family<cluster::ReasonLabels, Counter>,
+    breaker_rejected: Each<Counter>,
     idempotency_replays: Counter,
     idempotency_conflicts: Counter,
     idempotency_entries: Gauge,
@@ -94,6 +98,10 @@ impl Default for Metrics {
             rebuilds: Each::default(),
             isolated_attempts: Each::default(),
             hop_refusals: Family::default(),
+            breaker_cluster_open: Each::default(),
+            breaker_topics_open: Each::default(),
+            breaker_openings: Family::default(),
+            breaker_rejected: Each::default(),
             idempotency_replays: Counter::default(),
             idempotency_conflicts: Counter::default(),
             idempotency_entries: Gauge::default(),
@@ -177,6 +185,26 @@ impl Metrics {
             "hop_refusals",
             "Requests that brought no valid proof of who sent them, by what was wrong",
             self.hop_refusals.clone(),
+        );
+        r.register(
+            "breaker_cluster_open",
+            "1 while Kafka is known not to answer, and no record is handed to it",
+            self.breaker_cluster_open.clone(),
+        );
+        r.register(
+            "breaker_topics_open",
+            "Topics whose records are known not to be acknowledged, and are not handed to Kafka",
+            self.breaker_topics_open.clone(),
+        );
+        r.register(
+            "breaker_openings",
+            "How often the breaker of the cluster (unanswered) or of a topic (stalled, failing) opened",
+            self.breaker_openings.clone(),
+        );
+        r.register(
+            "breaker_rejected_records",
+            "Records answered 503 at once because Kafka was known not to take them",
+            self.breaker_rejected.clone(),
         );
         r.register(
             "idempotency_replays",

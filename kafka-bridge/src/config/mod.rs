@@ -90,6 +90,12 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_DELIVERY_TIMEOUT", default_value = "5s", value_name = "DURATION", value_parser = delivery_timeout)]
     pub delivery_timeout: Duration,
 
+    /// How long records may wait for Kafka without any of their topic being acknowledged. After that further ones are
+    /// answered 503 at once, until Kafka acknowledges again. 2s unless set, or two fifths of the delivery timeout if
+    /// that is less.
+    #[arg(long, env = "BRIDGE_BREAKER_STALL", value_name = "DURATION", value_parser = positive_duration)]
+    pub breaker_stall: Option<Duration>,
+
     /// How long an event is remembered after it was acknowledged: one that comes again by then is answered with the
     /// first receipt, and not written again.
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_WINDOW", default_value = "10m", value_name = "DURATION", value_parser = positive_duration)]
@@ -228,7 +234,23 @@ impl Config {
             ));
         }
         errors.extend(self.check_clusters());
+        if let Some(stall) = self.breaker_stall.filter(|stall| *stall >= self.delivery_timeout) {
+            errors.push(format!(
+                "--breaker-stall {}: wanted less than --delivery-timeout {}, after which every record has its answer \
+                 anyway",
+                humantime::format_duration(stall),
+                humantime::format_duration(self.delivery_timeout)
+            ));
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// How long records may wait without one being acknowledged, set or not.
+    pub fn breaker_stall(&self) -> Duration {
+        // A broker's pauses and planned changes of leaders are over within a second or so. And whoever comes after
+        // the first that wait has to know sooner than those.
+        const LONGEST: Duration = Duration::from_secs(2);
+        self.breaker_stall.unwrap_or_else(|| LONGEST.min(self.delivery_timeout * 2 / 5))
     }
 
     /// How long a caller can wait for the answer to a record that was enqueued.

@@ -233,3 +233,18 @@ fn the_example_in_the_documentation_works() {
         crate::producer::try_settings(&config, cluster).unwrap();
     }
 }
+
+#[test]
+fn records_are_not_kept_waiting_for_longer_than_the_delivery_timeout() {
+    let stall = |flags: &[&str]| with(flags, &[], None).unwrap().breaker_stall();
+    let embedded = "--embedded-broker";
+    assert_eq!(stall(&[embedded]), Duration::from_secs(2));
+    assert_eq!(stall(&[embedded, "--delivery-timeout", "1s"]), Duration::from_millis(400));
+    assert_eq!(stall(&[embedded, "--breaker-stall", "4s"]), Duration::from_secs(4));
+    let errors = with(&[embedded, "--breaker-stall", "5s"], &[], None).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].starts_with("--breaker-stall 5s: wanted less than --delivery-timeout 5s"),
+        "{errors:?}"
+    );
+}

@@ -16,8 +16,8 @@ use crate::idempotency::{Admission, Identity, Name};
 use crate::producer::{Delivery, Outcome, Outgoing};
 use crate::topics;
 
-/// When to try again after "unavailable", in seconds. Short, since a queue drains and a broker is probed within
-/// about that time.
+/// When to try again after "unavailable", in seconds, unless more is known. Short, since a queue drains and a broker
+/// is probed within about that time.
 const RETRY_AFTER: u32 = 1;
 
 /// What is known of a record once it has been enqueued, or not.
@@ -120,6 +120,11 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
     };
     match cluster.producer.enqueue(&outgoing, claim) {
         Ok(delivery) => waiting(delivery, false),
+        Err(Outcome::Unavailable) => {
+            let wait = cluster.health.breaker().wait(record.topic, Moment::now()).as_millis().div_ceil(1000);
+            let retry_after = u32::try_from(wait).unwrap_or(u32::MAX).max(RETRY_AFTER);
+            Enqueued::Settled(RecordResult::Unavailable { retry_after })
+        }
         Err(outcome) => Enqueued::Settled(result(outcome, record.ack, String::new(), String::new(), false)),
     }
 }

@@ -22,6 +22,12 @@ pub(super) struct OutcomeLabels {
     outcome: Name,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabels {
+    cluster: Arc<str>,
+    reason: Name,
+}
+
 /// One metric for each cluster.
 pub(super) type Each<M> = Family<Labels, M>;
 
@@ -90,6 +96,27 @@ impl ClusterMetrics {
     /// Whether the cluster can be written.
     pub fn ready(&self, ready: bool) {
         self.gauge(&self.all.cluster_ready, i64::from(ready));
+    }
+
+    /// Whether the cluster is known not to answer.
+    pub fn breaker_cluster_open(&self, open: bool) {
+        self.gauge(&self.all.breaker_cluster_open, i64::from(open));
+    }
+
+    /// So many more topics, or fewer, are known to take no records.
+    pub fn breaker_topics_open(&self, more: i64) {
+        self.of(&self.all.breaker_topics_open).inc_by(more);
+    }
+
+    /// A breaker opened.
+    pub fn breaker_opened(&self, reason: &'static str) {
+        let labels = ReasonLabels { cluster: Arc::clone(&self.cluster), reason: Name(reason) };
+        self.all.breaker_openings.get_or_create(&labels).inc();
+    }
+
+    /// A breaker did not let a record through.
+    pub fn breaker_rejected(&self) {
+        self.of(&self.all.breaker_rejected).inc();
     }
 
     /// Takes over what librdkafka says of itself.

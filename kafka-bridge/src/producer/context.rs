@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
+use crate::breaker::{Permit, Settlement};
 use crate::health::Health;
 use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
@@ -33,6 +34,8 @@ pub(super) struct Ticket {
     pub(super) request_id: Option<Arc<str>>,
     /// Told the outcome too, so that it is known whether or not anybody waits.
     pub(super) claim: Option<Claim>,
+    /// What the breaker let through.
+    pub(super) permit: Permit,
 }
 
 /// The callbacks of one producer.
@@ -110,6 +113,7 @@ impl ProducerContext for Context {
         };
         self.metrics.record(outcome.label());
         let ticket = *ticket;
+        ticket.permit.settle(settlement(outcome));
         // First, so that whoever has the answer and asks again finds it remembered.
         if let Some(claim) = ticket.claim {
             claim.settle(outcome);
@@ -159,6 +163,16 @@ impl ClientContext for Context {
         tracing::warn!(cluster, %error, reason, "librdkafka");
         // A fatal error comes under the code of its cause, so the producer has to be asked.
         self.suspect.notify_one();
+    }
+}
+
+/// What an outcome says of Kafka.
+const fn settlement(outcome: Outcome) -> Settlement {
+    match outcome {
+        Outcome::Acknowledged { .. } => Settlement::Acknowledged,
+        // Unavailable: refused together with others, and too late to be tried alone.
+        Outcome::TooLarge | Outcome::Refused | Outcome::Unavailable => Settlement::Refused,
+        Outcome::Unknown => Settlement::Failed,
     }
 }
 

@@ -3,6 +3,7 @@
 mod context;
 mod isolation;
 mod leader;
+mod observer;
 mod outcome;
 mod settings;
 mod supervision;
@@ -27,12 +28,13 @@ use crate::metrics::ClusterMetrics;
 use context::{Context, Ticket};
 use isolation::Isolation;
 use leader::{Leader, NotSent};
+use observer::Observer;
 pub use outcome::{Outcome, Place};
 
 type Client = ThreadedProducer<Context>;
 
-/// How long one attempt to reach the cluster may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the producer has to connect when it is asked to.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One record, ready to be enqueued.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub type Delivery = oneshot::Receiver<Outcome>;
 pub struct Producer {
     maker: Maker,
     leader: Leader,
+    observer: Observer,
     current: RwLock<Arc<Client>>,
     generation: AtomicU64,
     flush_timeout: Duration,
@@ -151,6 +154,7 @@ impl Producer {
         };
         Ok(Self {
             current: RwLock::new(maker.client(1)?),
+            observer: Observer::new(settings::producer(config, cluster))?,
             generation: AtomicU64::new(1),
             flush_timeout: config.answer_timeout(),
             leader,
@@ -171,9 +175,9 @@ impl Producer {
             }
             outcome
         };
-        if self.maker.health.unreachable() {
+        let Ok(permit) = self.maker.health.breaker().admit(record.topic, Instant::now()) else {
             return Err(refused(Outcome::Unavailable, claim));
-        }
+        };
         let (reply, delivery) = oneshot::channel();
         let mut reply = Some(reply);
         let created = record.timestamp.unwrap_or_else(|| rdkafka::Timestamp::now().to_millis().unwrap_or(0));
@@ -184,6 +188,7 @@ impl Producer {
             created: Timestamp::from_millis(created),
             request_id: record.request_id.cloned(),
             claim,
+            permit,
         });
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for &(key, value) in record.headers {
@@ -249,14 +254,16 @@ impl Producer {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the cluster answers a request for metadata. Blocks for up to a second.
-    pub fn probe(&self) -> bool {
-        match self.current().client().fetch_metadata(None, PROBE_TIMEOUT) {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::debug!(cluster = self.cluster(), %error, "the cluster does not answer");
-                false
-            }
+    /// Whether the cluster answers a question about `topic`, or all topics. Blocks for up to three seconds.
+    pub fn probe(&self, topic: Option<&str>) -> bool {
+        self.observer.ask(topic)
+    }
+
+    /// Has the producer connect to some broker, as it does by itself only when it has something to do. Blocks for up
+    /// to a second.
+    pub fn connect(&self) {
+        if let Err(error) = self.current().client().fetch_metadata(None, CONNECT_TIMEOUT) {
+            tracing::debug!(cluster = self.cluster(), %error, "the producer has not connected");
         }
     }
 

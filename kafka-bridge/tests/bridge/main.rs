@@ -13,6 +13,7 @@
 mod acks;
 mod common;
 
+mod breaker;
 mod clusters;
 mod faults;
 mod hop;

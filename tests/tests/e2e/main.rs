@@ -25,6 +25,7 @@ mod expect;
 mod explained;
 mod failures;
 mod fixtures;
+mod frozen_kafka;
 mod going_on;
 mod hop;
 mod kafka_itself;

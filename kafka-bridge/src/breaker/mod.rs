@@ -1,0 +1,421 @@
+//! Known-down: keeps records from waiting for a Kafka that is known not to take them. They are answered at once, with
+//! nothing handed over, and the breaker finds out by itself when that is over.
+//!
+//! There are two parts, so that a topic which takes nothing (too few replicas, say) does no harm to the others:
+//! [`reach`] knows whether the cluster answers at all, and a [`lane`] for each topic knows whether its records are
+//! acknowledged.
+
+mod lane;
+mod reach;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+pub use lane::Settlement;
+use lane::{Cause, Lane};
+use reach::Reach;
+
+use crate::config::Config;
+use crate::metrics::ClusterMetrics;
+
+/// So many failures in a row, without an acknowledgement, open the breaker of a topic.
+const FAILURES: u32 = 10;
+/// How long an open breaker waits before it lets a record through as a trial, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+/// Topics without records in flight are forgotten beyond so many.
+const TOPICS: usize = 1024;
+
+/// When a breaker opens, and how it closes.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long records may wait without one being acknowledged.
+    pub stall: Duration,
+    /// How many may fail in a row.
+    pub failures: u32,
+    /// How long nothing is let through at first.
+    pub first_pause: Duration,
+    /// And at most, after trials that failed.
+    pub longest_pause: Duration,
+}
+
+/// The breaker of one cluster.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: Settings,
+    metrics: ClusterMetrics,
+    reach: Mutex<Reach>,
+    /// A copy of what `reach` says, for each record to look at.
+    lost: AtomicBool,
+    lanes: RwLock<HashMap<Arc<str>, Arc<Mutex<Lane>>>>,
+    /// How many lanes are not closed. One may be told to have closed just before it is told to have opened.
+    open_lanes: AtomicIsize,
+}
+
+/// A record that was let through. Dropped without a word, it was never handed over.
+#[derive(Debug)]
+pub struct Permit {
+    breaker: Arc<Breaker>,
+    topic: Arc<str>,
+    lane: Arc<Mutex<Lane>>,
+    settlement: Settlement,
+}
+
+/// A record was not let through, because it is known that Kafka would not acknowledge it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected;
+
+/// What stands in the way of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The cluster does not answer.
+    Unanswered,
+    /// No topic's records are acknowledged.
+    Stalled,
+}
+
+impl Breaker {
+    /// As configured, and closed.
+    pub fn new(config: &Config, metrics: ClusterMetrics) -> Arc<Self> {
+        let (first_pause, longest_pause) = PAUSES;
+        let stall = config.breaker_stall();
+        Arc::new(Self::with(Settings { stall, failures: FAILURES, first_pause, longest_pause }, metrics))
+    }
+
+    fn with(settings: Settings, metrics: ClusterMetrics) -> Self {
+        Self {
+            settings,
+            metrics,
+            reach: Mutex::default(),
+            lost: AtomicBool::new(false),
+            lanes: RwLock::default(),
+            open_lanes: AtomicIsize::new(0),
+        }
+    }
+
+    /// Lets a record of this topic through, or not.
+    ///
+    /// # Errors
+    /// When it is known that Kafka would not acknowledge it now.
+    pub fn admit(self: &Arc<Self>, topic: &str, now: Instant) -> Result<Permit, Rejected> {
+        if self.lost.load(Ordering::Acquire) {
+            self.metrics.breaker_rejected();
+            return Err(Rejected);
+        }
+        let (topic, lane) = self.lane(topic, now);
+        let mut state = locked(&lane);
+        let change = state.check(now, &self.settings);
+        // Only a lane that is not closed asks, and its answers are few.
+        let answered = if state.is_closed() { None } else { self.last_answer() };
+        let admitted = state.admit(now, answered);
+        drop(state);
+        self.tell(&topic, change, now);
+        if admitted {
+            Ok(Permit { breaker: Arc::clone(self), topic, lane, settlement: Settlement::Withdrawn })
+        } else {
+            self.metrics.breaker_rejected();
+            Err(Rejected)
+        }
+    }
+
+    /// How long it takes at least until a record of this topic may be let through; zero if nothing is known to be in
+    /// its way, or for how long.
+    pub fn wait(&self, topic: &str, now: Instant) -> Duration {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.get(topic).map_or(Duration::ZERO, |lane| locked(lane).wait(now, &self.settings))
+    }
+
+    /// Opens where records have waited for too long. To be called often: requests that come in do the same, but there
+    /// may be none.
+    pub fn check(&self, now: Instant) {
+        for (topic, lane) in self.lanes() {
+            let change = locked(&lane).check(now, &self.settings);
+            self.tell(&topic, change, now);
+        }
+    }
+
+    /// The cluster has answered a probe.
+    pub fn probe_answered(&self, now: Instant) {
+        self.answered(now);
+    }
+
+    /// A probe that began at `began` had no answer.
+    pub fn probe_unanswered(&self, now: Instant, began: Instant) {
+        let mut reach = locked(&self.reach);
+        let change = reach.unanswered(now, began);
+        self.lost.store(reach.is_lost(), Ordering::Release);
+        drop(reach);
+        if change.is_some() {
+            self.metrics.breaker_opened("unanswered");
+            self.metrics.breaker_cluster_open(true);
+            tracing::error!(
+                cluster = self.metrics.cluster(),
+                "Kafka does not answer; records are answered 503 until it does"
+            );
+        }
+    }
+
+    /// When the cluster last answered a record or a probe.
+    pub fn last_answer(&self) -> Option<Instant> {
+        locked(&self.reach).last_answer()
+    }
+
+    /// Whether anything is open, so that probes are wanted more often.
+    pub fn is_disturbed(&self) -> bool {
+        self.lost.load(Ordering::Acquire) || self.open_lanes.load(Ordering::Acquire) > 0
+    }
+
+    /// What stands in the way of records in general, for readiness. A topic that takes none while others do is not in
+    /// the way, and neither is one that never took any: it may not even exist.
+    pub fn obstacle(&self, now: Instant) -> Option<Obstacle> {
+        if self.lost.load(Ordering::Acquire) {
+            return Some(Obstacle::Unanswered);
+        }
+        // Without traffic nobody else looks.
+        self.check(now);
+        if self.open_lanes.load(Ordering::Acquire) <= 0 {
+            return None;
+        }
+        let answered = self.last_answer();
+        let (mut open, mut open_and_known, mut acknowledged) = (false, false, None);
+        for (_, lane) in self.lanes() {
+            let lane = locked(&lane);
+            let is_open = lane.is_open(now, answered);
+            open |= is_open;
+            open_and_known |= is_open && lane.acknowledged().is_some();
+            acknowledged = acknowledged.max(lane.acknowledged());
+        }
+        let goes_on =
+            acknowledged.is_some_and(|last| now.saturating_duration_since(last) < self.settings.stall);
+        let in_the_way = open_and_known || (open && acknowledged.is_none());
+        (in_the_way && !goes_on).then_some(Obstacle::Stalled)
+    }
+
+    /// The topic whose records were acknowledged last, if there is one.
+    pub fn known_topic(&self) -> Option<Arc<str>> {
+        let lanes = self.lanes().into_iter();
+        let known = lanes.filter_map(|(topic, lane)| Some((locked(&lane).acknowledged()?, topic)));
+        known.max().map(|(_, topic)| topic)
+    }
+
+    fn lane(&self, topic: &str, now: Instant) -> (Arc<str>, Arc<Mutex<Lane>>) {
+        let known = |lanes: &HashMap<Arc<str>, Arc<Mutex<Lane>>>| {
+            lanes.get_key_value(topic).map(|(topic, lane)| (Arc::clone(topic), Arc::clone(lane)))
+        };
+        if let Some(found) = known(&self.lanes.read().unwrap_or_else(PoisonError::into_inner)) {
+            return found;
+        }
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known(&lanes) {
+            return found;
+        }
+        if lanes.len() >= TOPICS {
+            // A lane that somebody is about to use has another owner.
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !locked(lane).is_idle());
+        }
+        let (topic, lane) = (Arc::<str>::from(topic), Arc::new(Mutex::new(Lane::new(now))));
+        lanes.insert(Arc::clone(&topic), Arc::clone(&lane));
+        (topic, lane)
+    }
+
+    fn lanes(&self) -> Vec<(Arc<str>, Arc<Mutex<Lane>>)> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().map(|(topic, lane)| (Arc::clone(topic), Arc::clone(lane))).collect()
+    }
+
+    fn answered(&self, now: Instant) {
+        let mut reach = locked(&self.reach);
+        let change = reach.answered(now);
+        self.lost.store(reach.is_lost(), Ordering::Release);
+        drop(reach);
+        if let Some(reach::Change::Found { lost }) = change {
+            self.metrics.breaker_cluster_open(false);
+            let for_ms = now.saturating_duration_since(lost).as_millis();
+            tracing::info!(cluster = self.metrics.cluster(), for_ms, "Kafka answers again");
+        }
+    }
+
+    fn settle(&self, topic: &str, lane: &Mutex<Lane>, settlement: Settlement, now: Instant) {
+        let change = locked(lane).settle(now, settlement, &self.settings);
+        if settlement == Settlement::Acknowledged {
+            self.answered(now);
+        }
+        self.tell(topic, change, now);
+    }
+
+    fn tell(&self, topic: &str, change: Option<lane::Change>, now: Instant) {
+        let cluster = self.metrics.cluster();
+        match change {
+            None => {}
+            Some(lane::Change::Opened(cause)) => {
+                self.open_lanes.fetch_add(1, Ordering::AcqRel);
+                self.metrics.breaker_topics_open(1);
+                match cause {
+                    Cause::Stalled => {
+                        self.metrics.breaker_opened("stalled");
+                        let for_ms = self.settings.stall.as_millis();
+                        tracing::warn!(
+                            cluster,
+                            topic,
+                            for_ms,
+                            "records wait for Kafka and none is acknowledged; further ones are answered 503"
+                        );
+                    }
+                    Cause::Failing => {
+                        self.metrics.breaker_opened("failing");
+                        tracing::warn!(
+                            cluster,
+                            topic,
+                            "records fail in a row; further ones are answered 503"
+                        );
+                    }
+                }
+            }
+            Some(lane::Change::TrialFailed { pause }) => {
+                let pause_ms = pause.as_millis();
+                tracing::warn!(
+                    cluster,
+                    topic,
+                    pause_ms,
+                    "a record that was let through to try was not acknowledged"
+                );
+            }
+            Some(lane::Change::Closed { opened }) => {
+                self.open_lanes.fetch_sub(1, Ordering::AcqRel);
+                self.metrics.breaker_topics_open(-1);
+                let for_ms = now.saturating_duration_since(opened).as_millis();
+                tracing::info!(cluster, topic, for_ms, "records are acknowledged again");
+            }
+        }
+    }
+}
+
+impl Permit {
+    /// This became of the record.
+    pub fn settle(mut self, settlement: Settlement) {
+        self.settlement = settlement;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.breaker.settle(&self.topic, &self.lane, self.settlement, Instant::now());
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    const SETTINGS: Settings = Settings {
+        stall: Duration::from_secs(2),
+        failures: 3,
+        first_pause: Duration::from_secs(1),
+        longest_pause: Duration::from_secs(4),
+    };
+
+    fn breaker() -> (Arc<Breaker>, impl Fn(u64) -> Instant) {
+        let start = Instant::now();
+        let breaker = Arc::new(Breaker::with(SETTINGS, Arc::new(Metrics::default()).of_cluster("default")));
+        (breaker, move |seconds| start + Duration::from_secs(seconds))
+    }
+
+    /// Settles it at a time of the test's choice.
+    fn settle(permit: &Permit, settlement: Settlement, now: Instant) {
+        permit.breaker.settle(&permit.topic, &permit.lane, settlement, now);
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_answer_is_in_the_way_of_all_topics() {
+        let (breaker, at) = breaker();
+        assert_eq!(breaker.obstacle(at(0)), None);
+        breaker.probe_unanswered(at(2), at(0));
+        assert_eq!(breaker.obstacle(at(2)), Some(Obstacle::Unanswered));
+        for topic in ["a", "b"] {
+            breaker.admit(topic, at(2)).unwrap_err();
+        }
+        breaker.probe_answered(at(3));
+        assert_eq!(breaker.obstacle(at(3)), None);
+        breaker.admit("a", at(3)).unwrap();
+    }
+
+    #[test]
+    fn a_topic_that_takes_nothing_is_in_the_way_of_none_but_itself() {
+        let (breaker, at) = breaker();
+        let before = breaker.admit("good", at(0)).unwrap();
+        settle(&before, Settlement::Acknowledged, at(0));
+        let waiting = breaker.admit("bad", at(0)).unwrap();
+        assert_eq!(breaker.admit("bad", at(2)).unwrap_err(), Rejected);
+        assert_eq!(breaker.wait("bad", at(2)), Duration::from_secs(1));
+        assert_eq!(breaker.wait("good", at(2)), Duration::ZERO);
+        assert!(breaker.is_disturbed());
+        let good = breaker.admit("good", at(2)).unwrap();
+        settle(&good, Settlement::Acknowledged, at(2));
+        assert_eq!(breaker.obstacle(at(3)), None);
+        // Even when nothing goes on elsewhere: "bad" may not exist at all.
+        assert_eq!(breaker.obstacle(at(60)), None);
+        settle(&waiting, Settlement::Refused, at(61));
+        assert!(!breaker.is_disturbed());
+        std::mem::forget((before, waiting, good));
+    }
+
+    #[test]
+    fn a_stall_of_what_used_to_work_is_in_the_way_until_it_can_be_tried_again() {
+        let (breaker, at) = breaker();
+        let before = breaker.admit("t", at(0)).unwrap();
+        settle(&before, Settlement::Acknowledged, at(0));
+        assert_eq!(breaker.known_topic().as_deref(), Some("t"));
+        let waiting = breaker.admit("t", at(1)).unwrap();
+        assert_eq!(breaker.obstacle(at(2)), None);
+        assert_eq!(breaker.obstacle(at(3)), Some(Obstacle::Stalled));
+        settle(&waiting, Settlement::Failed, at(6));
+        assert_eq!(breaker.obstacle(at(6)), Some(Obstacle::Stalled));
+        // The cluster answers: ready, and the first record is the trial.
+        breaker.probe_answered(at(7));
+        assert_eq!(breaker.obstacle(at(7)), None);
+        let trial = breaker.admit("t", at(8)).unwrap();
+        breaker.admit("t", at(8)).unwrap_err();
+        settle(&trial, Settlement::Acknowledged, at(8));
+        let after = breaker.admit("t", at(8)).unwrap();
+        assert!(!breaker.is_disturbed());
+        std::mem::forget((before, waiting, trial, after));
+    }
+
+    #[test]
+    fn an_acknowledgement_is_an_answer_of_the_cluster() {
+        let (breaker, at) = breaker();
+        let waiting = breaker.admit("t", at(0)).unwrap();
+        breaker.probe_unanswered(at(2), at(1));
+        settle(&waiting, Settlement::Acknowledged, at(3));
+        assert_eq!(breaker.obstacle(at(3)), None);
+        breaker.admit("t", at(3)).unwrap();
+        std::mem::forget(waiting);
+    }
+
+    #[test]
+    fn a_permit_that_is_dropped_was_never_handed_over() {
+        let (breaker, at) = breaker();
+        drop(breaker.admit("t", at(0)).unwrap());
+        breaker.check(at(60));
+        assert!(!breaker.is_disturbed());
+    }
+
+    #[test]
+    fn topics_are_forgotten_when_they_are_many_and_idle() {
+        let (breaker, at) = breaker();
+        let kept = breaker.admit("kept", at(0)).unwrap();
+        for topic in 0..3 * TOPICS {
+            drop(breaker.admit(&topic.to_string(), at(0)).unwrap());
+        }
+        let lanes = breaker.lanes();
+        assert!(lanes.len() <= TOPICS + 1, "{}", lanes.len());
+        assert!(lanes.iter().any(|(topic, _)| &**topic == "kept"));
+        drop(kept);
+    }
+}
