@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use wicketgate::explain::{Options, explain};
 use wicketgate::message::Message;
-use wicketgate::render::{self, BridgeAddress, BridgeLink, EnvoyOptions, HostPort};
+use wicketgate::render::{self, BridgeAddress, BridgeLink, BridgeTls, EnvoyOptions, HostPort};
 use wicketgate::secrets;
 use wicketgate_policy::config::{self, Config, Warning};
 
@@ -51,7 +51,7 @@ enum Command {
     Schema,
     /// Print a complete gateway configuration around a document.
     #[command(subcommand)]
-    Render(Render),
+    Render(Box<Render>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,12 +66,8 @@ enum Render {
         /// Where Envoy's admin interface is; it can end Envoy, so keep it on a loopback address.
         #[arg(long, value_name = "IP:PORT", default_value_t = EnvoyOptions::default().admin)]
         admin: SocketAddr,
-        /// Where kafka-bridge is: HOST:PORT, or unix:PATH for a Unix domain socket as Envoy sees it.
-        #[arg(long, value_name = "WHERE", default_value_t = EnvoyOptions::default().bridge.address)]
-        bridge: BridgeAddress,
-        /// Speak HTTP/2 to kafka-bridge: many calls share a connection.
-        #[arg(long)]
-        bridge_http2: bool,
+        #[command(flatten)]
+        bridge: Bridge,
         /// Where requests go that the document lets pass.
         #[arg(long, value_name = "HOST:PORT", default_value_t = EnvoyOptions::default().upstream)]
         upstream: HostPort,
@@ -79,6 +75,50 @@ enum Render {
         #[arg(long, value_name = "PATH", default_value_t = EnvoyOptions::default().wasm)]
         wasm: String,
     },
+}
+
+/// How Envoy reaches kafka-bridge. Files are in PEM, and paths are as Envoy sees them.
+#[derive(Debug, Args)]
+struct Bridge {
+    /// Where kafka-bridge is: HOST:PORT, or unix:PATH for a Unix domain socket.
+    #[arg(long, value_name = "WHERE", default_value_t = EnvoyOptions::default().bridge.address)]
+    bridge: BridgeAddress,
+    /// Speak HTTP/2 to kafka-bridge: many calls share a connection.
+    #[arg(long)]
+    bridge_http2: bool,
+    /// Speak TLS to kafka-bridge, whose certificate one of the authorities in this file must have issued.
+    #[arg(long, value_name = "FILE")]
+    bridge_tls_ca: Option<String>,
+    /// The name of a host or the address that kafka-bridge's certificate must have; the host of --bridge if not given.
+    #[arg(long, value_name = "NAME", requires = "bridge_tls_ca")]
+    bridge_tls_name: Option<String>,
+    /// Envoy's own certificate, which tells kafka-bridge who calls.
+    #[arg(long, value_name = "FILE", requires_all = ["bridge_tls_ca", "bridge_tls_key"])]
+    bridge_tls_certificate: Option<String>,
+    /// The private key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "bridge_tls_certificate")]
+    bridge_tls_key: Option<String>,
+}
+
+impl Bridge {
+    fn link(self) -> Result<BridgeLink, String> {
+        let name = match (self.bridge_tls_name, &self.bridge) {
+            (Some(name), _) => Some(name),
+            (None, BridgeAddress::Tcp(address)) => Some(address.host().to_owned()),
+            (None, BridgeAddress::Unix(_)) => None,
+        };
+        let identity = self.bridge_tls_certificate.zip(self.bridge_tls_key);
+        let tls = match (self.bridge_tls_ca, name) {
+            (None, _) => None,
+            (Some(authorities), Some(name)) => Some(BridgeTls { authorities, name, identity }),
+            (Some(_), None) => {
+                return Err(
+                    "--bridge-tls-ca: takes --bridge-tls-name where --bridge names no host".to_owned()
+                );
+            }
+        };
+        Ok(BridgeLink { address: self.bridge, http2: self.bridge_http2, tls })
+    }
 }
 
 fn main() -> ExitCode {
@@ -122,8 +162,9 @@ fn run(command: Command) -> Result<String, String> {
             }
         }
         Command::Schema => Ok(format!("{:#}\n", config::generated_schema())),
-        Command::Render(Render::Envoy { document, listen, admin, bridge, bridge_http2, upstream, wasm }) => {
-            let bridge = BridgeLink { address: bridge, http2: bridge_http2 };
+        Command::Render(render) => {
+            let Render::Envoy { document, listen, admin, bridge, upstream, wasm } = *render;
+            let bridge = bridge.link()?;
             let options = EnvoyOptions { listen, admin, bridge, wasm, upstream };
             render::envoy(&read_document(&document)?, &options).map_err(|error| error.to_string())
         }

@@ -23,8 +23,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use clusters::{Clusters, StartError};
-use config::Config;
-use hop::Guard;
+use config::Loaded;
 use http::{Limits, Shared};
 use idempotency::Memory;
 use metrics::Metrics;
@@ -47,17 +46,18 @@ impl Leftover {
 }
 
 /// Runs the bridge on `listeners` until `stop` is done, and then until all requests and records in flight are
-/// answered or the shutdown timeout is over. `guard` decides who may call.
+/// answered or the shutdown timeout is over.
 ///
 /// # Errors
 /// When librdkafka refuses the configuration of a cluster.
 pub async fn run(
-    config: &Config,
+    loaded: Loaded,
     bootstrap_servers: &str,
-    guard: Guard,
     listeners: Vec<Listener>,
     stop: impl Future<Output = ()>,
 ) -> Result<Leftover, StartError> {
+    let Loaded { config, guard, tls } = loaded;
+    let config = &config;
     let metrics = Arc::new(Metrics::default());
     let clusters = Arc::new(Clusters::new(config, bootstrap_servers, &metrics)?);
     let background = clusters.supervise();
@@ -73,7 +73,7 @@ pub async fn run(
         stop.await;
         clusters.stop();
     };
-    let draining = server::serve(listeners, router, server::Settings::new(config), stop).await;
+    let draining = server::serve(listeners, router, server::Settings::new(config), tls, stop).await;
     let deadline = Instant::now() + config.shutdown_timeout;
     let requests = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
     let records = clusters.flush(deadline).await;

@@ -5,9 +5,8 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kafka_bridge::config::{self, Config, Failure, Listen, LogFormat};
+use kafka_bridge::config::{self, Config, Failure, Listen, Loaded, LogFormat};
 use kafka_bridge::embedded::EmbeddedBroker;
-use kafka_bridge::hop::Guard;
 use kafka_bridge::server::Listener;
 use kafka_bridge::shutdown::Signals;
 use tracing_subscriber::EnvFilter;
@@ -16,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 const INVALID_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    let (config, guard) = match config::load(std::env::args_os(), |name| std::env::var_os(name)) {
+    let loaded = match config::load(std::env::args_os(), |name| std::env::var_os(name)) {
         Ok(loaded) => loaded,
         Err(Failure::Usage(error)) => error.exit(),
         Err(Failure::Invalid(errors)) => {
@@ -27,7 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::from(INVALID_CONFIGURATION);
         }
     };
-    let started = if config.check_config { check(&config) } else { start(&config, guard) };
+    let started = if loaded.config.check_config { check(&loaded.config) } else { start(loaded) };
     match started {
         Ok(code) => code,
         Err(error) => {
@@ -53,7 +52,8 @@ fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start(config: &Config, guard: Guard) -> Result<ExitCode, Box<dyn Error>> {
+fn start(loaded: Loaded) -> Result<ExitCode, Box<dyn Error>> {
+    let config = &loaded.config;
     start_logging(config)?;
     let broker = config.embedded_broker.then(EmbeddedBroker::start).transpose()?;
     let bootstrap_servers = match (&broker, &config.bootstrap_servers) {
@@ -66,13 +66,14 @@ fn start(config: &Config, guard: Guard) -> Result<ExitCode, Box<dyn Error>> {
         (None, None) => return Err("--bootstrap-servers or --embedded-broker is required".into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(serve(config, &bootstrap_servers, guard));
+    let code = runtime.block_on(serve(loaded, &bootstrap_servers));
     // A thread may still be waiting for a cluster that does not answer.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }
 
-async fn serve(config: &Config, bootstrap_servers: &str, guard: Guard) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(loaded: Loaded, bootstrap_servers: &str) -> Result<ExitCode, Box<dyn Error>> {
+    let config = &loaded.config;
     let mut signals = Signals::install()?;
     let mut listeners = Vec::with_capacity(config.listen.len());
     for listen in &config.listen {
@@ -83,9 +84,9 @@ async fn serve(config: &Config, bootstrap_servers: &str, guard: Guard) -> Result
         tracing::info!(listen = %listener.at(), "listening");
         listeners.push(listener);
     }
-    if guard.is_open() {
+    if loaded.guard.is_open() {
         tracing::warn!(
-            "anybody who reaches the bridge may write; --hop-secret-file or --hop-token-file closes it"
+            "anybody who reaches the bridge may write; --hop-secret-file, --hop-token-file or --tls-client-ca-file closes it"
         );
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
@@ -97,7 +98,7 @@ async fn serve(config: &Config, bootstrap_servers: &str, guard: Guard) -> Result
         // Whoever asks twice does not want to wait.
         signals.next().await
     });
-    let running = kafka_bridge::run(config, bootstrap_servers, guard, listeners, async {
+    let running = kafka_bridge::run(loaded, bootstrap_servers, listeners, async {
         let _ = stopped.await;
     });
     tokio::select! {

@@ -141,7 +141,7 @@ pub struct Problem {
     detail: String,
     event_id: Option<String>,
     retry_after: Option<u32>,
-    challenge: Option<&'static str>,
+    challenge: Option<HeaderValue>,
 }
 
 #[derive(Serialize)]
@@ -169,8 +169,8 @@ impl Problem {
     }
 
     /// [`Kind::Unauthenticated`], with the kinds of proof that there are.
-    pub fn unauthenticated(challenge: &'static str) -> Self {
-        let detail = "the bridge takes requests with a valid token or signature only";
+    pub fn unauthenticated(challenge: HeaderValue) -> Self {
+        let detail = "the bridge takes requests with a valid token, signature or client certificate only";
         Self { challenge: Some(challenge), ..Self::new(Kind::Unauthenticated, detail) }
     }
 
@@ -208,8 +208,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = self.challenge {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        if let Some(challenge) = &self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.clone());
         }
         response.extensions_mut().insert(self);
         response

@@ -15,6 +15,7 @@
 
 pub mod artefacts;
 pub mod bridge;
+pub mod certificates;
 pub mod cloudevents;
 pub mod envoy;
 pub mod gateway;

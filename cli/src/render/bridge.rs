@@ -1,7 +1,7 @@
 //! How Envoy reaches kafka-bridge.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use super::envoy::HostPort;
@@ -16,6 +16,19 @@ pub struct BridgeLink {
     pub address: BridgeAddress,
     /// Whether HTTP/2 is spoken, else HTTP/1.1.
     pub http2: bool,
+    /// TLS, or none.
+    pub tls: Option<BridgeTls>,
+}
+
+/// How Envoy and kafka-bridge know each other. All files are as Envoy sees them, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeTls {
+    /// The authorities of the bridge's certificate.
+    pub authorities: String,
+    /// The name of a host, or the address, that the bridge's certificate must have.
+    pub name: String,
+    /// The file of Envoy's own certificate and that of its key, if it is to present one.
+    pub identity: Option<(String, String)>,
 }
 
 /// Where kafka-bridge listens.
@@ -46,6 +59,50 @@ impl BridgeLink {
         }
     }
 
+    /// The transport socket of the cluster, as lines of YAML at its indentation; nothing without TLS.
+    pub(super) fn transport_socket(&self) -> String {
+        let Some(BridgeTls { authorities, name, identity }) = &self.tls else { return String::new() };
+        let (server_name, name_type) = match name.parse::<IpAddr>() {
+            // An address is no name that a server could be asked for (RFC 6066, section 3).
+            Ok(_) => (String::new(), "IP_ADDRESS"),
+            Err(_) => (format!("        sni: \"{name}\"\n"), "DNS"),
+        };
+        let protocol = if self.http2 { "h2" } else { "http/1.1" };
+        let identity = identity.as_ref().map_or(String::new(), |(certificate, key)| {
+            format!(
+                "          tls_certificates:
+          - certificate_chain: {{ filename: \"{certificate}\" }}
+            private_key: {{ filename: \"{key}\" }}
+"
+            )
+        });
+        format!(
+            "    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+{server_name}        common_tls_context:
+          alpn_protocols: [\"{protocol}\"]
+{identity}          validation_context:
+            trusted_ca: {{ filename: \"{authorities}\" }}
+            match_typed_subject_alt_names:
+            - san_type: {name_type}
+              matcher: {{ exact: \"{name}\" }}
+"
+        )
+    }
+
+    /// What of it cannot stand in YAML as it is.
+    pub(super) fn unfit(&self) -> Option<&str> {
+        let tls = self.tls.as_ref()?;
+        let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        [&tls.authorities, &tls.name]
+            .into_iter()
+            .chain(identity)
+            .find(|text| !is_plain(text))
+            .map(|text| &**text)
+    }
+
     /// The field of `explicit_http_config` that chooses the version of HTTP.
     pub(super) fn protocol_options(&self) -> &'static str {
         if self.http2 { "http2_protocol_options" } else { "http_protocol_options" }
@@ -53,9 +110,9 @@ impl BridgeLink {
 }
 
 impl<A: Into<BridgeAddress>> From<A> for BridgeLink {
-    /// HTTP/1.1 at this address.
+    /// HTTP/1.1 at this address, without TLS.
     fn from(address: A) -> Self {
-        Self { address: address.into(), http2: false }
+        Self { address: address.into(), http2: false, tls: None }
     }
 }
 
@@ -76,8 +133,7 @@ impl FromStr for BridgeAddress {
                 .map(Self::Tcp)
                 .map_err(|_| format!("wanted HOST:PORT or unix:PATH, got {text:?}"));
         };
-        let illegal = |character: char| character.is_control() || matches!(character, '"' | '\\');
-        if !path.starts_with('/') || path.len() > LONGEST_PATH || path.contains(illegal) {
+        if !path.starts_with('/') || path.len() > LONGEST_PATH || !is_plain(path) {
             return Err(format!(
                 "wanted unix: and an absolute path of at most {LONGEST_PATH} bytes, without quotes, backslashes and \
                  control characters, got {text:?}"
@@ -94,6 +150,11 @@ impl fmt::Display for BridgeAddress {
             Self::Unix(path) => write!(f, "unix:{path}"),
         }
     }
+}
+
+/// Whether a text can stand between quotes in YAML as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.chars().any(|character| character.is_control() || matches!(character, '"' | '\\'))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use wicketgate_policy::config::{Config, ConfigErrors};
 
-use super::bridge::BridgeLink;
+use super::bridge::{BridgeLink, is_plain};
 
 /// The file, with a `@NAME@` for everything that varies.
 const TEMPLATE: &str = include_str!("envoy.yaml.in");
@@ -44,6 +44,13 @@ impl Default for EnvoyOptions {
 pub struct HostPort {
     pub(super) host: String,
     pub(super) port: u16,
+}
+
+impl HostPort {
+    /// The host, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
 }
 
 impl From<SocketAddr> for HostPort {
@@ -83,18 +90,18 @@ impl fmt::Display for HostPort {
 pub enum RenderError {
     /// The document has mistakes; the filter would refuse it.
     Document(ConfigErrors),
-    /// The path of the filter cannot stand in YAML as it is.
-    WasmPath(String),
+    /// A path or a name cannot stand in YAML as it is: which option's, and the text.
+    Text(&'static str, String),
 }
 
 impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Document(errors) => errors.fmt(f),
-            Self::WasmPath(path) => {
+            Self::Text(option, text) => {
                 write!(
                     f,
-                    "wasm: wanted a path without quotes, backslashes and control characters, got {path:?}"
+                    "{option}: wanted a text without quotes, backslashes and control characters, got {text:?}"
                 )
             }
         }
@@ -121,10 +128,13 @@ pub fn envoy(document: &str, options: &EnvoyOptions) -> Result<String, RenderErr
 /// As [`envoy()`], around a document that may have mistakes: for tests of how a gateway refuses it.
 ///
 /// # Errors
-/// [`RenderError::WasmPath`].
+/// [`RenderError::Text`].
 pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
-    if options.wasm.chars().any(|character| character.is_control() || matches!(character, '"' | '\\')) {
-        return Err(RenderError::WasmPath(options.wasm.clone()));
+    if !is_plain(&options.wasm) {
+        return Err(RenderError::Text("wasm", options.wasm.clone()));
+    }
+    if let Some(text) = options.bridge.unfit() {
+        return Err(RenderError::Text("TLS of the bridge", text.to_owned()));
     }
     let mut yaml = TEMPLATE.to_owned();
     for (name, value) in [
@@ -134,6 +144,7 @@ pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String,
         ("@ADMIN_PORT@", options.admin.port().to_string()),
         ("@BRIDGE_CLUSTER_TYPE@", options.bridge.cluster_type().to_owned()),
         ("@BRIDGE_PROTOCOL_OPTIONS@", options.bridge.protocol_options().to_owned()),
+        ("@BRIDGE_TRANSPORT_SOCKET@\n", options.bridge.transport_socket()),
         ("@BRIDGE_ADDRESS@", options.bridge.address()),
         ("@UPSTREAM_HOST@", options.upstream.host.clone()),
         ("@UPSTREAM_PORT@", options.upstream.port.to_string()),
@@ -175,6 +186,7 @@ fn embed(yaml: &str, document: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::BridgeTls;
 
     #[test]
     fn addresses_are_read() {
@@ -202,11 +214,11 @@ mod tests {
 
     #[test]
     fn the_bridge_is_reached_as_it_is_said() {
-        let rendered = |address: &str, http2| {
-            let bridge = BridgeLink { address: address.parse().unwrap(), http2 };
+        let rendered = |address: &str, http2, tls: Option<BridgeTls>| {
+            let bridge = BridgeLink { address: address.parse().unwrap(), http2, tls };
             envoy_unchecked("{}", &EnvoyOptions { bridge, ..EnvoyOptions::default() }).unwrap()
         };
-        let unix = rendered("unix:/run/bridge.sock", true);
+        let unix = rendered("unix:/run/bridge.sock", true, None);
         for wanted in [
             "type: STATIC",
             "pipe: { path: \"/run/bridge.sock\" }",
@@ -214,11 +226,35 @@ mod tests {
         ] {
             assert_eq!(unix.matches(wanted).count(), 1, "{wanted}");
         }
-        let tcp = rendered("[::1]:80", false);
+        let tcp = rendered("[::1]:80", false, None);
         for wanted in ["{ address: \"::1\", port_value: 80 }", "http_config: { http_protocol_options: {} }"] {
             assert_eq!(tcp.matches(wanted).count(), 1, "{wanted}");
         }
-        assert!(!tcp.contains("STATIC") && !tcp.contains("pipe"));
+        assert!(!tcp.contains("STATIC") && !tcp.contains("pipe") && !tcp.contains("tls"));
+
+        let tls = |name: &str| BridgeTls {
+            authorities: "/tls/ca.pem".to_owned(),
+            name: name.to_owned(),
+            identity: Some(("/tls/own.pem".to_owned(), "/tls/own.key".to_owned())),
+        };
+        let named = rendered("bridge:8443", true, Some(tls("bridge")));
+        for wanted in [
+            "sni: \"bridge\"",
+            "[\"h2\"]",
+            "san_type: DNS",
+            "{ exact: \"bridge\" }",
+            "trusted_ca: { filename: \"/tls/ca.pem\" }",
+            "private_key: { filename: \"/tls/own.key\" }",
+        ] {
+            assert_eq!(named.matches(wanted).count(), 1, "{wanted}");
+        }
+        let address = rendered("[::1]:8443", false, Some(BridgeTls { identity: None, ..tls("::1") }));
+        assert!(address.contains("IP_ADDRESS") && address.contains("http/1.1"));
+        assert!(!address.contains("sni") && !address.contains("private_key"));
+
+        let bridge = BridgeLink { tls: Some(tls("a\"b")), ..EnvoyOptions::default().bridge };
+        let refused = envoy_unchecked("{}", &EnvoyOptions { bridge, ..EnvoyOptions::default() });
+        assert!(refused.unwrap_err().to_string().contains("without quotes"));
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod bridge;
 mod envoy;
 
-pub use bridge::{BridgeAddress, BridgeLink};
+pub use bridge::{BridgeAddress, BridgeLink, BridgeTls};
 pub use envoy::{EnvoyOptions, HostPort, RenderError, envoy, envoy_unchecked};

@@ -13,6 +13,8 @@ const LONGEST_PATH: usize = 107;
 pub enum Listen {
     /// An address and a port; port 0 leaves the choice to the operating system.
     Tcp(SocketAddr),
+    /// The same, with TLS.
+    Tls(SocketAddr),
     /// A Unix domain socket.
     Unix(PathBuf),
 }
@@ -20,14 +22,20 @@ pub enum Listen {
 impl Listen {
     /// Whether only one listener can have this.
     pub(super) fn is_taken_by(&self, other: &Self) -> bool {
-        self == other && !matches!(self, Self::Tcp(address) if address.port() == 0)
+        match (self, other) {
+            (Self::Unix(path), Self::Unix(other)) => path == other,
+            (Self::Tcp(address) | Self::Tls(address), Self::Tcp(other) | Self::Tls(other)) => {
+                address == other && address.port() != 0
+            }
+            _ => false,
+        }
     }
 }
 
 impl FromStr for Listen {
     type Err = String;
 
-    /// Reads `ADDRESS:PORT` or `unix:PATH`.
+    /// Reads `ADDRESS:PORT`, `tls:ADDRESS:PORT` or `unix:PATH`.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.len() {
@@ -38,7 +46,14 @@ impl FromStr for Listen {
                 }
             };
         }
-        text.parse().map(Self::Tcp).map_err(|_| format!("wanted ADDRESS:PORT or unix:PATH, got {text:?}"))
+        let (address, make): (_, fn(SocketAddr) -> Self) = match text.strip_prefix("tls:") {
+            Some(address) => (address, Self::Tls),
+            None => (text, Self::Tcp),
+        };
+        address
+            .parse()
+            .map(make)
+            .map_err(|_| format!("wanted ADDRESS:PORT, tls:ADDRESS:PORT or unix:PATH, got {text:?}"))
     }
 }
 
@@ -46,6 +61,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Tls(address) => write!(f, "tls:{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -11,6 +11,7 @@ use super::cluster::Cluster;
 use super::file::{self, Setting};
 use super::{Config, librdkafka};
 use crate::hop::Guard;
+use crate::server::Tls;
 
 /// Why there is no configuration to run with.
 #[derive(Debug)]
@@ -19,6 +20,42 @@ pub enum Failure {
     Usage(clap::Error),
     /// All that is wrong, each with where it was said and the next step, and without secrets.
     Invalid(Vec<String>),
+}
+
+/// A configuration that can be run with.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was set.
+    pub config: Config,
+    /// Who may call, from the files that it names.
+    pub guard: Guard,
+    /// What listeners with TLS serve with, from the files that it names.
+    pub tls: Option<Tls>,
+}
+
+impl Loaded {
+    /// Reads the files that a configuration names.
+    ///
+    /// # Errors
+    /// What is wrong with each of them, without anything of what they hold.
+    pub fn new(config: Config) -> Result<Self, Vec<String>> {
+        let (guard, tls) = (Guard::load(&config), Tls::load(&config));
+        match (guard, tls) {
+            (Ok(guard), Ok(tls)) => Ok(Self { config, guard, tls }),
+            (guard, tls) => {
+                let mut errors = guard.err().unwrap_or_default();
+                // Both read the file of authorities.
+                errors.extend(
+                    tls.err()
+                        .into_iter()
+                        .flatten()
+                        .filter(|error| !errors.contains(error))
+                        .collect::<Vec<_>>(),
+                );
+                Err(errors)
+            }
+        }
+    }
 }
 
 /// Settings that no file can have.
@@ -32,7 +69,7 @@ const NOT_IN_FILES: [&str; 3] = ["config", "check_config", "librdkafka"];
 pub fn load(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Config, Guard), Failure> {
+) -> Result<Loaded, Failure> {
     // Variables are looked up here, so that each of them that is wrong is told.
     let command = Config::command().mut_args(|argument| argument.env(Resettable::Reset));
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -98,15 +135,12 @@ pub fn load(
     }
 
     let said = errors.len();
-    let guard = Guard::load(&config).map_err(|unreadable| errors.extend(unreadable)).ok();
     // Values that were left out because they are wrong would only be blamed once more.
-    if said == 0
-        && let Err(contradictions) = config.check()
-    {
-        errors.extend(contradictions);
-    }
-    match guard {
-        Some(guard) if errors.is_empty() => Ok((config, guard)),
+    let contradictions = if said == 0 { config.check().err() } else { None };
+    let loaded = Loaded::new(config).map_err(|unreadable| errors.extend(unreadable));
+    errors.extend(contradictions.into_iter().flatten());
+    match loaded {
+        Ok(loaded) if errors.is_empty() => Ok(loaded),
         _ => Err(Failure::Invalid(errors)),
     }
 }

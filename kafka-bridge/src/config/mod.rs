@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::hop::ClientName;
 use crate::topics::Pattern;
 pub use cluster::{Cluster, DEFAULT_CLUSTER};
 pub use librdkafka::Property;
 pub use listen::Listen;
-pub use load::{Failure, load};
+pub use load::{Failure, Loaded, load};
 use values::{bootstrap_servers, delivery_timeout, log_filter, permission_bits, positive_duration};
 
 /// How long after the delivery timeout an answer may still be on its way. librdkafka looks for expired records
@@ -37,7 +38,7 @@ pub struct Config {
     #[arg(long)]
     pub check_config: bool,
 
-    /// Where to listen: ADDRESS:PORT, or unix:PATH for a Unix domain socket. Several are separated by commas, or
+    /// Where to listen: ADDRESS:PORT, tls:ADDRESS:PORT, or unix:PATH for a Unix domain socket. Several are separated by commas, or
     /// given each with a flag of its own.
     #[arg(
         long,
@@ -75,6 +76,23 @@ pub struct Config {
     /// are for changing from one to the next.
     #[arg(long, env = "BRIDGE_HOP_TOKEN_FILE", value_name = "FILE")]
     pub hop_token_file: Option<PathBuf>,
+
+    /// The certificate of the listeners with TLS (PEM), followed by those between it and its authority.
+    #[arg(long, env = "BRIDGE_TLS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub tls_certificate_file: Option<PathBuf>,
+
+    /// The private key of the certificate (PEM).
+    #[arg(long, env = "BRIDGE_TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Authorities (PEM): a request over TLS whose sender has a certificate of one of them is let in.
+    #[arg(long, env = "BRIDGE_TLS_CLIENT_CA_FILE", value_name = "FILE")]
+    pub tls_client_ca_file: Option<PathBuf>,
+
+    /// The names that a sender's certificate may have, separated by commas: DNS names or URIs, of which its subject
+    /// alternative names must have one. Without it each certificate of these authorities will do.
+    #[arg(long, env = "BRIDGE_TLS_CLIENT_NAMES", value_name = "NAMES", value_delimiter = ',')]
+    pub tls_client_names: Vec<ClientName>,
 
     /// How many signed requests of the last two minutes are remembered, so that each is let in once; further ones
     /// are answered 503.
@@ -211,6 +229,7 @@ impl Config {
                 errors.push(format!("--listen {listen}: it is there twice"));
             }
         }
+        errors.extend(self.check_tls());
         if self.mode == Mode::Production {
             if self.embedded_broker {
                 errors.push(
@@ -219,10 +238,11 @@ impl Config {
                         .to_owned(),
                 );
             }
-            if self.hop_secret_file.is_none() && self.hop_token_file.is_none() {
+            let proofs = [&self.hop_secret_file, &self.hop_token_file, &self.tls_client_ca_file];
+            if proofs.iter().all(|file| file.is_none()) {
                 errors.push(
                     "--mode production: whoever reaches the port could write to Kafka; have callers prove who they \
-                     are, with --hop-secret-file or --hop-token-file"
+                     are, with --hop-secret-file, --hop-token-file or --tls-client-ca-file"
                         .to_owned(),
                 );
             }
@@ -251,6 +271,31 @@ impl Config {
         // the first that wait has to know sooner than those.
         const LONGEST: Duration = Duration::from_secs(2);
         self.breaker_stall.unwrap_or_else(|| LONGEST.min(self.delivery_timeout * 2 / 5))
+    }
+
+    fn check_tls(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        let listener = self.listen.iter().find(|listen| matches!(listen, Listen::Tls(_)));
+        if let Some(listen) = listener
+            && (self.tls_certificate_file.is_none() || self.tls_key_file.is_none())
+        {
+            errors.push(format!("--listen {listen}: takes --tls-certificate-file and --tls-key-file"));
+        }
+        for (flag, file) in [
+            ("--tls-certificate-file", &self.tls_certificate_file),
+            ("--tls-key-file", &self.tls_key_file),
+            ("--tls-client-ca-file", &self.tls_client_ca_file),
+        ] {
+            if listener.is_none() && file.is_some() {
+                errors.push(format!("{flag}: no --listen tls:ADDRESS:PORT uses it"));
+            }
+        }
+        if !self.tls_client_names.is_empty() && self.tls_client_ca_file.is_none() {
+            errors.push(
+                "--tls-client-names: takes --tls-client-ca-file, whose certificates have them".to_owned(),
+            );
+        }
+        errors
     }
 
     /// How long a caller can wait for the answer to a record that was enqueued.

@@ -17,7 +17,7 @@ fn with(arguments: &[&str], environment: &[(&str, &str)], file: Option<&str>) ->
         std::fs::remove_file(&path).unwrap();
     }
     match loaded {
-        Ok((config, _)) => Ok(config),
+        Ok(loaded) => Ok(loaded.config),
         Err(Failure::Usage(error)) => Err(vec![error.to_string()]),
         Err(Failure::Invalid(errors)) => Err(errors),
     }
@@ -49,12 +49,13 @@ fn values_that_cannot_work_are_refused_with_what_was_wanted_wherever_they_are() 
         ("--shutdown-timeout", "BRIDGE_SHUTDOWN_TIMEOUT", "0s", "more than zero"),
         ("--max-body-bytes", "BRIDGE_MAX_BODY_BYTES", "0", "1..=1073741824"),
         ("--max-record-bytes", "BRIDGE_MAX_RECORD_BYTES", "999", "1000..=1000000000"),
-        ("--listen", "BRIDGE_LISTEN", "8080", "ADDRESS:PORT or unix:PATH"),
-        ("--listen", "BRIDGE_LISTEN", "", "ADDRESS:PORT or unix:PATH"),
+        ("--listen", "BRIDGE_LISTEN", "8080", "wanted ADDRESS:PORT, tls:ADDRESS:PORT or unix:PATH"),
+        ("--listen", "BRIDGE_LISTEN", "", "wanted ADDRESS:PORT, tls:ADDRESS:PORT or unix:PATH"),
         ("--listen", "BRIDGE_LISTEN", "127.0.0.1:1,unix:", "wanted unix:PATH"),
         ("--unix-socket-mode", "BRIDGE_UNIX_SOCKET_MODE", "rw", "octal permission bits"),
         ("--unix-socket-mode", "BRIDGE_UNIX_SOCKET_MODE", "1777", "octal permission bits"),
         ("--allowed-topics", "BRIDGE_ALLOWED_TOPICS", "a,b*c", "b*c"),
+        ("--tls-client-names", "BRIDGE_TLS_CLIENT_NAMES", "a,*.b", "name of a host or a URI"),
         ("--mode", "BRIDGE_MODE", "prod", "development, production"),
         ("--log", "RUST_LOG", "a=b=c", "expected one of"),
     ] {
@@ -117,7 +118,7 @@ fn there_may_be_several_places_to_listen_at() {
     ] {
         assert_eq!(with(arguments, environment, Some(file)).unwrap().listen, wanted);
     }
-    for twice in ["127.0.0.1:80,127.0.0.1:80", "unix:/a,[::]:0,unix:/a"] {
+    for twice in ["127.0.0.1:80,127.0.0.1:80", "127.0.0.1:80,tls:127.0.0.1:80", "unix:/a,[::]:0,unix:/a"] {
         let error = parse(&["--embedded-broker", "--listen", twice]).unwrap_err();
         assert!(error.contains("it is there twice"), "{error}");
     }
@@ -125,6 +126,42 @@ fn there_may_be_several_places_to_listen_at() {
     let long = format!("unix:/{}", "x".repeat(107));
     let error = parse(&["--embedded-broker", "--listen", &long]).unwrap_err();
     assert!(error.contains("at most 107 bytes, got 108"), "{error}");
+}
+
+#[test]
+fn settings_of_tls_come_together() {
+    let certificate = ["--tls-certificate-file", "/c", "--tls-key-file", "/k"];
+    let listen = ["--listen", "tls:[::]:8443"];
+    for (flags, wanted) in [
+        (&[&listen[..]][..], "--listen tls:[::]:8443: takes --tls-certificate-file and --tls-key-file"),
+        (&[&listen, &certificate[..2]], "--listen tls:[::]:8443: takes"),
+        (&[&certificate], "--tls-certificate-file: no --listen tls:ADDRESS:PORT uses it"),
+        (&[&certificate[2..]], "--tls-key-file: no --listen tls:ADDRESS:PORT uses it"),
+        (&[&["--tls-client-ca-file", "/a"]], "--tls-client-ca-file: no --listen tls:ADDRESS:PORT uses it"),
+        (
+            &[&listen, &certificate, &["--tls-client-names", "x"]],
+            "--tls-client-names: takes --tls-client-ca-file",
+        ),
+        // TLS is no proof of who calls.
+        (
+            &[&listen, &certificate, &["--mode", "production"]],
+            "--hop-secret-file, --hop-token-file or --tls-client-ca-file",
+        ),
+    ] {
+        let flags: Vec<&str> = std::iter::once("kafka-bridge").chain(flags.concat()).collect();
+        let config = Config::try_parse_from(flags.into_iter().chain(["--bootstrap-servers", "a:1"])).unwrap();
+        let errors = config.check().unwrap_err();
+        assert!(errors.iter().any(|error| error.contains(wanted)), "{wanted}: {errors:?}");
+    }
+    let good = [
+        &["kafka-bridge"],
+        &listen[..],
+        &certificate,
+        &["--tls-client-ca-file", "/a", "--mode", "production"],
+    ];
+    let config =
+        Config::try_parse_from(good.concat().into_iter().chain(["--bootstrap-servers", "a:1"])).unwrap();
+    assert_eq!(config.check(), Ok(()));
 }
 
 #[test]
@@ -218,7 +255,8 @@ fn all_that_is_wrong_with_clusters_is_told_at_once_and_without_secrets() {
 #[test]
 fn the_example_in_the_documentation_works() {
     let documentation = include_str!("../../../docs/bridge.md");
-    let (_, rest) = documentation.split_once("```toml\n").unwrap();
+    let (_, settings) = documentation.split_once("\n## Settings\n").unwrap();
+    let (_, rest) = settings.split_once("```toml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
     let directory = std::env::temp_dir().join(format!("bridge-secrets-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();

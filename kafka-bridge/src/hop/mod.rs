@@ -1,5 +1,6 @@
 //! Who may call: the proofs that a request for Kafka has to bring, once any is configured.
 
+mod certificates;
 mod replays;
 mod secrets;
 
@@ -7,12 +8,16 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::http::HeaderValue;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use wicketgate_envelope::signature::{DIGEST_BYTES, Signature, Signed, TOLERANCE};
 
 use crate::config::Config;
+use certificates::Certificates;
+pub(crate) use certificates::authorities;
+pub use certificates::{ClientName, Presented};
 use replays::{Admission, Replays};
 
 /// Why a request is not let in. For metrics only: whoever calls is told nothing of it.
@@ -28,6 +33,8 @@ pub enum Refusal {
     Time,
     /// No secret that is configured makes this signature.
     Signature,
+    /// The certificate is not, or no longer, one of those that are let in.
+    Certificate,
     /// It has been here before.
     Replayed,
     /// Whether it has been here before could not be remembered.
@@ -43,6 +50,7 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Time => "time",
             Self::Signature => "signature",
+            Self::Certificate => "certificate",
             Self::Replayed => "replayed",
             Self::Full => "replay_memory_full",
         }
@@ -54,6 +62,8 @@ pub struct Guard {
     /// SHA-256 of each token: digests have one length, which makes comparing them take one time.
     tokens: Vec<[u8; DIGEST_BYTES]>,
     secrets: Vec<Hmac<Sha256>>,
+    certificates: Option<Certificates>,
+    challenge: HeaderValue,
     replays: Mutex<Replays>,
 }
 
@@ -62,6 +72,7 @@ impl fmt::Debug for Guard {
         f.debug_struct("Guard")
             .field("tokens", &self.tokens.len())
             .field("secrets", &self.secrets.len())
+            .field("certificates", &self.certificates)
             .finish_non_exhaustive()
     }
 }
@@ -82,14 +93,32 @@ impl Guard {
         };
         let tokens = lines("--hop-token-file", &config.hop_token_file);
         let secrets = lines("--hop-secret-file", &config.hop_secret_file);
+        let certificates = Certificates::load(config).unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self::new(&tokens, &secrets, usize::try_from(config.hop_replay_memory).unwrap_or(usize::MAX)))
+        let replay_memory = usize::try_from(config.hop_replay_memory).unwrap_or(usize::MAX);
+        Ok(Self::new(&tokens, &secrets, certificates, replay_memory))
     }
 
-    fn new(tokens: &[String], secrets: &[String], replay_memory: usize) -> Self {
+    fn new(
+        tokens: &[String],
+        secrets: &[String],
+        certificates: Option<Certificates>,
+        replay_memory: usize,
+    ) -> Self {
+        let kinds = [
+            (!tokens.is_empty(), "Bearer"),
+            (!secrets.is_empty(), "Wicketgate-Signature"),
+            (certificates.is_some(), "Wicketgate-Certificate"),
+        ];
+        let kinds: Vec<&str> = kinds.into_iter().filter_map(|(there, kind)| there.then_some(kind)).collect();
         Self {
+            challenge: HeaderValue::from_str(&kinds.join(", ")).unwrap_or(HeaderValue::from_static("Bearer")),
+            certificates,
             tokens: tokens.iter().map(|token| Sha256::digest(token).into()).collect(),
             // A key of any length will do for HMAC.
             secrets: secrets.iter().filter_map(|key| Hmac::new_from_slice(key.as_bytes()).ok()).collect(),
@@ -99,15 +128,22 @@ impl Guard {
 
     /// Whether everybody may call, because no proof is configured.
     pub fn is_open(&self) -> bool {
-        self.tokens.is_empty() && self.secrets.is_empty()
+        self.tokens.is_empty() && self.secrets.is_empty() && self.certificates.is_none()
     }
 
     /// The value of `www-authenticate`: what kinds of proof there are.
-    pub fn challenge(&self) -> &'static str {
-        match (self.tokens.is_empty(), self.secrets.is_empty()) {
-            (false, true) => "Bearer",
-            (true, _) => "Wicketgate-Signature",
-            (false, false) => "Bearer, Wicketgate-Signature",
+    pub fn challenge(&self) -> HeaderValue {
+        self.challenge.clone()
+    }
+
+    /// Checks the certificate of the connection that a request comes on.
+    ///
+    /// # Errors
+    /// [`Refusal::Missing`] or [`Refusal::Certificate`].
+    pub fn check_certificate(&self, presented: Option<&Presented>, now: SystemTime) -> Result<(), Refusal> {
+        match (&self.certificates, presented) {
+            (Some(certificates), Some(presented)) => certificates.check(presented, now),
+            _ => Err(Refusal::Missing),
         }
     }
 
@@ -192,7 +228,7 @@ mod tests {
 
     fn guard(tokens: &[&str], secrets: &[&str]) -> Guard {
         let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        Guard::new(&own(tokens), &own(secrets), 10)
+        Guard::new(&own(tokens), &own(secrets), None, 10)
     }
 
     fn at(millis: u64) -> SystemTime {
@@ -275,6 +311,6 @@ mod tests {
     #[test]
     fn the_guard_does_not_show_what_it_keeps() {
         let text = format!("{:?}", guard(&["old-token"], &[SECRET]));
-        assert_eq!(text, "Guard { tokens: 1, secrets: 1, .. }");
+        assert_eq!(text, "Guard { tokens: 1, secrets: 1, certificates: None, .. }");
     }
 }

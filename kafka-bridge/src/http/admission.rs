@@ -10,14 +10,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use wicketgate_envelope::signature::SIGNATURE_HEADER;
 
-use crate::hop::Refusal;
+use crate::hop::{Presented, Refusal};
 use crate::http::{Shared, body};
 use crate::problem::Problem;
 
 /// How a request was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// None is asked for, or a token, which vouches for all of the request.
+    /// None is asked for, or a token or a certificate, which vouch for all of the request.
     Whole,
     /// A signature, which vouches for method, path and body, and not for headers.
     Signature,
@@ -50,8 +50,10 @@ async fn admit(shared: &Shared, mut request: Request) -> Result<Request, Problem
         }
     };
     let guard = &shared.guard;
+    let presented = request.extensions().get::<Arc<Presented>>();
+    let certificate = guard.check_certificate(presented.map(|presented| &**presented), SystemTime::now());
     let token = guard.check_token(only(request.headers(), &header::AUTHORIZATION));
-    if token.is_ok() {
+    if certificate.is_ok() || token.is_ok() {
         request.extensions_mut().insert(Proof::Whole);
         return Ok(request);
     }
@@ -59,8 +61,10 @@ async fn admit(shared: &Shared, mut request: Request) -> Result<Request, Problem
     let name = HeaderName::from_static(SIGNATURE_HEADER);
     let signature =
         guard.read_signature(only(&head.headers, &name), SystemTime::now()).map_err(|refusal| {
-            // Of two proofs the one that is there says more.
-            refused(if refusal == Refusal::Missing { token.err().unwrap_or(refusal) } else { refusal })
+            // Of several proofs one that is there says more.
+            let refusals = [Some(refusal), token.err(), certificate.err()];
+            let told = refusals.into_iter().flatten().find(|refusal| *refusal != Refusal::Missing);
+            refused(told.unwrap_or(Refusal::Missing))
         })?;
     let received = body::read(body, &shared.limits).await?;
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());

@@ -25,8 +25,11 @@ fn document() -> Value {
         let mut operation = (route.describe)();
         if let Some(members) = operation.as_object_mut() {
             // Which of them is asked for is a matter of configuration.
-            let security =
-                if route.guarded { json!([{"token": []}, {"signature": []}, {}]) } else { json!([]) };
+            let security = if route.guarded {
+                json!([{"token": []}, {"signature": []}, {"certificate": []}, {}])
+            } else {
+                json!([])
+            };
             members.insert("security".to_owned(), security);
         }
         paths.insert(route.path.to_owned(), json!({ route.method: operation }));
@@ -72,6 +75,7 @@ fn document() -> Value {
             },
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
+                "certificate": {"type": "mutualTLS"},
                 "signature": {
                     "type": "apiKey",
                     "in": "header",

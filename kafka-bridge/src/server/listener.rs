@@ -29,6 +29,7 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
+    Tls(TcpListener),
     Unix { listener: UnixListener, _file: SocketFile },
 }
 
@@ -36,6 +37,7 @@ enum Socket {
 #[derive(Debug)]
 pub(super) enum Accepted {
     Tcp(TcpStream),
+    Tls(TcpStream),
     Unix(UnixStream),
 }
 
@@ -53,6 +55,11 @@ impl Listener {
                 let at = Listen::Tcp(listener.local_addr()?);
                 Ok(Self { socket: Socket::Tcp(listener), at })
             }
+            Listen::Tls(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let at = Listen::Tls(listener.local_addr()?);
+                Ok(Self { socket: Socket::Tls(listener), at })
+            }
             Listen::Unix(path) => {
                 let (listener, file) = bind_unix(path, mode).await?;
                 Ok(Self { socket: Socket::Unix { listener, _file: file }, at: at.clone() })
@@ -69,6 +76,7 @@ impl Listener {
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match &self.socket {
             Socket::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Accepted::Tcp(stream)),
+            Socket::Tls(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Accepted::Tls(stream)),
             Socket::Unix { listener, .. } => {
                 listener.poll_accept(cx).map_ok(|(stream, _)| Accepted::Unix(stream))
             }

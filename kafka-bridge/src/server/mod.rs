@@ -1,6 +1,7 @@
 //! Accepts connections, serves HTTP/1 and HTTP/2 on them, and ends them without cutting off a request.
 
 mod listener;
+mod tls;
 
 use std::future::poll_fn;
 use std::io;
@@ -18,10 +19,14 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::hop::Presented;
 use listener::Accepted;
 pub use listener::Listener;
+pub use tls::Tls;
 
 /// How long to wait when the operating system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -89,24 +94,37 @@ pub async fn serve(
     listeners: Vec<Listener>,
     router: Router,
     settings: Settings,
+    tls: Option<Tls>,
     stop: impl Future<Output = ()>,
 ) -> Draining {
     let connections = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     let mut turn = 0;
+    // No request has come on these yet, so nothing is lost if they end with the listeners.
+    let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             () = &mut stop => return Draining { connections },
+            Some(shaken) = handshakes.join_next() => match shaken {
+                Ok(Ok((stream, presented))) => {
+                    connection(stream, presented, &router, settings, &connections);
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
+                Err(error) => tracing::error!(%error, "a handshake failed"),
+            },
             accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)) => match accepted {
                 Ok(Accepted::Tcp(stream)) => {
-                    // Answers are small; none of them waits to be sent together with the next.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "TCP_NODELAY");
-                    }
-                    connection(stream, &router, settings, &connections);
+                    no_delay(&stream);
+                    connection(stream, None, &router, settings, &connections);
                 }
-                Ok(Accepted::Unix(stream)) => connection(stream, &router, settings, &connections),
+                Ok(Accepted::Tls(stream)) => {
+                    no_delay(&stream);
+                    if let Some(tls) = tls.clone() {
+                        handshakes.spawn(async move { tls.accept(stream).await });
+                    }
+                }
+                Ok(Accepted::Unix(stream)) => connection(stream, None, &router, settings, &connections),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted; trying again");
@@ -114,6 +132,13 @@ pub async fn serve(
                 }
             },
         }
+    }
+}
+
+/// Answers are small; none of them waits to be sent together with the next.
+fn no_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
     }
 }
 
@@ -137,15 +162,23 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn connection<S>(stream: S, router: &Router, settings: Settings, connections: &GracefulShutdown)
-where
+fn connection<S>(
+    stream: S,
+    presented: Option<Arc<Presented>>,
+    router: &Router,
+    settings: Settings,
+    connections: &GracefulShutdown,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let used = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(router.clone());
     let service = {
         let used = Arc::clone(&used);
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
+            if let Some(presented) = &presented {
+                request.extensions_mut().insert(Arc::clone(presented));
+            }
             used.store(true, Ordering::Relaxed);
             service.call(request)
         })

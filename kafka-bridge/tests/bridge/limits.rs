@@ -122,14 +122,11 @@ async fn a_head_over_the_limits_is_refused_in_the_bridges_own_words() {
         let headers = [("content-type", EVENT), ("x-long", long.as_str()), ("x-request-id", "r-7")];
         let answer = client.send("POST", path, &headers, event("1", 10)).await;
         assert_eq!(answer.status, 202, "{name}: {answer:?}");
-        for headers in
-            [&[("content-type", EVENT), ("x-longer", longer.as_str()), ("x-request-id", "r-7")][..]]
-        {
-            let answer = client.send("POST", path, headers, event("2", 10)).await;
-            let problem = answer.assert_problem(431, "headers-too-large");
-            assert!(problem["detail"].as_str().unwrap().contains("at most 4096 bytes"), "{name}: {problem}");
-            assert_eq!(problem["request_id"], "r-7", "{name}");
-        }
+        let headers = [("content-type", EVENT), ("x-longer", longer.as_str()), ("x-request-id", "r-7")];
+        let answer = client.send("POST", path, &headers, event("2", 10)).await;
+        let problem = answer.assert_problem(431, "headers-too-large");
+        assert!(problem["detail"].as_str().unwrap().contains("at most 4096 bytes"), "{name}: {problem}");
+        assert_eq!(problem["request_id"], "r-7", "{name}");
         let target = format!("{path}?{longer}");
         client.send("GET", &target, &[], "").await.assert_problem(431, "headers-too-large");
         client

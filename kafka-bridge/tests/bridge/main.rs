@@ -11,6 +11,8 @@
 )]
 
 mod acks;
+#[path = "../../../tests/src/certificates.rs"]
+mod certificates;
 mod common;
 
 mod breaker;
@@ -23,6 +25,7 @@ mod isolation;
 mod limits;
 mod listeners;
 mod modes;
+mod mtls;
 mod openapi;
 mod process;
 mod produce;

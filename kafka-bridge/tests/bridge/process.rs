@@ -201,7 +201,7 @@ fn what_cannot_work_is_refused_in_a_sentence() {
             &["--mode", "production", "--bootstrap-servers", "kafka:9092"][..],
             "",
             2,
-            "--hop-secret-file or --hop-token-file",
+            "--hop-secret-file, --hop-token-file or --tls-client-ca-file",
         ),
         (
             &["--bootstrap-servers", "kafka:9092", "--librdkafka", "max.in.flight=6"][..],

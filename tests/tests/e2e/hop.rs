@@ -1,11 +1,18 @@
 //! The connection between Envoy and the bridge, in each way that it can be made.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use http::Method;
-use wicketgate::render::{BridgeAddress, BridgeLink};
+use serde_json::json;
+use wicketgate::render::{BridgeAddress, BridgeLink, BridgeTls};
+use wicketgate_tests::artefacts;
 use wicketgate_tests::bridge::Bridge;
+use wicketgate_tests::certificates::{Authority, Identity};
 use wicketgate_tests::gateway::{Gateway, KEY, document};
-use wicketgate_tests::http_client::full;
+use wicketgate_tests::http_client::{Answer, Client, full};
 use wicketgate_tests::kafka;
+use wicketgate_tests::ports::free_port;
 use wicketgate_tests::topic::Topic;
 
 use crate::expect;
@@ -51,7 +58,8 @@ async fn envoy_reaches_the_bridge_over_a_unix_socket_and_tcp_in_both_versions_of
     {
         for http2 in [false, true] {
             let topic = Topic::create(kafka::shared(), &format!("hop-{name}-{http2}"), 1).await;
-            let connections = exchange(&topic, BridgeLink { address: address.clone(), http2 }, COUNT).await;
+            let connections =
+                exchange(&topic, BridgeLink { address: address.clone(), http2, tls: None }, COUNT).await;
             let mut keys: Vec<_> =
                 topic.records().await.into_iter().map(|record| record.key.unwrap()).collect();
             keys.sort_unstable();
@@ -64,6 +72,76 @@ async fn envoy_reaches_the_bridge_over_a_unix_socket_and_tcp_in_both_versions_of
     }
     let path = std::path::Path::new(&socket);
     assert!(path.exists());
-    let ended = bridge.process().terminate(std::time::Duration::from_secs(20));
+    let ended = bridge.process().terminate(Duration::from_secs(20));
     assert!(ended.success() && !path.exists(), "{ended}, the socket is there: {}", path.exists());
+}
+
+/// What callers of a gateway get that reaches the bridge in this way.
+async fn post_through(topic: &Topic<'_>, link: BridgeLink) -> Answer {
+    let gateway = Gateway::start_before_bridge(&document([("lane", topic.name())], "10s"), link).await;
+    let client = gateway.http1();
+    let request = client.request(Method::POST, "/e2e/lane/1").header("x-api-key", KEY);
+    let answer = client.send(request.body(full("over TLS")).unwrap()).await;
+    gateway.envoy.assert_unharmed();
+    answer
+}
+
+#[tokio::test]
+async fn a_certificate_opens_a_bridge_in_production_to_one_gateway_alone() {
+    let folder = artefacts::run_dir().join("certificates");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let authority = Authority::new(&folder, "authority");
+    let own = authority.issue("bridge", &["bridge.test", "127.0.0.1"]);
+    let topic = Topic::create(kafka::shared(), "mtls", 1).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let flags = [
+        "--mode",
+        "production",
+        "--listen",
+        &format!("tls:{address}"),
+        "--tls-certificate-file",
+        &text(&own.certificate),
+        "--tls-key-file",
+        &text(&own.key),
+        "--tls-client-ca-file",
+        &text(&authority.certificate),
+        "--tls-client-names",
+        "spiffe://test/gateway",
+    ];
+    let bridge = Bridge::start(kafka::shared().bootstrap_servers(), &flags).await;
+
+    let gateway = authority.issue("gateway", &["spiffe://test/gateway"]);
+    let another = authority.issue("another", &["spiffe://test/another"]);
+    let stranger = Authority::new(&folder, "stranger").issue("stranger", &["spiffe://test/gateway"]);
+    let link = |http2, name: &str, identity: Option<&Identity>| BridgeLink {
+        address: address.into(),
+        http2,
+        tls: Some(BridgeTls {
+            authorities: text(&authority.certificate),
+            name: name.to_owned(),
+            identity: identity.map(|identity| (text(&identity.certificate), text(&identity.key))),
+        }),
+    };
+    // Without a certificate, or with that of another, callers are told no more than that nothing was taken.
+    for identity in [None, Some(&another)] {
+        expect::problem(&post_through(&topic, link(true, "bridge.test", identity)).await, 502, "refused");
+    }
+    // To one that it does not trust the bridge does not speak at all, nor Envoy to a bridge that has another name.
+    for (name, identity) in [("bridge.test", &stranger), ("other.test", &gateway)] {
+        let answer = post_through(&topic, link(false, name, Some(identity))).await;
+        assert!((500..600).contains(&answer.status.as_u16()), "{answer:?}");
+    }
+    // The port without TLS is there for probes.
+    let direct = Client::http1(bridge.address());
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t"});
+    let path = format!("/v1/topics/{}/events", topic.name());
+    let request = direct.request(Method::POST, &path).header("content-type", "application/cloudevents+json");
+    assert_eq!(direct.send(request.body(full(event.to_string())).unwrap()).await.status, 401);
+    topic.assert_empty().await;
+
+    for (http2, name) in [(false, "bridge.test"), (true, "bridge.test"), (true, "127.0.0.1")] {
+        expect::accepted(&post_through(&topic, link(http2, name, Some(&gateway))).await);
+    }
+    assert_eq!(topic.records().await.len(), 3);
 }

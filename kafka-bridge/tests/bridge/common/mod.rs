@@ -13,8 +13,7 @@ use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kafka_bridge::Leftover;
-use kafka_bridge::config::{self, Config, Listen};
-use kafka_bridge::hop::Guard;
+use kafka_bridge::config::{self, Config, Listen, Loaded};
 use kafka_bridge::server::Listener;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -40,6 +39,8 @@ pub fn cluster() -> Cluster {
 /// The bridge inside the test's process, with the listener of the real one.
 pub struct Bridge {
     pub client: Client,
+    /// Where it listens besides.
+    pub listening: Vec<Listen>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Leftover>,
 }
@@ -62,19 +63,20 @@ impl Bridge {
         let arguments = ["kafka-bridge", "--embedded-broker"].iter().chain(flags).chain(forgetful);
         let mut config = Config::try_parse_from(arguments).unwrap();
         config.clusters = clusters_of(clusters);
-        let guard = Guard::load(&config).unwrap();
-        for listen in config.listen.iter().filter(|_| flags.contains(&"--listen")) {
-            listeners.push(Listener::bind(listen, config.unix_socket_mode).await.unwrap());
+        let loaded = Loaded::new(config).unwrap();
+        for listen in loaded.config.listen.iter().filter(|_| flags.contains(&"--listen")) {
+            listeners.push(Listener::bind(listen, loaded.config.unix_socket_mode).await.unwrap());
         }
+        let listening = listeners.iter().skip(1).map(|listener| listener.at().clone()).collect();
         let (stop, stopped) = oneshot::channel();
         let bootstrap_servers = bootstrap_servers.to_owned();
         let running = tokio::spawn(async move {
             let stop = async {
                 let _ = stopped.await;
             };
-            kafka_bridge::run(&config, &bootstrap_servers, guard, listeners, stop).await.unwrap()
+            kafka_bridge::run(loaded, &bootstrap_servers, listeners, stop).await.unwrap()
         });
-        Self { client, stop, running }
+        Self { client, listening, stop, running }
     }
 
     pub async fn ready(cluster: &Cluster, flags: &[&str]) -> Self {
@@ -98,7 +100,7 @@ fn clusters_of(tables: &str) -> Vec<config::Cluster> {
     let arguments = ["kafka-bridge", "--embedded-broker", "--config"].map(OsString::from);
     let loaded = config::load(arguments.into_iter().chain([path.clone().into()]), |_| None);
     std::fs::remove_file(&path).unwrap();
-    loaded.unwrap().0.clusters
+    loaded.unwrap().config.clusters
 }
 
 #[derive(Clone)]
