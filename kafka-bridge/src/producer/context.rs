@@ -20,6 +20,7 @@ use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
 use crate::producer::isolation::Isolation;
 use crate::producer::outcome::{self, Outcome, Place};
+use crate::producer::persistence;
 use crate::stats::Stats;
 
 /// Travels with a record through librdkafka. Because the delivery report settles it whether or not anybody waits
@@ -67,7 +68,8 @@ impl Context {
         message: &BorrowedMessage<'_>,
         ticket: Box<Ticket>,
     ) -> Option<(Outcome, Box<Ticket>)> {
-        let code = error.rdkafka_error_code();
+        // What Kafka says of an attempt does not hold for those before it.
+        let code = error.rdkafka_error_code().filter(|_| !persistence::may_be_written(message));
         let isolation = self.isolation.as_ref().filter(|_| code.is_some_and(outcome::is_of_batch));
         let (outcome, ticket) = match isolation {
             Some(isolation) => isolation.produce(message, ticket).err()?,

@@ -5,6 +5,7 @@ mod isolation;
 mod leader;
 mod observer;
 mod outcome;
+mod persistence;
 mod settings;
 mod supervision;
 
