@@ -12,6 +12,8 @@ use crate::process::Process;
 use crate::wait::until;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Longer than the bridge gives itself.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running bridge.
 #[derive(Debug)]
@@ -60,6 +62,12 @@ impl Bridge {
         assert!(ready.await.is_ok(), "/readyz is not {wanted} after {limit:?}\n{}", self.process.log_tail());
     }
 
+    /// Asks it to end, and panics unless every request and every record had its answer by then.
+    pub fn stop_in_order(&self) {
+        let status = self.process.terminate(STOP_LIMIT);
+        assert!(status.success(), "the bridge ended with {status}\n{}", self.process.log_tail());
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -68,6 +76,14 @@ impl Bridge {
     /// The process.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// The value of a metric that counts, by its name with its labels as `/metrics` spells them; 0 if it has none yet.
+    pub async fn count(&self, name: &str) -> u64 {
+        let answer = Client::http1(self.address).try_get("/metrics").await.expect("the bridge has metrics");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().expect("a count is a whole number"))
     }
 
     async fn get(&self, path: &str) -> Option<StatusCode> {

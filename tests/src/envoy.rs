@@ -30,7 +30,17 @@ pub struct Envoy {
 impl Envoy {
     /// Starts an Envoy around a filter document and waits until it takes requests.
     pub async fn start(document: &str, bridge: BridgeLink, upstream: SocketAddr) -> Self {
-        let envoy = Self::launch(document, bridge, upstream, render::envoy);
+        Self::start_at(loopback(free_port()), document, bridge, upstream).await
+    }
+
+    /// The same, at an address where an Envoy may have been before.
+    pub async fn start_at(
+        listen: SocketAddr,
+        document: &str,
+        bridge: BridgeLink,
+        upstream: SocketAddr,
+    ) -> Self {
+        let envoy = Self::launch(listen, document, bridge, upstream, render::envoy);
         let ready = until(START_LIMIT, || async {
             let ended = envoy.process.exit_status();
             assert!(ended.is_none(), "Envoy ended while it started\n{}", envoy.process.log_tail());
@@ -46,13 +56,15 @@ impl Envoy {
 
     /// Starts an Envoy around a document that the filter should refuse, and returns how it ended.
     pub fn refuse(document: &str) -> Process {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let envoy = Self::launch(document, nowhere.into(), nowhere, render::envoy_unchecked);
+        let nowhere = loopback(free_port());
+        let envoy =
+            Self::launch(loopback(free_port()), document, nowhere.into(), nowhere, render::envoy_unchecked);
         envoy.process.wait_for_exit(START_LIMIT);
         envoy.process
     }
 
     fn launch(
+        listen: SocketAddr,
         document: &str,
         bridge: BridgeLink,
         upstream: SocketAddr,
@@ -60,8 +72,8 @@ impl Envoy {
     ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let options = EnvoyOptions {
-            listen: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            admin: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            listen,
+            admin: loopback(free_port()),
             bridge,
             wasm: artefacts::wasm().to_string_lossy().into_owned(),
             upstream: upstream.into(),
@@ -123,4 +135,8 @@ impl Envoy {
         };
         (0..WORKERS).map(|worker| of(worker).expect("Envoy counts connections by worker")).collect()
     }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }

@@ -1,6 +1,7 @@
 //! A caller of the gateway.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,6 +38,26 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+}
+
+/// Why there is no response.
+#[derive(Clone, Debug)]
+pub struct NoAnswer {
+    /// Whether there was a connection, and the server may thus have the request.
+    pub connected: bool,
+    why: String,
+}
+
+impl NoAnswer {
+    fn after_connecting(why: &dyn fmt::Debug) -> Self {
+        Self { connected: true, why: format!("{why:?}") }
+    }
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 /// A body sent in one piece, with a `content-length`.
@@ -99,16 +120,20 @@ impl Client {
     }
 
     /// The same, for when no answer is an answer too.
-    pub async fn try_send(&self, request: Request<Body>) -> Result<Answer, String> {
+    pub async fn try_send(&self, request: Request<Body>) -> Result<Answer, NoAnswer> {
         let exchange = async {
-            let response = self.pool.request(request).await.map_err(|error| format!("{error:?}"))?;
+            let response = self
+                .pool
+                .request(request)
+                .await
+                .map_err(|error| NoAnswer { connected: !error.is_connect(), why: format!("{error:?}") })?;
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
+            let body = body.collect().await.map_err(|error| NoAnswer::after_connecting(&error))?.to_bytes();
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
         tokio::time::timeout(LIMIT, exchange)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
+            .unwrap_or_else(|_| Err(NoAnswer::after_connecting(&format!("no answer within {LIMIT:?}"))))
     }
 
     /// The answer to a GET, or `None` when there is no server.

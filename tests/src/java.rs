@@ -19,6 +19,8 @@ const PRINTED: [&str; 6] = [
     "print.value=true",
 ];
 
+const ACLS: &str = "org.apache.kafka.tools.AclCommand";
+
 /// What Kafka's console consumer prints for the first `count` records of a topic: bytes, in the layout that
 /// [`console_lines`] makes.
 pub async fn read_with_java_client(topic: &Topic<'_>, count: usize) -> Vec<u8> {
@@ -70,6 +72,17 @@ pub async fn produce_keys_with_java_client(topic: &Topic<'_>, keys: &[String]) {
         "key.separator=\t",
     ];
     run("org.apache.kafka.tools.ConsoleProducer", topic.kafka(), &args, lines.as_bytes()).await;
+}
+
+/// From now on nobody may write to the topic; everybody may still read it. The cluster needs an authorizer.
+pub async fn deny_writing(topic: &Topic<'_>) {
+    let reading = ["--add", "--allow-principal", "User:*", "--operation", "Read", "--operation", "Describe"];
+    run(ACLS, topic.kafka(), &[&reading[..], &["--topic", topic.name()]].concat(), &[]).await;
+}
+
+/// Takes [`deny_writing`] back.
+pub async fn allow_writing(topic: &Topic<'_>) {
+    run(ACLS, topic.kafka(), &["--remove", "--force", "--topic", topic.name()], &[]).await;
 }
 
 async fn run(class: &str, kafka: &Kafka, args: &[&str], input: &[u8]) -> Vec<u8> {

@@ -1,32 +1,51 @@
 //! A real Apache Kafka.
 
+mod node;
+
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use crate::artefacts;
+use crate::disk::Disk;
 use crate::ports::free_port;
 use crate::process::Process;
+use crate::proxy::Proxy;
 use crate::wait::until_blocking;
+pub use node::Node;
+use node::{Ports, Role};
 
 /// The largest record that the tests' topics take, in bytes.
 pub const MAX_RECORD_BYTES: usize = 8 * 1024 * 1024;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// The controller of a cluster of several brokers, which is none of them: they can be stopped, and it goes on.
+const CONTROLLER_ID: u32 = 100;
+
 /// A Kafka cluster to test against.
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap_servers: String,
-    /// `None` when the cluster is somebody else's.
-    node: Option<Process>,
+    /// The brokers; none when the cluster is somebody else's.
+    brokers: Vec<Node>,
+    /// Of a cluster of several brokers.
+    controller: Option<Node>,
+    proxy: Option<Proxy>,
+}
+
+/// A cluster that is not started yet.
+#[derive(Debug)]
+pub struct Setup {
+    brokers: u32,
+    properties: Vec<(String, String)>,
+    proxied: bool,
+    disk: Option<Arc<Disk>>,
 }
 
 /// The cluster that the tests of this process share: the one in `KAFKA_BOOTSTRAP_SERVERS`, or else one node that
@@ -35,8 +54,8 @@ pub fn shared() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
     KAFKA.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
         Ok(bootstrap_servers) if !bootstrap_servers.is_empty() => {
-            let kafka = Kafka { bootstrap_servers, node: None };
-            kafka.wait_until_ready();
+            let kafka = Kafka { bootstrap_servers, brokers: Vec::new(), controller: None, proxy: None };
+            kafka.wait_for_brokers(1);
             kafka
         }
         _ => Kafka::start(),
@@ -50,38 +69,78 @@ pub fn ours() -> &'static Kafka {
     if shared.is_foreign() { OURS.get_or_init(Kafka::start) } else { shared }
 }
 
+impl Setup {
+    /// A cluster of so many brokers. A single one is its own controller; several have one in a process of its own, and
+    /// new topics have a replica on each of them.
+    pub fn brokers(count: u32) -> Self {
+        Self { brokers: count, properties: Vec::new(), proxied: false, disk: None }
+    }
+
+    /// With a further setting of `server.properties`, which comes before what the tests set otherwise.
+    #[must_use]
+    pub fn property(mut self, name: &str, value: &str) -> Self {
+        self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a second way to reach a single broker, through a [`Proxy`].
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
+    /// With the data of a single broker on this disk.
+    #[must_use]
+    pub fn on(mut self, disk: Arc<Disk>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
+    /// Starts it on free loopback ports. Blocks until it takes requests.
+    pub fn start(self) -> Kafka {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let single = self.brokers == 1;
+        assert!(single || !self.proxied && self.disk.is_none(), "a proxy or a disk is for a single broker");
+        let dir = artefacts::run_dir().join(format!("kafka-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let controller_port = free_port();
+        let proxied = self.proxied.then(|| {
+            let port = free_port();
+            (port, Proxy::start(SocketAddr::from(([127, 0, 0, 1], port))))
+        });
+        let node = |id: u32, role: Role, ports: Ports| {
+            let disk = self.disk.clone();
+            Node::new((id, role), ports, &dir.join(id.to_string()), disk, &self.properties)
+        };
+        let ports = |broker| Ports {
+            broker,
+            controller: controller_port,
+            proxied: proxied.as_ref().map(|(port, proxy)| (*port, proxy.address())),
+        };
+        let broker_ports: Vec<u16> = (0..self.brokers).map(|_| free_port()).collect();
+        let role = if single { Role::Both } else { Role::Broker };
+        let brokers: Vec<Node> =
+            (1..).zip(&broker_ports).map(|(id, port)| node(id, role, ports(*port))).collect();
+        let controller = (!single).then(|| node(CONTROLLER_ID, Role::Controller, ports(0)));
+
+        let all = || controller.iter().chain(&brokers);
+        let formats: Vec<Process> = all().map(Node::begin_format).collect();
+        formats.iter().for_each(Node::end_format);
+        all().for_each(Node::start);
+
+        let servers: Vec<String> = broker_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let proxy = proxied.map(|(_, proxy)| proxy);
+        let kafka = Kafka { bootstrap_servers: servers.join(","), brokers, controller, proxy };
+        kafka.wait_for_brokers(kafka.brokers.len());
+        kafka
+    }
+}
+
 impl Kafka {
     /// Starts a node of its own (broker and controller in one process) on free loopback ports, for a test that
     /// breaks it. Blocks until it takes requests.
     pub fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let dir = artefacts::run_dir().join(format!("kafka-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
-        fs::create_dir_all(&dir).expect("a folder for Kafka can be made");
-        let (broker, controller) = (free_port(), free_port());
-        let config = dir.join("server.properties");
-        fs::write(&config, server_properties(broker, controller, &dir))
-            .expect("Kafka's settings can be written");
-
-        let format = java(
-            "kafka.tools.StorageTool",
-            &["format", "--cluster-id", "d2lja2V0Z2F0ZS1lMmUtMQ", "--config"],
-        );
-        let format = Process::start(
-            "kafka-format",
-            Path::new("java"),
-            format.into_iter().chain([config.clone().into()]),
-        );
-        assert!(
-            format.wait_for_exit(START_LIMIT).success(),
-            "Kafka's storage was not formatted\n{}",
-            format.log_tail()
-        );
-
-        let node = java("kafka.Kafka", &[]);
-        let node = Process::start("kafka", Path::new("java"), node.into_iter().chain([config.into()]));
-        let kafka = Self { bootstrap_servers: format!("127.0.0.1:{broker}"), node: Some(node) };
-        kafka.wait_until_ready();
-        kafka
+        Setup::brokers(1).start()
     }
 
     /// `host:port` of the brokers.
@@ -91,12 +150,27 @@ impl Kafka {
 
     /// Whether the cluster was there before the tests and stays after them.
     pub fn is_foreign(&self) -> bool {
-        self.node.is_none()
+        self.brokers.is_empty()
     }
 
-    /// The process, of a cluster that was started with [`Kafka::start`].
-    pub fn node(&self) -> &Process {
-        self.node.as_ref().expect("the tests may not touch a Kafka that they did not start")
+    /// The first broker, of a cluster that the tests started.
+    pub fn node(&self) -> &Node {
+        self.brokers.first().expect("the tests may not touch a Kafka that they did not start")
+    }
+
+    /// All brokers, of a cluster that the tests started.
+    pub fn brokers(&self) -> &[Node] {
+        &self.brokers
+    }
+
+    /// The other way to reach it, of a cluster that was [`Setup::proxied`].
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("this Kafka was started with a proxy before it")
+    }
+
+    /// How many replicas a topic of the tests has: one on each broker, and one where the cluster is not ours.
+    pub fn replicas(&self) -> i32 {
+        i32::try_from(self.brokers.len().max(1)).expect("a few brokers")
     }
 
     /// Settings for a client of librdkafka.
@@ -110,24 +184,44 @@ impl Kafka {
         config
     }
 
-    fn wait_until_ready(&self) {
+    /// Blocks until a client is told of so many brokers. Panics when one of ours has ended, unless that was wanted.
+    pub fn wait_for_brokers(&self, count: usize) {
         let client: BaseConsumer = self.client_config().create().expect("a Kafka client can be made");
         let ready = until_blocking(START_LIMIT, || {
-            let ended = self.node.as_ref().and_then(Process::exit_status);
-            assert!(ended.is_none(), "Kafka ended while it started\n{}", self.log_tail());
+            if count == self.brokers.len() {
+                let ended = self.nodes().any(|node| node.process().exit_status().is_some());
+                assert!(!ended, "Kafka ended while it started\n{}", self.log_tails());
+            }
             let metadata = client.fetch_metadata(None, Duration::from_secs(1)).ok()?;
-            (!metadata.brokers().is_empty()).then_some(())
+            (metadata.brokers().len() >= count).then_some(())
         });
         assert!(
             ready.is_ok(),
-            "no Kafka at {} after {START_LIMIT:?}\n{}",
+            "no {count} brokers at {} after {START_LIMIT:?}\n{}",
             self.bootstrap_servers,
-            self.log_tail()
+            self.log_tails()
         );
     }
 
-    fn log_tail(&self) -> String {
-        self.node.as_ref().map(Process::log_tail).unwrap_or_default()
+    /// Blocks until each partition of a topic has all its replicas in sync.
+    pub fn wait_for_replicas(&self, topic: &str) {
+        let client: BaseConsumer = self.client_config().create().expect("a Kafka client can be made");
+        let complete = until_blocking(START_LIMIT, || {
+            let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(1)).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            let all = partitions.iter().all(|partition| partition.isr().len() == partition.replicas().len());
+            (all && !partitions.is_empty()).then_some(())
+        });
+        assert!(complete.is_ok(), "{topic} lacks replicas after {START_LIMIT:?}\n{}", self.log_tails());
+    }
+
+    /// The ends of the logs of all its processes, for the text of a failure.
+    pub fn log_tails(&self) -> String {
+        self.nodes().map(|node| node.process().log_tail()).collect()
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.controller.iter().chain(&self.brokers)
     }
 }
 
@@ -155,35 +249,4 @@ pub(crate) fn java(class: &str, args: &[&str]) -> Vec<OsString> {
     all.push(class.into());
     all.extend(args.iter().map(OsString::from));
     all
-}
-
-fn server_properties(broker: u16, controller: u16, dir: &Path) -> String {
-    let data: PathBuf = dir.join("data");
-    let listeners = format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}");
-    let mut text = String::new();
-    for (name, value) in [
-        ("process.roles", "broker,controller"),
-        ("node.id", "1"),
-        ("controller.quorum.voters", &format!("1@127.0.0.1:{controller}")),
-        ("controller.listener.names", "CONTROLLER"),
-        ("listeners", &listeners),
-        ("advertised.listeners", &format!("PLAINTEXT://127.0.0.1:{broker}")),
-        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"),
-        ("log.dirs", &data.to_string_lossy()),
-        ("message.max.bytes", &MAX_RECORD_BYTES.to_string()),
-        // A misspelt topic must be an error, as it is in a cluster that is run with care.
-        ("auto.create.topics.enable", "false"),
-        ("num.network.threads", "2"),
-        ("num.io.threads", "2"),
-        ("log.cleaner.enable", "false"),
-        ("offsets.topic.num.partitions", "1"),
-        ("offsets.topic.replication.factor", "1"),
-        ("group.initial.rebalance.delay.ms", "0"),
-        ("transaction.state.log.num.partitions", "1"),
-        ("transaction.state.log.replication.factor", "1"),
-        ("transaction.state.log.min.isr", "1"),
-    ] {
-        let _ = writeln!(text, "{name}={value}");
-    }
-    text
 }

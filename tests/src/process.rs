@@ -40,6 +40,11 @@ impl Process {
         Self { name: name.to_owned(), pid: child.id(), child: Mutex::new(child), log }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.pid
+    }
+
     /// What it wrote so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

@@ -67,7 +67,8 @@ impl<'k> Topic<'k> {
             .iter()
             .zip(&sizes)
             .map(|((name, partitions, _), size)| {
-                NewTopic::new(name, *partitions, TopicReplication::Fixed(1)).set("max.message.bytes", size)
+                NewTopic::new(name, *partitions, TopicReplication::Fixed(kafka.replicas()))
+                    .set("max.message.bytes", size)
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(LIMIT));
@@ -81,6 +82,15 @@ impl<'k> Topic<'k> {
             partitions: *partitions,
         };
         plans.iter().map(topic).collect()
+    }
+
+    /// Deletes it in Kafka, with all that is in it.
+    pub async fn delete(&self) {
+        let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+        let results = admin(self.kafka).delete_topics(&[&self.name], &options).await;
+        for result in results.expect("Kafka deletes topics") {
+            result.unwrap_or_else(|(name, code)| panic!("Kafka refused to delete {name}: {code}"));
+        }
     }
 
     /// Its name in Kafka.

@@ -38,5 +38,5 @@ pub fn until_blocking<T>(limit: Duration, mut condition: impl FnMut() -> Option<
 }
 
 /// The condition did not become true within this time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut(pub Duration);
