@@ -2,6 +2,7 @@
 //! written again.
 
 mod identity;
+mod journal;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -15,6 +16,8 @@ use crate::metrics::Metrics;
 use crate::producer::{Delivery, Outcome};
 use identity::Digest;
 pub use identity::{Content, Data, Identity, Name};
+pub use journal::JournalError;
+use journal::{Bounds, Journal};
 
 /// The events of a while, in memory, bounded by time and by number.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Memory {
     window: Duration,
     limit: usize,
     metrics: Arc<Metrics>,
+    /// Where what is acknowledged outlives the process, if it does.
+    journal: Option<Journal>,
 }
 
 #[derive(Debug, Default)]
@@ -62,14 +67,37 @@ pub enum Admission {
 }
 
 impl Memory {
-    /// As configured; `None` if nothing is to be remembered.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Option<Arc<Self>> {
+    /// As configured, with what an earlier process has left on disk; `None` if nothing is to be remembered.
+    ///
+    /// # Errors
+    /// [`JournalError`], when something should be on disk and cannot be.
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Arc<Self>>, JournalError> {
         let limit = usize::try_from(config.idempotency_entries).unwrap_or(usize::MAX);
-        (limit > 0).then(|| Arc::new(Self::bounded(limit, config.idempotency_window, metrics)))
+        if limit == 0 {
+            return Ok(None);
+        }
+        let mut memory = Self::bounded(limit, config.idempotency_window, metrics);
+        if let Some(directory) = &config.idempotency_dir {
+            let bounds = Bounds { window: memory.window, entries: limit };
+            let (journal, known) = Journal::open(directory, bounds, Arc::clone(&memory.metrics))?;
+            for known in &known {
+                memory.restore(known.identity, known.outcome, known.age);
+            }
+            tracing::info!(events = known.len(), "read the idempotency journal");
+            memory.journal = Some(journal);
+        }
+        Ok(Some(Arc::new(memory)))
     }
 
     fn bounded(limit: usize, window: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { state: Mutex::default(), window, limit, metrics }
+        Self { state: Mutex::default(), window, limit, metrics, journal: None }
+    }
+
+    /// Waits until what was acknowledged so far is on disk, if it is to be, but no longer than this. Blocks.
+    pub fn flush(&self, within: Duration) {
+        if let Some(journal) = &self.journal {
+            journal.flush(within);
+        }
     }
 
     /// Looks up an event that is about to be written at `now`.
@@ -108,7 +136,25 @@ impl Memory {
         }
         let progress = Progress::InFlight(Vec::new());
         state.entries.insert(identity.name, Entry { content: identity.content, progress });
-        Admission::New(Claim { memory: Arc::clone(self), name: identity.name, settled: false })
+        Admission::New(Claim { memory: Arc::clone(self), identity, settled: false })
+    }
+
+    /// Remembers an event that was written `age` ago, before the bridge was started. To be called for the oldest first;
+    /// what is known already stays.
+    pub fn restore(&self, identity: Identity, outcome: Outcome, age: Duration) {
+        let Some(since) = Instant::now().checked_sub(age).filter(|_| age < self.window) else { return };
+        let mut state = self.state();
+        if state.entries.contains_key(&identity.name) {
+            return;
+        }
+        if state.entries.len() >= self.limit {
+            let mut first = true;
+            state.forget(|_| std::mem::take(&mut first));
+        }
+        let entry = Entry { content: identity.content, progress: Progress::Acknowledged(outcome) };
+        state.entries.insert(identity.name, entry);
+        state.acknowledged.push_back((since, identity.name));
+        self.metrics.idempotency_entries(state.entries.len());
     }
 
     /// Ends a claim, and tells `outcome` to all that wait along.
@@ -150,29 +196,48 @@ impl State {
 /// The duty to say what became of an event that is being written. Dropped without a word, its outcome is unknown.
 pub struct Claim {
     memory: Arc<Memory>,
-    name: Digest,
+    identity: Identity,
     settled: bool,
 }
 
 impl Claim {
     /// This became of it.
-    pub fn settle(mut self, outcome: Outcome) {
+    pub fn settle(self, outcome: Outcome) {
+        self.settle_then(outcome, || {});
+    }
+
+    /// This became of it. `then` is done once that is remembered, and on disk if it is to be: nobody may be answered
+    /// before. Never blocks.
+    pub fn settle_then(mut self, outcome: Outcome, then: impl FnOnce() + Send + 'static) {
         self.settled = true;
-        self.memory.settle(self.name, outcome, Instant::now());
+        let (memory, identity) = (Arc::clone(&self.memory), self.identity);
+        match (&self.memory.journal, outcome) {
+            (Some(journal), Outcome::Acknowledged { ack, place }) => {
+                let settle = move || {
+                    memory.settle(identity.name, outcome, Instant::now());
+                    then();
+                };
+                journal.append(identity, ack, place, Box::new(settle));
+            }
+            _ => {
+                memory.settle(identity.name, outcome, Instant::now());
+                then();
+            }
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.memory.settle(self.name, Outcome::Unknown, Instant::now());
+            self.memory.settle(self.identity.name, Outcome::Unknown, Instant::now());
         }
     }
 }
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Claim").field("name", &self.identity.name).finish_non_exhaustive()
     }
 }
 

@@ -20,14 +20,26 @@ pub mod watch;
 
 use std::sync::Arc;
 
+use thiserror::Error;
 use tokio::time::Instant;
 
 use clusters::{Clusters, StartError};
 use config::Loaded;
 use http::{Limits, Shared};
-use idempotency::Memory;
+use idempotency::{JournalError, Memory};
 use metrics::Metrics;
 use server::Listener;
+
+/// Why the bridge does not run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A cluster has settings that librdkafka does not take.
+    #[error(transparent)]
+    Kafka(#[from] StartError),
+    /// What is remembered of events should be on disk, and cannot be.
+    #[error(transparent)]
+    Idempotency(#[from] JournalError),
+}
 
 /// What was left undone when the bridge ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,21 +61,22 @@ impl Leftover {
 /// answered or the shutdown timeout is over.
 ///
 /// # Errors
-/// When librdkafka refuses the configuration of a cluster.
+/// When librdkafka refuses the configuration of a cluster, or what should outlive the process has no place on disk.
 pub async fn run(
     loaded: Loaded,
     bootstrap_servers: &str,
     listeners: Vec<Listener>,
     stop: impl Future<Output = ()>,
-) -> Result<Leftover, StartError> {
+) -> Result<Leftover, RunError> {
     let Loaded { config, guard, tls } = loaded;
     let config = &config;
     let metrics = Arc::new(Metrics::default());
     let clusters = Arc::new(Clusters::new(config, bootstrap_servers, &metrics)?);
+    let memory = Memory::new(config, Arc::clone(&metrics))?;
     let background = clusters.supervise();
     let router = http::router(Arc::new(Shared {
         clusters: Arc::clone(&clusters),
-        idempotency: Memory::new(config, Arc::clone(&metrics)),
+        idempotency: memory.clone(),
         metrics,
         limits: Limits::new(config),
         guard,
@@ -77,6 +90,10 @@ pub async fn run(
     let deadline = Instant::now() + config.shutdown_timeout;
     let requests = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
     let records = clusters.flush(deadline).await;
+    if let Some(memory) = memory {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let _ = tokio::task::spawn_blocking(move || memory.flush(remaining)).await;
+    }
     for task in background {
         task.abort();
     }

@@ -67,6 +67,7 @@ pub struct Metrics {
     idempotency_replays: Counter,
     idempotency_conflicts: Counter,
     idempotency_entries: Gauge,
+    idempotency_unjournaled: Counter,
 }
 
 /// 250 µs to 10 s: from a broker on the same machine to past the default delivery timeout.
@@ -105,6 +106,7 @@ impl Default for Metrics {
             idempotency_replays: Counter::default(),
             idempotency_conflicts: Counter::default(),
             idempotency_entries: Gauge::default(),
+            idempotency_unjournaled: Counter::default(),
         };
         metrics.register();
         metrics
@@ -217,6 +219,11 @@ impl Metrics {
             self.idempotency_conflicts.clone(),
         );
         r.register("idempotency_entries", "Events remembered", self.idempotency_entries.clone());
+        r.register(
+            "idempotency_unjournaled",
+            "Events acknowledged that a restart will not know of, because the journal could not be written",
+            self.idempotency_unjournaled.clone(),
+        );
     }
 
     /// A request was answered. `route` is the template of the route, not the path.
@@ -242,6 +249,11 @@ impl Metrics {
     /// An event has the name of another one.
     pub fn idempotency_conflict(&self) {
         self.idempotency_conflicts.inc();
+    }
+
+    /// So many events could not be written to the journal.
+    pub fn idempotency_unjournaled(&self, count: usize) {
+        self.idempotency_unjournaled.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// So many events are remembered.

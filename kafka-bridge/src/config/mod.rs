@@ -123,6 +123,10 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_ENTRIES", default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
     pub idempotency_entries: u32,
 
+    /// A directory, for this bridge alone, in which the events that are remembered outlive the process.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_DIR", value_name = "DIRECTORY")]
+    pub idempotency_dir: Option<PathBuf>,
+
     /// How long a request's body may take to arrive.
     #[arg(long, env = "BRIDGE_BODY_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub body_timeout: Duration,

@@ -62,6 +62,20 @@ pub enum Data<'a> {
 }
 
 impl Identity {
+    /// As 32 bytes, to be kept.
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.iter_mut().zip(self.name.into_iter().chain(self.content)).for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    /// What [`Self::to_bytes`] made.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        let (mut name, mut content) = (Digest::default(), Digest::default());
+        name.iter_mut().chain(&mut content).zip(bytes).for_each(|(to, from)| *to = from);
+        Self { name, content }
+    }
+
     /// Of an event with this name that says this.
     pub fn new(name: &Name<'_>, content: &Content<'_>) -> Self {
         let mut names = Fields::default();
@@ -126,6 +140,14 @@ mod tests {
         data: Data::Json("1"),
         tombstone: false,
     };
+
+    #[test]
+    fn an_identity_is_kept_in_bytes() {
+        let identity = Identity::new(&NAME, &CONTENT);
+        let bytes = identity.to_bytes();
+        assert_eq!((&bytes[..16], &bytes[16..]), (&identity.name[..], &identity.content[..]));
+        assert_eq!(Identity::from_bytes(bytes), identity);
+    }
 
     #[test]
     fn each_part_of_a_name_counts() {

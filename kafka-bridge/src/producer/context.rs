@@ -114,14 +114,18 @@ impl ProducerContext for Context {
             },
         };
         self.metrics.record(outcome.label());
-        let ticket = *ticket;
-        ticket.permit.settle(settlement(outcome));
-        // First, so that whoever has the answer and asks again finds it remembered.
-        if let Some(claim) = ticket.claim {
-            claim.settle(outcome);
+        let Ticket { claim, reply, permit, .. } = *ticket;
+        permit.settle(settlement(outcome));
+        let metrics = self.metrics.clone();
+        let answer = move || {
+            let answered = reply.is_none_or(|reply| reply.send(outcome).is_ok());
+            metrics.ack(if answered { outcome.label() } else { "abandoned" }, latency);
+        };
+        // Not before, so that whoever has the answer and asks again finds it remembered.
+        match claim {
+            Some(claim) => claim.settle_then(outcome, answer),
+            None => answer(),
         }
-        let answered = ticket.reply.is_none_or(|reply| reply.send(outcome).is_ok());
-        self.metrics.ack(if answered { outcome.label() } else { "abandoned" }, latency);
     }
 }
 

@@ -22,6 +22,7 @@ mod hop;
 mod http;
 mod idempotency;
 mod isolation;
+mod journal;
 mod limits;
 mod listeners;
 mod modes;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crate::common::{Client, cluster, count, event};
 
 /// A running `kafka-bridge`, killed should the test end first.
-struct Process {
-    child: Child,
-    client: Client,
+pub struct Process {
+    pub child: Child,
+    pub client: Client,
 }
 
 impl Drop for Process {
@@ -31,7 +31,7 @@ fn command(flags: &[&str]) -> Command {
 
 impl Process {
     /// Starts it on a free port, which its log names.
-    fn start(flags: &[&str]) -> Self {
+    pub fn start(flags: &[&str]) -> Self {
         let mut command = command(flags);
         let mut child = command.args(["--listen", "127.0.0.1:0", "--log-format", "json"]).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
@@ -50,12 +50,12 @@ impl Process {
         Self { child, client: Client::new(address) }
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    async fn ended(&mut self, within: Duration) -> ExitStatus {
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -1,0 +1,364 @@
+//! Which events have been written lately, on disk: what a bridge that was killed knows again when it is started.
+//!
+//! A journal is a file of entries of one length, appended to and never changed. Each has a checksum, so that the torn
+//! end of a file, or a part that the disk has lost, costs what it held and nothing else. A start writes what is
+//! still of use into a new file and appends to that one; once it has as many entries as are remembered, or its first
+//! is older than the window, another is begun, and the one before the last is of no use any more. So at most twice as
+//! many entries are on disk as are remembered in memory.
+//!
+//! Entries are written, not synced: they outlive the process, and a crash of the machine may lose the last of them.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wicketgate_envelope::hop::Ack;
+use wicketgate_envelope::timestamp::Timestamp;
+
+use super::Identity;
+use crate::metrics::Metrics;
+use crate::producer::{Outcome, Place};
+
+/// What a journal starts with: its name and the version of its format.
+const MAGIC: [u8; 8] = *b"wgidem\0\x01";
+
+/// Bytes of an entry: identity (32), time (8), acknowledgement and whether the place is known (2), partition (4),
+/// offset (8), timestamp (8), CRC-32C of these (4). Numbers are big-endian.
+const ENTRY: usize = 66;
+const CHECKED: usize = ENTRY - 4;
+
+/// The most entries that are written at once.
+const BATCH: usize = 1024;
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+#[error("idempotency journal in {directory}: {error}")]
+pub struct JournalError {
+    /// The directory that it should be in.
+    directory: String,
+    /// What the system says.
+    error: io::Error,
+}
+
+/// Something to do once an entry is written.
+pub(super) type Then = Box<dyn FnOnce() + Send>;
+
+/// An event that was written, and how long ago.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) identity: Identity,
+    pub(super) outcome: Outcome,
+    pub(super) age: Duration,
+}
+
+/// The way to the thread that writes. The thread ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Journal {
+    entries: Sender<(Option<Written>, Then)>,
+}
+
+/// An entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Written {
+    identity: Identity,
+    /// Milliseconds since 1970.
+    at: u64,
+    ack: Ack,
+    place: Option<Place>,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// For how long.
+    pub(super) window: Duration,
+    /// The most entries.
+    pub(super) entries: usize,
+}
+
+impl Journal {
+    /// Opens the journal in this directory, which is made if it isn't there and is kept to this process, and says what is
+    /// known from before, the oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`], when the directory cannot be used, or another bridge uses it.
+    pub(super) fn open(
+        directory: &Path,
+        bounds: Bounds,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Vec<Known>), JournalError> {
+        let (files, known) = Files::open(directory, bounds, now())
+            .map_err(|error| JournalError { directory: directory.display().to_string(), error })?;
+        let (entries, received) = mpsc::channel();
+        let writer = Writer { files, metrics, failing: false };
+        thread::Builder::new()
+            .name("idempotency".to_owned())
+            .spawn(move || writer.run(&received))
+            .map_err(|error| JournalError { directory: directory.display().to_string(), error })?;
+        Ok((Self { entries }, known))
+    }
+
+    /// Writes that an event was acknowledged, and does `then` when that is done, or cannot be done. Never blocks.
+    pub(super) fn append(&self, identity: Identity, ack: Ack, place: Option<Place>, then: Then) {
+        let entry = Written { identity, at: now(), ack, place };
+        if let Err(mpsc::SendError((_, then))) = self.entries.send((Some(entry), then)) {
+            then();
+        }
+    }
+
+    /// Waits until all is written that has been appended so far, but no longer than this.
+    pub(super) fn flush(&self, within: Duration) {
+        let (done, flushed) = mpsc::channel();
+        let then = move || {
+            let _ = done.send(());
+        };
+        if self.entries.send((None, Box::new(then))).is_ok() {
+            let _ = flushed.recv_timeout(within);
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The thread that writes.
+struct Writer {
+    files: Files,
+    metrics: Arc<Metrics>,
+    /// Whether the last attempt failed.
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, received: &Receiver<(Option<Written>, Then)>) {
+        let (mut bytes, mut thens) = (Vec::with_capacity(BATCH * ENTRY), Vec::with_capacity(BATCH));
+        while let Ok(first) = received.recv() {
+            // What has come meanwhile is written along with it.
+            for (entry, then) in std::iter::once(first).chain(received.try_iter()).take(BATCH) {
+                bytes.extend(entry.iter().flat_map(|entry| entry.to_bytes()));
+                thens.push(then);
+            }
+            let written = self.files.append(&bytes);
+            self.note(written, bytes.len() / ENTRY);
+            bytes.clear();
+            thens.drain(..).for_each(|then| then());
+        }
+    }
+
+    /// An event that is in Kafka is acknowledged whether or not a restart will know of it.
+    fn note(&mut self, written: io::Result<()>, entries: usize) {
+        match written {
+            Ok(()) if self.failing => tracing::info!("the idempotency journal is written again"),
+            Ok(()) => {}
+            Err(error) => {
+                self.metrics.idempotency_unjournaled(entries);
+                if !self.failing {
+                    tracing::error!(%error, "the idempotency journal cannot be written; a restart will not know of these events");
+                }
+                self.failing = true;
+                return;
+            }
+        }
+        self.failing = false;
+    }
+}
+
+/// The files of a journal.
+struct Files {
+    directory: PathBuf,
+    bounds: Bounds,
+    current: File,
+    /// The number in the name of the current file.
+    number: u64,
+    /// How many entries the current file has.
+    entries: usize,
+    /// When the current file was begun, in milliseconds since 1970.
+    begun: u64,
+    /// Whether a part of an entry may be at the end of the current file.
+    torn: bool,
+    /// Kept open, and with it locked, for as long as the journal is.
+    _lock: File,
+}
+
+impl Files {
+    fn open(directory: &Path, bounds: Bounds, now: u64) -> io::Result<(Self, Vec<Known>)> {
+        fs::create_dir_all(directory)?;
+        let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another bridge is using it; give each its own"),
+            TryLockError::Error(error) => error,
+        })?;
+        let numbers = numbers(directory)?;
+        let mut entries = Vec::new();
+        for number in &numbers {
+            read(&directory.join(name(*number)), &mut entries)?;
+        }
+        let window = u64::try_from(bounds.window.as_millis()).unwrap_or(u64::MAX);
+        entries.retain(|entry| now.saturating_sub(entry.at) < window);
+        entries.drain(..entries.len().saturating_sub(bounds.entries));
+        let number = numbers.last().map_or(1, |last| last.saturating_add(1));
+        let current = begin(directory, number, &entries)?;
+        for old in numbers {
+            fs::remove_file(directory.join(name(old)))?;
+        }
+        let begun = entries.first().map_or(now, |entry| entry.at);
+        let known = entries
+            .iter()
+            .map(|entry| Known {
+                identity: entry.identity,
+                outcome: Outcome::Acknowledged { ack: entry.ack, place: entry.place },
+                age: Duration::from_millis(now.saturating_sub(entry.at)),
+            })
+            .collect();
+        let entries = entries.len();
+        let directory = directory.to_owned();
+        Ok((Self { directory, bounds, current, number, entries, begun, torn: false, _lock: lock }, known))
+    }
+
+    /// Appends whole entries.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let now = now();
+        let aged = u128::from(now.saturating_sub(self.begun)) >= self.bounds.window.as_millis();
+        if self.torn || self.entries >= self.bounds.entries || (aged && self.entries > 0) {
+            self.rotate(now)?;
+        }
+        if let Err(error) = self.current.write_all(bytes) {
+            // Whatever part of it is there would put all later ones out of step.
+            self.torn = true;
+            return Err(error);
+        }
+        self.entries += bytes.len() / ENTRY;
+        Ok(())
+    }
+
+    /// Begins another file. All that is of use is in it and in the one before.
+    fn rotate(&mut self, now: u64) -> io::Result<()> {
+        let number = self.number.saturating_add(1);
+        self.current = begin(&self.directory, number, &[])?;
+        (self.number, self.entries, self.begun, self.torn) = (number, 0, now, false);
+        for old in numbers(&self.directory)?.into_iter().filter(|old| old.saturating_add(1) < number) {
+            fs::remove_file(self.directory.join(name(old)))?;
+        }
+        Ok(())
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("{number:020}.journal")
+}
+
+/// The numbers of the files that are there, in order.
+fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(".journal")?.parse().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Makes a file with these entries. It has its name only when all of them are in it and on disk, because those that
+/// had them before are removed then.
+fn begin(directory: &Path, number: u64, entries: &[Written]) -> io::Result<File> {
+    let (path, unfinished) = (directory.join(name(number)), directory.join("unfinished"));
+    let mut bytes = MAGIC.to_vec();
+    entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.to_bytes()));
+    let mut file = File::create(&unfinished)?;
+    file.write_all(&bytes)?;
+    if !entries.is_empty() {
+        file.sync_all()?;
+    }
+    fs::rename(&unfinished, &path)?;
+    Ok(file)
+}
+
+/// Reads what can be read of a file.
+fn read(path: &Path, entries: &mut Vec<Written>) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    File::open(path)?.read_to_end(&mut bytes)?;
+    let Some(rest) = bytes.strip_prefix(&MAGIC[..]) else {
+        tracing::warn!(file = %path.display(), "not an idempotency journal that this version can read; left out");
+        return Ok(());
+    };
+    let (mut lost, before) = (0_usize, entries.len());
+    for chunk in rest.chunks(ENTRY) {
+        match Written::from_bytes(chunk) {
+            Some(entry) => entries.push(entry),
+            None => lost += 1,
+        }
+    }
+    if lost > 0 {
+        let read = entries.len() - before;
+        tracing::warn!(file = %path.display(), read, lost, "the idempotency journal is damaged, as by a crash in the middle of writing");
+    }
+    Ok(())
+}
+
+impl Written {
+    fn to_bytes(self) -> [u8; ENTRY] {
+        let ack = match self.ack {
+            Ack::All => 0,
+            Ack::Leader => 1,
+            Ack::None => 2,
+            Ack::Spooled => 3,
+        };
+        let (partition, offset, timestamp) = self
+            .place
+            .map_or((0, 0, 0), |place| (place.partition, place.offset, place.timestamp.as_millis()));
+        let parts: [&[u8]; 6] = [
+            &self.identity.to_bytes(),
+            &self.at.to_be_bytes(),
+            &[ack, u8::from(self.place.is_some())],
+            &partition.to_be_bytes(),
+            &offset.to_be_bytes(),
+            &timestamp.to_be_bytes(),
+        ];
+        let checked = parts.concat();
+        let checksum = crc32c::crc32c(&checked).to_be_bytes();
+        let mut bytes = [0; ENTRY];
+        bytes.iter_mut().zip(checked.into_iter().chain(checksum)).for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    /// `None` if it is not what was written.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (checked, checksum) = bytes.split_at_checked(CHECKED)?;
+        if crc32c::crc32c(checked).to_be_bytes() != checksum {
+            return None;
+        }
+        let (identity, rest) = checked.split_first_chunk::<32>()?;
+        let (at, rest) = rest.split_first_chunk::<8>()?;
+        let (&[ack, placed], rest) = rest.split_first_chunk::<2>()?;
+        let (partition, rest) = rest.split_first_chunk::<4>()?;
+        let (offset, rest) = rest.split_first_chunk::<8>()?;
+        let timestamp = i64::try_from(u64::from_be_bytes(rest.try_into().ok()?)).ok()?;
+        let place = Place {
+            partition: i32::from_be_bytes(*partition),
+            offset: i64::from_be_bytes(*offset),
+            timestamp: Timestamp::from_millis(timestamp),
+        };
+        Some(Self {
+            identity: Identity::from_bytes(*identity),
+            at: u64::from_be_bytes(*at),
+            ack: match ack {
+                0 => Ack::All,
+                1 => Ack::Leader,
+                2 => Ack::None,
+                3 => Ack::Spooled,
+                _ => return None,
+            },
+            place: (placed == 1).then_some(place),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! What a bridge that was killed knows again: events that it had acknowledged are not written a second time.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::common::{Cluster, cluster, count, event};
+use crate::process::Process;
+
+/// A directory that is gone with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn flag(&self) -> String {
+        format!("--idempotency-dir={}", self.0.display())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn start(cluster: &Cluster, flags: &[&str]) -> Process {
+    let servers = cluster.bootstrap_servers();
+    let process = Process::start(&[&["--bootstrap-servers", &servers], flags].concat());
+    process.client.until_ready(true, Duration::from_secs(10)).await;
+    process
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_outlives_kill_9() {
+    let cluster = cluster();
+    let directory = Directory::new("journal");
+    let mut process = start(&cluster, &[&directory.flag()]).await;
+    let mut receipts = Vec::new();
+    for id in 0..20 {
+        let answer = process.client.event("t", event(&id.to_string(), 10)).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("idempotency-replayed")),
+            (202, None),
+            "{answer:?}"
+        );
+        receipts.push(answer.json());
+    }
+    process.signal("-KILL");
+    process.ended(Duration::from_secs(10)).await;
+
+    // A second death changes nothing, nor does a torn end.
+    for _ in 0..2 {
+        let mut process = start(&cluster, &[&directory.flag()]).await;
+        for (id, receipt) in receipts.iter().enumerate() {
+            let answer = process.client.event("t", event(&id.to_string(), 10)).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("idempotency-replayed"), &answer.json()),
+                (202, Some("true"), receipt),
+                "{id}"
+            );
+            process
+                .client
+                .event("t", event(&id.to_string(), 11))
+                .await
+                .assert_problem(422, "idempotency-conflict");
+        }
+        assert_eq!(process.client.metric("kafka_bridge_idempotency_entries").await, 20);
+        process.signal("-KILL");
+        process.ended(Duration::from_secs(10)).await;
+        let files = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
+        let journal =
+            files.filter(|path| path.extension().is_some_and(|end| end == "journal")).max().unwrap();
+        let mut bytes = fs::read(&journal).unwrap();
+        bytes.extend_from_slice(&[0x55; 30]);
+        fs::write(&journal, bytes).unwrap();
+    }
+    assert_eq!(count(&cluster, "t"), 20);
+
+    // Without the directory, nothing is known.
+    let process = start(&cluster, &[]).await;
+    let answer = process.client.event("t", event("0", 10)).await;
+    assert_eq!(answer.header("idempotency-replayed"), None);
+    assert_eq!(count(&cluster, "t"), 21);
+}
+
+/// Killed while many wait: whoever had an answer is known after the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_had_an_answer_before_kill_9_is_known() {
+    let cluster = cluster();
+    let directory = Directory::new("journal-load");
+    let mut process = start(&cluster, &[&directory.flag()]).await;
+    let callers: Vec<_> = (0..16)
+        .map(|caller| {
+            let client = process.client.clone();
+            tokio::spawn(async move {
+                let mut answered = Vec::new();
+                for number in 0.. {
+                    let id = format!("{caller}-{number}");
+                    let headers = [("content-type", crate::common::EVENT)];
+                    match client.try_send("POST", "/v1/topics/t/events", &headers, event(&id, 100)).await {
+                        Ok(answer) if answer.status == 202 => answered.push((id, answer.body)),
+                        _ => break,
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    while process.client.metric("kafka_bridge_idempotency_entries").await < 200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    process.signal("-KILL");
+    process.ended(Duration::from_secs(10)).await;
+    let process = start(&cluster, &[&directory.flag()]).await;
+    let mut known = 0;
+    for caller in callers {
+        for (id, receipt) in caller.await.unwrap() {
+            let answer = process.client.event("t", event(&id, 100)).await;
+            assert_eq!(
+                (answer.header("idempotency-replayed"), &answer.body),
+                (Some("true"), &receipt),
+                "{id}"
+            );
+            known += 1;
+        }
+    }
+    assert!(known >= 100, "{known}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_and_the_count_bound_what_is_known() {
+    let cluster = cluster();
+    let directory = Directory::new("journal-bounds");
+    let mut process = start(&cluster, &[&directory.flag()]).await;
+    for id in ["1", "2", "3"] {
+        assert_eq!(process.client.event("t", event(id, 10)).await.status, 202);
+    }
+    process.signal("-KILL");
+    process.ended(Duration::from_secs(10)).await;
+    let mut process = start(&cluster, &[&directory.flag(), "--idempotency-entries", "2"]).await;
+    assert_eq!(process.client.metric("kafka_bridge_idempotency_entries").await, 2);
+    assert_eq!(process.client.event("t", event("3", 10)).await.header("idempotency-replayed"), Some("true"));
+    process.signal("-KILL");
+    process.ended(Duration::from_secs(10)).await;
+    let mut process = start(&cluster, &[&directory.flag(), "--idempotency-window", "1ms"]).await;
+    assert_eq!(process.client.metric("kafka_bridge_idempotency_entries").await, 0);
+    assert_eq!(process.client.event("t", event("3", 10)).await.header("idempotency-replayed"), None);
+    process.signal("-TERM");
+    assert!(process.ended(Duration::from_secs(15)).await.success());
+}
+
+/// Neither a directory that cannot be written nor one that another bridge has is passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_cannot_be_kept_is_no_start() {
+    let cluster = cluster();
+    let directory = Directory::new("journal-taken");
+    let _process = start(&cluster, &[&directory.flag()]).await;
+    for (flag, wanted) in [
+        (directory.flag(), "another bridge is using it"),
+        ("--idempotency-dir=/proc/nowhere".to_owned(), "idempotency journal in /proc/nowhere"),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_kafka-bridge"))
+            .args(["--bootstrap-servers", &cluster.bootstrap_servers(), "--listen", "127.0.0.1:0", &flag])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(wanted), "{flag}: {text}");
+    }
+}
