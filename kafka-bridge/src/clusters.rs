@@ -11,7 +11,7 @@ use crate::breaker::Breaker;
 use crate::config::{self, Config, DEFAULT_CLUSTER};
 use crate::health::{Health, Readiness};
 use crate::metrics::{ClusterMetrics, Metrics};
-use crate::producer::Producer;
+use crate::producer::{Producer, TopicCheck};
 use crate::topics::Allowed;
 use crate::watch::watch;
 
@@ -30,6 +30,8 @@ pub struct Cluster {
     pub metrics: ClusterMetrics,
     /// Whether the bridge is ready only if this cluster is.
     required: bool,
+    /// Whether its topics are as they have to be, if any are named.
+    check: Option<Arc<TopicCheck>>,
 }
 
 /// All clusters: the default one, and those with a name of their own.
@@ -73,13 +75,16 @@ impl Cluster {
             topics: Allowed::new(cluster.allowed_topics.clone()),
             metrics,
             required: cluster.required,
+            check: TopicCheck::new(config, cluster),
         }))
     }
 
     /// What keeps records from being written now; `None` if nothing does.
     pub fn obstacle(&self) -> Option<String> {
-        let readiness = self.health.readiness();
-        (readiness != Readiness::Ready).then(|| readiness.text().to_owned())
+        match self.health.readiness() {
+            Readiness::Ready => self.check.as_ref()?.obstacle(),
+            not => Some(not.text().to_owned()),
+        }
     }
 }
 
@@ -142,7 +147,11 @@ impl Clusters {
         self.all()
             .flat_map(|cluster| {
                 let producer = Arc::clone(&cluster.producer);
+                let check = cluster.check.clone();
+                let check = check.map(|check| tokio::spawn(check.run(Arc::clone(&cluster.health))));
                 [tokio::spawn(producer.supervise()), tokio::spawn(watch(Arc::clone(cluster)))]
+                    .into_iter()
+                    .chain(check)
             })
             .collect()
     }

@@ -25,6 +25,11 @@ impl std::str::FromStr for Pattern {
 }
 
 impl Pattern {
+    /// The topic, if it is a single one.
+    pub fn exact(&self) -> Option<&str> {
+        (!self.open).then_some(&*self.start)
+    }
+
     fn matches(&self, topic: &str) -> bool {
         if self.open { topic.starts_with(&self.start) } else { topic == self.start }
     }
@@ -50,6 +55,14 @@ const MAX_NAME: usize = 249;
 
 fn is_legal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// Reads the name of a topic.
+///
+/// # Errors
+/// What was wanted.
+pub fn name(text: &str) -> Result<String, String> {
+    if is_name(text) { Ok(text.to_owned()) } else { Err(format!("wanted the name of a topic, got {text:?}")) }
 }
 
 /// Whether Kafka would take `name` as a topic (`org.apache.kafka.common.internals.Topic`).

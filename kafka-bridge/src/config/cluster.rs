@@ -11,7 +11,7 @@ use super::file::Contents;
 use super::librdkafka::{self, Property};
 use super::load;
 use super::values::bootstrap_servers;
-use crate::topics::Pattern;
+use crate::topics::{self, Allowed, Pattern};
 
 /// The name of the cluster that the top-level settings are about.
 pub const DEFAULT_CLUSTER: &str = "default";
@@ -27,6 +27,10 @@ pub struct Cluster {
     /// The topics that may be written; all if there are none.
     #[arg(long, value_delimiter = ',')]
     pub allowed_topics: Vec<Pattern>,
+
+    /// The topics that have to be there: until they are, the cluster is not ready.
+    #[arg(long, value_delimiter = ',', value_parser = topics::name)]
+    pub topics: Vec<String>,
 
     /// Whether the bridge as a whole is ready only if this cluster can be written.
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
@@ -107,6 +111,17 @@ impl Cluster {
     }
 }
 
+/// The topics that would have to be there and may not be written.
+fn forbidden(topics: &[String], allowed: &[Pattern], origin: &str) -> Vec<String> {
+    let allowed = Allowed::new(allowed.to_vec());
+    let forbidden = topics.iter().filter(|topic| !allowed.allows(topic));
+    forbidden
+        .map(|topic| {
+            format!("{origin}topics: {topic} is not among {origin}allowed_topics, so it could not be written; add it there")
+        })
+        .collect()
+}
+
 impl Config {
     /// The cluster that the top-level settings are about.
     pub fn default_cluster(&self, bootstrap_servers: &str) -> Cluster {
@@ -114,6 +129,7 @@ impl Config {
             name: DEFAULT_CLUSTER.to_owned(),
             bootstrap_servers: bootstrap_servers.to_owned(),
             allowed_topics: self.allowed_topics.clone(),
+            topics: self.topics.clone(),
             required: true,
             queue_records: None,
             queue_kbytes: None,
@@ -124,14 +140,15 @@ impl Config {
 
     /// What the settings of named clusters contradict.
     pub(super) fn check_clusters(&self) -> Vec<String> {
-        let mut errors = Vec::new();
-        for Cluster { name, allowed_topics, queue_kbytes, .. } in &self.clusters {
+        let mut errors = forbidden(&self.topics, &self.allowed_topics, "");
+        for Cluster { name, allowed_topics, topics, queue_kbytes, .. } in &self.clusters {
             if allowed_topics.is_empty() && !self.allowed_topics.is_empty() {
                 errors.push(format!(
                     "clusters.{name}.allowed_topics: wanted, since those of the default cluster are said and do not \
                      hold here; [\"*\"] allows all"
                 ));
             }
+            errors.extend(forbidden(topics, allowed_topics, &format!("clusters.{name}.")));
             let record = self.max_record_bytes;
             if let Some(kbytes) = queue_kbytes.filter(|kbytes| u64::from(*kbytes) * 1024 < u64::from(record))
             {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::hop::ClientName;
-use crate::topics::Pattern;
+use crate::topics::{self, Pattern};
 pub use cluster::{Cluster, DEFAULT_CLUSTER};
 pub use librdkafka::Property;
 pub use listen::Listen;
@@ -103,6 +103,10 @@ pub struct Config {
     /// Without it all may.
     #[arg(long, env = "BRIDGE_ALLOWED_TOPICS", value_name = "TOPICS", value_delimiter = ',')]
     pub allowed_topics: Vec<Pattern>,
+
+    /// The topics that have to be there, separated by commas: until they are, the bridge is not ready.
+    #[arg(long, env = "BRIDGE_TOPICS", value_name = "TOPICS", value_delimiter = ',', value_parser = topics::name)]
+    pub topics: Vec<String>,
 
     /// How long Kafka has to acknowledge a record, such as 5s or 750ms. A caller is answered at most 500ms later.
     #[arg(long, env = "BRIDGE_DELIVERY_TIMEOUT", default_value = "5s", value_name = "DURATION", value_parser = delivery_timeout)]

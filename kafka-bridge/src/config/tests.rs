@@ -56,6 +56,7 @@ fn values_that_cannot_work_are_refused_with_what_was_wanted_wherever_they_are() 
         ("--unix-socket-mode", "BRIDGE_UNIX_SOCKET_MODE", "1777", "octal permission bits"),
         ("--allowed-topics", "BRIDGE_ALLOWED_TOPICS", "a,b*c", "b*c"),
         ("--tls-client-names", "BRIDGE_TLS_CLIENT_NAMES", "a,*.b", "name of a host or a URI"),
+        ("--topics", "BRIDGE_TOPICS", "a,b*", "b*"),
         ("--mode", "BRIDGE_MODE", "prod", "development, production"),
         ("--log", "RUST_LOG", "a=b=c", "expected one of"),
     ] {
@@ -246,9 +247,10 @@ fn all_that_is_wrong_with_clusters_is_told_at_once_and_without_secrets() {
 
     let file = "bootstrap_servers = \"a:1\"\nallowed_topics = [\"a\"]\n[clusters.us]\nbootstrap_servers = \"b:1\"\n\
                 queue_kbytes = 1";
-    let errors = with(&[], &[], Some(file)).unwrap_err();
+    let errors = with(&["--topics", "a,b"], &[], Some(file)).unwrap_err();
     let all = errors.join("\n");
-    assert!(errors.len() == 2 && all.contains("clusters.us.allowed_topics: wanted, since"), "{all}");
+    assert!(all.contains("topics: b is not among allowed_topics"), "{all}");
+    assert!(errors.len() == 3 && all.contains("clusters.us.allowed_topics: wanted, since"), "{all}");
     assert!(all.contains("clusters.us.queue_kbytes 1: wanted room"), "{all}");
 }
 

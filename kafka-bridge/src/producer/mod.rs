@@ -8,6 +8,7 @@ mod outcome;
 mod persistence;
 mod settings;
 mod supervision;
+mod topic_check;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,6 +32,7 @@ use isolation::Isolation;
 use leader::{Leader, NotSent};
 use observer::Observer;
 pub use outcome::{Outcome, Place};
+pub use topic_check::TopicCheck;
 
 type Client = ThreadedProducer<Context>;
 

@@ -31,6 +31,19 @@ pub(super) fn leader(config: &Config, cluster: &Cluster) -> ClientConfig {
     settings
 }
 
+/// The settings of a client that asks about topics. Asking must not create them, which a cluster may do for who does not
+/// say otherwise.
+pub(super) fn asker(config: &Config, cluster: &Cluster) -> ClientConfig {
+    let mut settings = producer(config, cluster);
+    settings
+        .set("enable.idempotence", "false")
+        .set("allow.auto.create.topics", "false")
+        .set("statistics.interval.ms", "0");
+    // Takes idempotence.
+    settings.remove("enable.gapless.guarantee");
+    settings
+}
+
 /// The producer's settings.
 pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
     let delivery = config.delivery_timeout.as_millis();

@@ -34,4 +34,5 @@ mod sink;
 mod tail;
 #[cfg(feature = "tls")]
 mod tls;
+mod topics;
 mod tracing;
