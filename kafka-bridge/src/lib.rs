@@ -15,11 +15,13 @@ pub mod producer;
 pub mod server;
 pub mod shutdown;
 pub mod stats;
+pub mod telemetry;
 pub mod topics;
 pub mod watch;
 
 use std::sync::Arc;
 
+use opentelemetry_otlp::ExporterBuildError;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -29,6 +31,7 @@ use http::{Limits, Shared};
 use idempotency::{JournalError, Memory};
 use metrics::Metrics;
 use server::Listener;
+use telemetry::Telemetry;
 
 /// Why the bridge does not run.
 #[derive(Debug, Error)]
@@ -39,6 +42,9 @@ pub enum RunError {
     /// What is remembered of events should be on disk, and cannot be.
     #[error(transparent)]
     Idempotency(#[from] JournalError),
+    /// Spans cannot be sent as configured.
+    #[error("--otlp-endpoint: {0}")]
+    Telemetry(#[from] ExporterBuildError),
 }
 
 /// What was left undone when the bridge ended.
@@ -61,7 +67,8 @@ impl Leftover {
 /// answered or the shutdown timeout is over.
 ///
 /// # Errors
-/// When librdkafka refuses the configuration of a cluster, or what should outlive the process has no place on disk.
+/// When librdkafka refuses the configuration of a cluster, what should outlive the process has no place on disk, or
+/// spans cannot be sent as configured.
 pub async fn run(
     loaded: Loaded,
     bootstrap_servers: &str,
@@ -74,12 +81,14 @@ pub async fn run(
     let clusters = Arc::new(Clusters::new(config, bootstrap_servers, &metrics)?);
     let memory = Memory::new(config, Arc::clone(&metrics))?;
     let background = clusters.supervise();
+    let telemetry = Telemetry::new(config, Arc::clone(&metrics))?.map(Arc::new);
     let router = http::router(Arc::new(Shared {
         clusters: Arc::clone(&clusters),
         idempotency: memory.clone(),
         metrics,
         limits: Limits::new(config),
         guard,
+        telemetry: telemetry.clone(),
     }));
 
     let stop = async {
@@ -96,6 +105,11 @@ pub async fn run(
     }
     for task in background {
         task.abort();
+    }
+    if let Some(telemetry) = telemetry {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        // By now each record has ended its span. That some were not sent is told in the log, and changes nothing.
+        let _ = tokio::task::spawn_blocking(move || telemetry.stop(remaining)).await;
     }
     Ok(Leftover { requests, records })
 }

@@ -34,6 +34,11 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanLabels {
+    outcome: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: Name,
 }
@@ -68,6 +73,7 @@ pub struct Metrics {
     idempotency_conflicts: Counter,
     idempotency_entries: Gauge,
     idempotency_unjournaled: Counter,
+    spans: Family<SpanLabels, Counter>,
 }
 
 /// 250 µs to 10 s: from a broker on the same machine to past the default delivery timeout.
@@ -107,6 +113,7 @@ impl Default for Metrics {
             idempotency_conflicts: Counter::default(),
             idempotency_entries: Gauge::default(),
             idempotency_unjournaled: Counter::default(),
+            spans: Family::default(),
         };
         metrics.register();
         metrics
@@ -224,6 +231,16 @@ impl Metrics {
             "Events acknowledged that a restart will not know of, because the journal could not be written",
             self.idempotency_unjournaled.clone(),
         );
+        r.register(
+            "spans",
+            "Spans for the collector by what became of them; dropped: too many were waiting",
+            self.spans.clone(),
+        );
+    }
+
+    /// It is known what became of `count` spans.
+    pub fn spans(&self, outcome: &'static str, count: u64) {
+        self.spans.get_or_create(&SpanLabels { outcome: Name(outcome) }).inc_by(count);
     }
 
     /// A request was answered. `route` is the template of the route, not the path.

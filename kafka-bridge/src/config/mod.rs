@@ -18,7 +18,9 @@ pub use cluster::{Cluster, DEFAULT_CLUSTER};
 pub use librdkafka::Property;
 pub use listen::Listen;
 pub use load::{Failure, Loaded, load};
-use values::{bootstrap_servers, delivery_timeout, log_filter, permission_bits, positive_duration};
+use values::{
+    bootstrap_servers, delivery_timeout, log_filter, otlp_endpoint, permission_bits, positive_duration,
+};
 
 /// How long after the delivery timeout an answer may still be on its way. librdkafka looks for expired records
 /// once a second, so its own report of a timeout is always somewhat late; callers are answered before that.
@@ -185,6 +187,11 @@ pub struct Config {
     /// How long requests and records in flight have to finish after SIGTERM or SIGINT.
     #[arg(long, env = "BRIDGE_SHUTDOWN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub shutdown_timeout: Duration,
+
+    /// The OpenTelemetry collector that is sent a span for each request and record, over OTLP/HTTP, such as
+    /// http://localhost:4318. Without it there are no spans.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = otlp_endpoint)]
+    pub otlp_endpoint: Option<String>,
 
     /// How log lines look.
     #[arg(long, env = "BRIDGE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]

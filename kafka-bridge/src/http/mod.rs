@@ -30,6 +30,7 @@ use crate::hop::Guard;
 use crate::idempotency::Memory;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::telemetry::Telemetry;
 
 const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 const EVENTS_PATH: &str = "/v1/topics/{topic}/events";
@@ -48,6 +49,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Who may ask.
     pub guard: Guard,
+    /// Who makes spans, unless none are to be made.
+    pub telemetry: Option<Arc<Telemetry>>,
 }
 
 impl Shared {
@@ -184,9 +187,17 @@ pub fn router(shared: Arc<Shared>) -> Router {
 async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
     let request_id = request_id(request.headers());
-    let mut response = match head::check(&request, &shared.limits) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    let telemetry = shared.telemetry.as_ref().filter(|_| writes(route));
+    let span = telemetry.map(|telemetry| telemetry.request(route, &request));
+    let answer = async {
+        match head::check(&request, &shared.limits) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let mut response = match &span {
+        Some(span) => span.around(answer).await,
+        None => answer.await,
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         tracing::debug!(route, request_id = request_id.as_deref(), ?problem, "answered with a problem");
@@ -194,12 +205,20 @@ async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next)
     }
     response.headers_mut().insert(BRIDGE_HEADER, VERSION);
     shared.metrics.request(route, response.status().as_u16());
+    if let Some(span) = span {
+        span.answered(response.status());
+    }
     response
 }
 
 /// Metric labels are part of the code, so that no request can make new ones.
 fn route_label(matched: Option<&str>) -> &'static str {
     ROUTES.iter().map(|route| route.path).find(|path| Some(*path) == matched).unwrap_or("none")
+}
+
+/// Whether requests to a route are there to write. The others are asked for all the time, by whoever watches the bridge.
+fn writes(route: &str) -> bool {
+    ROUTES.iter().any(|known| known.path == route && known.guarded)
 }
 
 /// The caller's name for the request, if it is one that can be put into a log line as it is.

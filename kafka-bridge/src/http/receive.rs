@@ -1,5 +1,6 @@
 //! From a record to its result: checking, enqueueing, waiting. Shared by all ways in which records come.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant as Moment;
 
@@ -14,6 +15,7 @@ use crate::http::Shared;
 use crate::http::event_view::EventView;
 use crate::idempotency::{Admission, Identity, Name};
 use crate::producer::{Delivery, Outcome, Outgoing};
+use crate::telemetry::{self, RecordSpan};
 use crate::topics;
 
 /// When to try again after "unavailable", in seconds, unless more is known. Short, since a queue drains and a broker
@@ -107,7 +109,9 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
     let mut headers: Vec<(&str, &[u8])> =
         record.message.headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
     headers.extend_from_slice(record.headers);
-    headers.extend(trace_context(record));
+    let span = shared.telemetry.as_ref().map(|telemetry| telemetry.record(&span_of(record)));
+    let trace_context = trace_context(record, span.as_ref());
+    headers.extend(trace_context.iter().map(|(name, value)| (*name, value.as_bytes())));
     let outgoing = Outgoing {
         topic: record.topic,
         key: record.key,
@@ -117,6 +121,7 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         value: record.message.value.as_deref(),
         ack: record.ack,
         request_id,
+        span: span.as_ref(),
     };
     match cluster.producer.enqueue(&outgoing, claim) {
         Ok(delivery) => waiting(delivery, false),
@@ -156,14 +161,36 @@ fn identity(cluster: &str, record: &Incoming<'_>) -> Identity {
     Identity::new(&name, &record.event.content(record.key, record.message.value.is_none()))
 }
 
-/// The headers by which consumers go on with the trace that the event is part of, unless the record brings its own.
-fn trace_context<'a>(record: &Incoming<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+/// What the record's span has to know of it.
+fn span_of<'a>(record: &Incoming<'a>) -> telemetry::Record<'a> {
+    telemetry::Record {
+        topic: record.topic,
+        event_id: record.event_id,
+        value_bytes: record.message.value.as_ref().map(|value| value.len()),
+        trace_context: record.event.trace_context(),
+    }
+}
+
+/// The headers by which consumers go on with a trace, unless the record brings its own: with the record's span if it has
+/// one, and else with the span that the event names.
+fn trace_context<'a>(record: &Incoming<'a>, span: Option<&RecordSpan>) -> Vec<(&'static str, Cow<'a, str>)> {
     let brings = |name: &str| record.headers.iter().any(|(own, _)| *own == name);
     // The state of one trace says nothing about another.
-    let context = record.event.trace_context().filter(|_| !brings(TRACEPARENT));
-    let state = context.and_then(|(_, state)| state).filter(|_| !brings(TRACESTATE));
-    let parent = context.map(|(parent, _)| (TRACEPARENT, parent.as_bytes()));
-    parent.into_iter().chain(state.map(|state| (TRACESTATE, state.as_bytes())))
+    if brings(TRACEPARENT) {
+        return Vec::new();
+    }
+    let (parent, state) = match span {
+        Some(span) => (Some(span.traceparent().into()), span.tracestate().map(Cow::Owned)),
+        None => match record.event.trace_context() {
+            Some((parent, state)) => (Some(parent.into()), state.map(Cow::Borrowed)),
+            None => (None, None),
+        },
+    };
+    let state = state.filter(|_| !brings(TRACESTATE));
+    [(TRACEPARENT, parent), (TRACESTATE, state)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 /// Waits for Kafka's answer, but not beyond `deadline`.

@@ -22,6 +22,7 @@ use crate::producer::isolation::Isolation;
 use crate::producer::outcome::{self, Outcome, Place};
 use crate::producer::persistence;
 use crate::stats::Stats;
+use crate::telemetry::RecordSpan;
 
 /// Travels with a record through librdkafka. Because the delivery report settles it whether or not anybody waits
 /// any more, every record is counted exactly once.
@@ -35,6 +36,8 @@ pub(super) struct Ticket {
     pub(super) request_id: Option<Arc<str>>,
     /// Told the outcome too, so that it is known whether or not anybody waits.
     pub(super) claim: Option<Claim>,
+    /// Likewise.
+    pub(super) span: Option<RecordSpan>,
     /// What the breaker let through.
     pub(super) permit: Permit,
 }
@@ -114,8 +117,11 @@ impl ProducerContext for Context {
             },
         };
         self.metrics.record(outcome.label());
-        let Ticket { claim, reply, permit, .. } = *ticket;
+        let Ticket { claim, reply, permit, span, .. } = *ticket;
         permit.settle(settlement(outcome));
+        if let Some(span) = span {
+            span.settle(outcome);
+        }
         let metrics = self.metrics.clone();
         let answer = move || {
             let answered = reply.is_none_or(|reply| reply.send(outcome).is_ok());

@@ -27,6 +27,7 @@ use crate::config::{Cluster, Config};
 use crate::health::Health;
 use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
+use crate::telemetry::RecordSpan;
 use context::{Context, Ticket};
 use isolation::Isolation;
 use leader::{Leader, NotSent};
@@ -58,6 +59,8 @@ pub struct Outgoing<'a> {
     pub ack: Ack,
     /// The request that brought the record, for the log.
     pub request_id: Option<&'a Arc<str>>,
+    /// Told what becomes of the record.
+    pub span: Option<&'a RecordSpan>,
 }
 
 /// A record's answer, once there is one.
@@ -176,6 +179,9 @@ impl Producer {
             if let Some(claim) = claim {
                 claim.settle(outcome);
             }
+            if let Some(span) = record.span {
+                span.settle(outcome);
+            }
             outcome
         };
         let Ok(permit) = self.maker.health.breaker().admit(record.topic, Instant::now()) else {
@@ -192,6 +198,7 @@ impl Producer {
             request_id: record.request_id.cloned(),
             claim,
             permit,
+            span: record.span.cloned(),
         });
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for &(key, value) in record.headers {

@@ -28,6 +28,7 @@ mod listeners;
 mod modes;
 mod mtls;
 mod openapi;
+mod otlp;
 mod process;
 mod produce;
 mod sink;

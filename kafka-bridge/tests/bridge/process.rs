@@ -22,7 +22,7 @@ impl Drop for Process {
     }
 }
 
-fn command(flags: &[&str]) -> Command {
+pub fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-bridge"));
     command.args(flags).env_remove("KAFKA_BOOTSTRAP_SERVERS").env_remove("RUST_LOG");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,7 +32,13 @@ fn command(flags: &[&str]) -> Command {
 impl Process {
     /// Starts it on a free port, which its log names.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[])
+    }
+
+    /// The same, with further variables in its environment.
+    pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = command(flags);
+        command.envs(environment.iter().copied());
         let mut child = command.args(["--listen", "127.0.0.1:0", "--log-format", "json"]).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
