@@ -51,6 +51,6 @@ stage "unit tests: envelope, policy, command line, bridge" \
 stage "the core's tests as wasm, on Node" core_in_wasm
 stage "the bridge against its OpenAPI document, with Schemathesis" scripts/test-openapi.sh
 stage "fuzz targets, for a short time" scripts/fuzz.sh
-stage "end to end: the shipped wasm, real Envoy, real Kafka" cargo test --locked -p wicketgate-tests
+stage "end to end, and under faults: the shipped wasm, real Envoy, real Kafka" cargo test --locked -p wicketgate-tests
 
 say "$(printf 'All tests passed in %d min %02d s' $((SECONDS / 60)) $((SECONDS % 60)))"

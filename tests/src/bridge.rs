@@ -6,11 +6,13 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::artefacts;
+use crate::disk::Disk;
 use crate::http_client::Client;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::wait::until;
 
+const NAME: &str = "kafka-bridge";
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Longer than the bridge gives itself.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -38,12 +40,26 @@ impl Bridge {
 
     /// The same, at an address where a bridge may have been before.
     pub async fn launch_at(address: SocketAddr, bootstrap_servers: &str, args: &[&str]) -> Self {
+        let start = |all: &[&str]| Process::start(NAME, &artefacts::bridge(), all);
+        Self::launch_by(start, address, bootstrap_servers, args).await
+    }
+
+    /// The same, with this disk to write to.
+    pub async fn launch_on(disk: &Disk, bootstrap_servers: &str, args: &[&str]) -> Self {
+        let start = |all: &[&str]| disk.start_on(NAME, &artefacts::bridge(), all);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::launch_by(start, address, bootstrap_servers, args).await
+    }
+
+    async fn launch_by(
+        start: impl FnOnce(&[&str]) -> Process,
+        address: SocketAddr,
+        bootstrap_servers: &str,
+        args: &[&str],
+    ) -> Self {
         let listen = address.to_string();
-        let all = ["--listen", &listen, "--bootstrap-servers", bootstrap_servers]
-            .into_iter()
-            .chain(args.iter().copied());
-        let process = Process::start("kafka-bridge", &artefacts::bridge(), all);
-        let bridge = Self { process, address };
+        let own = ["--listen", &listen, "--bootstrap-servers", bootstrap_servers];
+        let bridge = Self { process: start(&[&own[..], args].concat()), address };
         let answering = until(START_LIMIT, || async {
             assert!(
                 bridge.process.exit_status().is_none(),
@@ -78,12 +94,17 @@ impl Bridge {
         &self.process
     }
 
-    /// The value of a metric that counts, by its name with its labels as `/metrics` spells them; 0 if it has none yet.
-    pub async fn count(&self, name: &str) -> u64 {
+    /// The value of a metric that counts, summed over all that have this label, such as `outcome="unknown"`. An empty
+    /// one stands for all.
+    pub async fn count(&self, name: &str, label: &str) -> u64 {
         let answer = Client::http1(self.address).try_get("/metrics").await.expect("the bridge has metrics");
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map_or(0, |value| value.parse().expect("a count is a whole number"))
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            labels.contains(label).then(|| value.parse::<u64>().expect("a count is a whole number"))
+        });
+        values.sum()
     }
 
     async fn get(&self, path: &str) -> Option<StatusCode> {

@@ -45,6 +45,11 @@ impl Process {
         self.pid
     }
 
+    /// Where what it writes goes; also after it has ended.
+    pub fn log_file(&self) -> &Path {
+        &self.log
+    }
+
     /// What it wrote so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde_json::Value;
 use wicketgate_tests::topic::Record;
 
 use crate::load::{Attempt, Told};
@@ -56,6 +57,12 @@ struct Event<'a> {
     places: &'a [(i32, i64)],
 }
 
+/// The id of the event in a record.
+pub(crate) fn id_of(record: &Record) -> String {
+    let event: Value = serde_json::from_slice(record.bytes()).expect("a record's value is an event");
+    event["id"].as_str().expect("an event has an id").to_owned()
+}
+
 /// Sums up a run. `Err` has all that does not hold.
 pub(crate) fn settle(
     attempts: &[Attempt],
@@ -64,8 +71,7 @@ pub(crate) fn settle(
 ) -> Result<Account, (Account, String)> {
     let mut places: HashMap<String, Vec<(i32, i64)>> = HashMap::new();
     for record in records {
-        let id = record.event()["id"].as_str().expect("an event has an id").to_owned();
-        places.entry(id).or_default().push((record.partition, record.offset));
+        places.entry(id_of(record)).or_default().push((record.partition, record.offset));
     }
     let mut events: BTreeMap<&str, Event<'_>> = BTreeMap::new();
     for attempt in attempts {

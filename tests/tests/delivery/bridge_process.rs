@@ -13,7 +13,7 @@ async fn killed() {
     let topic = topic(kafka, "bridge-killed").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let address = bridge.address();
-    let mut scene = Scene::open(Plan::of(Door::Bridge, &[address], topic.name()), address).await;
+    let mut scene = Scene::open(Plan::of(Door::Bridge, &[address], topic.name()), &bridge).await;
 
     scene.fault_begins();
     bridge.process().kill();
@@ -33,7 +33,7 @@ async fn killed_under_callers_who_try_again() {
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let address = bridge.address();
     let plan = Plan { insist: true, ..Plan::of(Door::Bridge, &[address], topic.name()) };
-    let mut scene = Scene::open(plan, address).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     bridge.process().kill();
@@ -54,7 +54,7 @@ async fn stopped_in_order() {
     let topic = topic(kafka, "bridge-stopped").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let address = bridge.address();
-    let mut scene = Scene::open(Plan::of(Door::Bridge, &[address], topic.name()), address).await;
+    let mut scene = Scene::open(Plan::of(Door::Bridge, &[address], topic.name()), &bridge).await;
 
     scene.fault_begins();
     // Exit code 0: every request and every record had its answer.
@@ -79,14 +79,14 @@ async fn two_bridges_one_topic() {
         Bridge::start(kafka.bootstrap_servers(), &[]).await,
     ];
     let addresses = [bridges[0].address(), bridges[1].address()];
-    let scene = Scene::open(Plan::of(Door::Bridge, &addresses, topic.name()), addresses[0]).await;
+    let scene = Scene::open(Plan::of(Door::Bridge, &addresses, topic.name()), &bridges[0]).await;
 
     scene.load.until_acknowledged(SOME).await;
 
     let account = scene.close().await.compare(50, "two bridges, and no fault", &topic).await;
     assert_eq!((account.acknowledged, account.arrived), (account.sent, account.sent), "{account:?}");
     for bridge in &bridges {
-        assert!(bridge.count("kafka_bridge_records_total{outcome=\"acknowledged\"}").await > 0);
+        assert!(bridge.count("kafka_bridge_records_total", r#"outcome="acknowledged""#).await > 0);
         bridge.stop_in_order();
     }
 }

@@ -16,7 +16,7 @@ async fn killed() {
     let topic = topic(kafka, "broker-killed").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     kafka.node().kill();
@@ -38,7 +38,7 @@ async fn stopped_and_started_again() {
     let topic = topic(kafka, "broker-restarted").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     blocking(|| {
@@ -60,7 +60,7 @@ async fn frozen() {
     let topic = topic(kafka, "broker-frozen").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     blocking(|| kafka.node().freeze());

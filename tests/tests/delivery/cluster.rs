@@ -37,7 +37,7 @@ async fn one_broker_is_killed() {
     let topic = topic(kafka, "one-of-three").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     kafka.brokers()[0].kill();
@@ -61,7 +61,7 @@ async fn two_brokers_are_killed() {
     let topic = topic(kafka, "two-of-three").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     for broker in &kafka.brokers()[1..] {
@@ -97,7 +97,7 @@ async fn brokers_are_restarted_in_turn() {
     let topic = topic(kafka, "rolling").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     for broker in kafka.brokers() {

@@ -24,7 +24,7 @@ async fn of_the_broker() {
     let topic = Topic::create(&kafka, "disk-full", 3).await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     blocking(|| disk.fill());

@@ -20,7 +20,7 @@ async fn killed() {
     let envoy = Envoy::start(&document, bridge.address().into(), upstream.address()).await;
     let address = envoy.address();
     let plan = Plan::of(Door::Gateway, &[address], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     envoy.process().kill();
@@ -49,7 +49,7 @@ async fn its_bridge_is_killed() {
     let document = document([("lane", topic.name())], "10s").to_string();
     let envoy = Envoy::start(&document, bridge_address.into(), upstream.address()).await;
     let plan = Plan::of(Door::Gateway, &[envoy.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge_address).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     bridge.process().kill();

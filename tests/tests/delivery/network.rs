@@ -15,7 +15,7 @@ async fn cut(number: u32, fault: &str, label: &str, how: Traffic) {
     let topic = topic(kafka, label).await;
     let bridge = Bridge::start(&kafka.proxy().address().to_string(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     kafka.proxy().set(how);
@@ -52,7 +52,7 @@ async fn answers_are_lost_in_a_reset() {
     let topic = topic(kafka, "network-lost-answers").await;
     let bridge = Bridge::start(&kafka.proxy().address().to_string(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     // What Kafka has written and could not say so is sent again by the producer, and must not be written again.
     scene.fault_begins();
@@ -79,7 +79,7 @@ async fn slow() {
     let topic = topic(kafka, "network-slow").await;
     let bridge = Bridge::start(&kafka.proxy().address().to_string(), &[]).await;
     let plan = Plan { data: 2_000, ..Plan::of(Door::Bridge, &[bridge.address()], topic.name()) };
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     let latency = Duration::from_millis(150);

@@ -1,9 +1,11 @@
 //! One row: a bridge under load, a fault, its end, and what is left of it.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Mutex, MutexGuard};
+use wicketgate_tests::bridge::Bridge;
 use wicketgate_tests::kafka::Kafka;
 use wicketgate_tests::topic::{Record, Topic};
 use wicketgate_tests::wait::until;
@@ -35,6 +37,8 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 pub(crate) struct Scene {
     pub(crate) load: Load,
     watch: Watch,
+    /// Of the bridge; it tells when the breaker opened.
+    log: PathBuf,
     fault: Option<Instant>,
     over: Option<Instant>,
     duplicates: bool,
@@ -55,17 +59,20 @@ pub(crate) struct Played {
 pub(crate) struct Times {
     /// From the beginning of the fault to the first 503; `None` if there was none.
     pub(crate) first_503: Option<Duration>,
+    /// From the moment at which a breaker of the bridge opened to the first 503 after that; `None` if none opened.
+    pub(crate) after_opening: Option<Duration>,
     /// From the end of the fault to a `/readyz` that stays 200; `None` if it never was anything else.
     pub(crate) ready_again: Option<Duration>,
 }
 
 impl Scene {
-    /// Starts callers, and waits until all is well. `bridge` is the one whose readiness is watched.
-    pub(crate) async fn open(plan: Plan, bridge: SocketAddr) -> Self {
+    /// Starts callers, and waits until all is well. `bridge` is the one that is watched.
+    pub(crate) async fn open(plan: Plan, bridge: &Bridge) -> Self {
         let (insist, ack) = (plan.insist, plan.ack.unwrap_or("all"));
-        let (load, watch) = (Load::start(plan), Watch::start(bridge));
+        let (load, watch) = (Load::start(plan), Watch::start(bridge.address()));
+        let log = bridge.process().log_file().to_owned();
         load.until_acknowledged(SOME).await;
-        Self { load, watch, fault: None, over: None, duplicates: insist, ack }
+        Self { load, watch, log, fault: None, over: None, duplicates: insist, ack }
     }
 
     /// From now on things go wrong.
@@ -78,25 +85,42 @@ impl Scene {
         self.over = Some(Instant::now());
     }
 
+    /// When the first breaker opened since the fault began, as the bridge's log has it.
+    fn opened(&self) -> Option<Instant> {
+        let fault = self.fault?;
+        let log = fs::read_to_string(&self.log).expect("the bridge's log can be read");
+        let openings = log.lines().filter_map(|line| {
+            let (time, rest) = line.split_once(' ')?;
+            let (level, _) = rest.split_once(" kafka_bridge::breaker: ")?;
+            matches!(level.trim(), "WARN" | "ERROR").then_some(())?;
+            let ago = SystemTime::now().duration_since(humantime::parse_rfc3339(time).ok()?).ok()?;
+            Instant::now().checked_sub(ago)
+        });
+        openings.filter(|opened| *opened >= fault).min()
+    }
+
     /// Waits until all is well again, and for the callers to finish.
     pub(crate) async fn close(self) -> Played {
         self.load.until_acknowledged(SOME).await;
         let ready = until(RECOVERY_LIMIT, || async { self.watch.is_ready().then_some(()) }).await;
         assert!(ready.is_ok(), "the bridge is not ready {RECOVERY_LIMIT:?} after the fault");
+        let opened = self.opened();
         let attempts = self.load.finish().await;
         let times = Times {
             first_503: self.fault.and_then(|fault| first_503(&attempts, fault)),
+            after_opening: opened.and_then(|opened| first_503(&attempts, opened)),
             ready_again: self.fault.zip(self.over).and_then(|(fault, over)| self.watch.again(fault, over)),
         };
         Played { attempts, times, ack: self.ack, duplicates: self.duplicates }
     }
 }
 
-fn first_503(attempts: &[Attempt], fault: Instant) -> Option<Duration> {
+/// From `since` to the first 503 after it.
+fn first_503(attempts: &[Attempt], since: Instant) -> Option<Duration> {
     let refused = attempts
         .iter()
-        .filter(|attempt| attempt.told == Told::NotWritten(503) && attempt.answered >= fault)
-        .map(|attempt| attempt.answered - fault);
+        .filter(|attempt| attempt.told == Told::NotWritten(503) && attempt.answered >= since)
+        .map(|attempt| attempt.answered - since);
     refused.min()
 }
 

@@ -24,12 +24,14 @@ pub(crate) fn add(number: u32, fault: &str, account: &Account, times: &Times) {
     ] {
         let _ = write!(line, "| {count} ");
     }
-    let _ = write!(
-        line,
-        "| {} | {} |",
-        seconds(times.first_503).unwrap_or("none".to_owned()),
-        seconds(times.ready_again).unwrap_or("stayed ready".to_owned()),
-    );
+    for (time, without) in [
+        (times.first_503, "none"),
+        (times.after_opening, "did not open"),
+        (times.ready_again, "stayed ready"),
+    ] {
+        let _ = write!(line, "| {} ", time.map_or(without.to_owned(), seconds));
+    }
+    line.push('|');
     println!("{line}");
     let dir = artefacts::root().join("target/delivery");
     fs::create_dir_all(&dir).expect("target/delivery can be made");
@@ -37,7 +39,7 @@ pub(crate) fn add(number: u32, fault: &str, account: &Account, times: &Times) {
 }
 
 /// To three digits or so: what is left is chance.
-fn seconds(time: Option<Duration>) -> Option<String> {
-    let time = time?.as_secs_f64();
-    Some(if time < 1.0 { format!("{:.0} ms", time * 1000.0) } else { format!("{time:.1} s") })
+fn seconds(time: Duration) -> String {
+    let time = time.as_secs_f64();
+    if time < 1.0 { format!("{:.0} ms", time * 1000.0) } else { format!("{time:.1} s") }
 }

@@ -13,6 +13,7 @@ use wicketgate_tests::proxy::Traffic;
 use wicketgate_tests::topic::Topic;
 use wicketgate_tests::wait::until;
 
+use crate::account::id_of;
 use crate::load::{Attempt, Door, Plan, Told};
 use crate::scene::{SOME, Scene, topic, turn};
 use crate::single;
@@ -27,7 +28,7 @@ async fn some_events_are_too_large() {
         now_and_then: Some((7, 300_000)),
         ..Plan::of(Door::Bridge, &[bridge.address()], topic.name())
     };
-    let scene = Scene::open(plan, bridge.address()).await;
+    let scene = Scene::open(plan, &bridge).await;
 
     scene.load.until_told(SOME / 4, "413", |told| *told == Told::NotWritten(413)).await;
 
@@ -45,7 +46,7 @@ async fn writing_is_forbidden() {
     let topic = topic(kafka, "forbidden").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
     deny_writing(&topic).await;
@@ -101,7 +102,7 @@ async fn deleted_and_made_again() {
     let topic = topic(kafka, "deleted").await;
     let bridge = Bridge::start(kafka.bootstrap_servers(), &[]).await;
     let plan = Plan::of(Door::Bridge, &[bridge.address()], topic.name());
-    let mut scene = Scene::open(plan, bridge.address()).await;
+    let mut scene = Scene::open(plan, &bridge).await;
 
     let reading = Instant::now();
     let before = topic.records().await;
@@ -115,8 +116,7 @@ async fn deleted_and_made_again() {
     let played = scene.close().await;
 
     // What was acknowledged before the deletion and not read by then is gone with the topic.
-    let kept: HashSet<String> =
-        before.iter().map(|record| record.event()["id"].as_str().unwrap().to_owned()).collect();
+    let kept: HashSet<String> = before.iter().map(id_of).collect();
     let is_acknowledged = |attempt: &Attempt| matches!(attempt.told, Told::Acknowledged { .. });
     let (old, rest): (Vec<Attempt>, Vec<Attempt>) = played.attempts.iter().cloned().partition(|attempt| {
         kept.contains(&attempt.id) || is_acknowledged(attempt) && attempt.answered < reading
