@@ -114,11 +114,27 @@ ensure_rust_component() {
 # ensure_packages COMMAND=PACKAGE...: Debian packages for the commands that are missing, where we may install
 # them; elsewhere the sentence that says what to install.
 ensure_packages() {
-  local pair command packages=() sudo=()
+  local pair packages=()
   for pair in "$@"; do
-    command="${pair%%=*}"
-    command -v "$command" >/dev/null 2>&1 || packages+=("${pair#*=}")
+    command -v "${pair%%=*}" >/dev/null 2>&1 || packages+=("${pair#*=}")
   done
+  install_packages "${packages[@]}"
+}
+
+# ensure_libraries LIBRARY=PACKAGE...: the same for libraries to build with, by the names that pkg-config has for
+# them; cargo's build scripts find them the same way.
+ensure_libraries() {
+  local pair packages=()
+  ensure_packages pkg-config=pkg-config
+  for pair in "$@"; do
+    pkg-config --exists "${pair%%=*}" || packages+=("${pair#*=}")
+  done
+  install_packages "${packages[@]}"
+}
+
+# install_packages PACKAGE...: Debian packages, where we may; elsewhere the sentence that says what to install.
+install_packages() {
+  local packages=("$@") sudo=()
   ((${#packages[@]})) || return 0
 
   if ! command -v apt-get >/dev/null 2>&1; then

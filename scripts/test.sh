@@ -25,7 +25,8 @@ install_tools() {
   need_python
   ensure_rust_target wasm32-wasip1
   ensure_rust_target wasm32-unknown-unknown
-  ensure_packages node=nodejs npm=npm java=default-jre-headless mvn=maven
+  ensure_packages node=nodejs npm=npm java=default-jre-headless mvn=maven openssl=openssl setpriv=util-linux
+  ensure_libraries openssl=libssl-dev libcurl=libcurl4-openssl-dev
   # The runner and the library it serves refuse to work with each other's other versions.
   ensure_cargo_tool wasm-bindgen-cli "$(locked_version wasm-bindgen)"
 }
@@ -51,6 +52,8 @@ stage "unit tests: envelope, policy, command line, bridge" \
 stage "the core's tests as wasm, on Node" core_in_wasm
 stage "the bridge against its OpenAPI document, with Schemathesis" scripts/test-openapi.sh
 stage "fuzz targets, for a short time" scripts/fuzz.sh
+stage "TLS and SASL: a bridge with OpenSSL and libcurl, real Kafka" \
+  cargo test --locked -p kafka-bridge --features oidc --test bridge secured::
 stage "end to end, and under faults: the shipped wasm, real Envoy, real Kafka" cargo test --locked -p wicketgate-tests
 
 say "$(printf 'All tests passed in %d min %02d s' $((SECONDS / 60)) $((SECONDS % 60)))"

@@ -89,6 +89,9 @@ async fn serve(loaded: Loaded, bootstrap_servers: &str) -> Result<ExitCode, Box<
             "anybody who reaches the bridge may write; --hop-secret-file, --hop-token-file or --tls-client-ca-file closes it"
         );
     }
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let stopping = tokio::spawn(async move {

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::cluster::Cluster;
 use super::file::{self, Setting};
-use super::{Config, librdkafka};
+use super::{Config, conflicts, librdkafka};
 use crate::hop::Guard;
 use crate::server::Tls;
 
@@ -129,8 +129,12 @@ pub fn load(
     );
     // Later ones replace earlier ones.
     config.librdkafka.splice(0..0, contents.properties);
+    let together = conflicts::check(&config.librdkafka, config.mode, config.delivery_timeout);
+    errors.extend(together.into_iter().map(|error| format!("librdkafka.{error}")));
     for (name, contents) in contents.clusters {
         let origin = format!("{shown}: clusters.{name}");
+        let together = conflicts::check(&contents.properties, config.mode, config.delivery_timeout);
+        errors.extend(together.into_iter().map(|error| format!("{origin}.librdkafka.{error}")));
         config.clusters.extend(Cluster::read(&name, contents, &origin, &mut errors));
     }
 

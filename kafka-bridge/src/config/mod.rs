@@ -1,6 +1,7 @@
 //! What the process can be told, by flags, environment variables and a file, in this order of precedence.
 
 mod cluster;
+mod conflicts;
 mod file;
 mod librdkafka;
 mod listen;
@@ -278,6 +279,19 @@ impl Config {
             ));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// What the configuration leaves open, for the log; without secrets.
+    pub fn warnings(&self) -> Vec<String> {
+        let named = self.clusters.iter().map(|cluster| (cluster.name.as_str(), &cluster.librdkafka));
+        let clusters = std::iter::once((DEFAULT_CLUSTER, &self.librdkafka)).chain(named);
+        clusters
+            .flat_map(|(name, options)| {
+                conflicts::warnings(options)
+                    .into_iter()
+                    .map(move |warning| format!("cluster {name}: {warning}"))
+            })
+            .collect()
     }
 
     /// How long records may wait without one being acknowledged, set or not.

@@ -17,6 +17,7 @@ use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
 use crate::producer::context::{Context, Ticket};
 use crate::producer::outcome::{self, Outcome};
+use crate::producer::settings;
 
 /// The producer whose batches have one record each. It is made once the main one can produce, so that it takes
 /// nothing from a start and is there when it is needed.
@@ -130,7 +131,7 @@ impl Isolation {
             suspect: Arc::clone(&self.suspect),
             isolation: None,
         };
-        Ok(Arc::new(self.settings.create_with_context(context)?))
+        Ok(Arc::new(settings::make(&self.settings, context)?))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<Arc<Client>>> {

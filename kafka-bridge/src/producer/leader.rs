@@ -13,6 +13,7 @@ use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
 use crate::producer::context::{Context, Ticket};
 use crate::producer::isolation::Isolation;
+use crate::producer::settings;
 
 /// What librdkafka gives back with an error.
 pub(super) type NotSent<'a> = (KafkaError, BaseRecord<'a, [u8], [u8], Box<Ticket>>);
@@ -69,7 +70,7 @@ impl Leader {
             suspect: Arc::clone(&self.suspect),
             isolation: Some(Arc::clone(&self.isolation)),
         };
-        let made = Arc::new(self.settings.create_with_context(context)?);
+        let made = Arc::new(settings::make(&self.settings, context)?);
         *client = Some(Arc::clone(&made));
         Ok(made)
     }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::sync::{Notify, oneshot};
 
 use wicketgate_envelope::hop::Ack;
@@ -33,6 +33,7 @@ use isolation::Isolation;
 use leader::{Leader, NotSent};
 use observer::Observer;
 pub use outcome::{Outcome, Place};
+pub(crate) use settings::RECONNECT_BACKOFF_MS;
 pub use topic_check::TopicCheck;
 
 type Client = ThreadedProducer<Context>;
@@ -101,7 +102,7 @@ impl Maker {
             suspect: Arc::clone(&self.suspect),
             isolation: Some(Arc::clone(&self.isolation)),
         };
-        let client = self.settings.create_with_context(context)?;
+        let client = settings::make(&self.settings, context)?;
         self.health.follow(generation);
         Ok(Arc::new(client))
     }
@@ -112,10 +113,7 @@ impl Maker {
 /// # Errors
 /// When it does not.
 pub fn try_settings(config: &Config, cluster: &Cluster) -> KafkaResult<()> {
-    // No broker is known to it, so there is nowhere to connect to.
-    let mut settings = settings::producer(config, cluster);
-    settings.remove("bootstrap.servers");
-    settings.create_with_context::<_, BaseProducer<_>>(DefaultProducerContext).map(|_| ())
+    settings::try_out(&settings::producer(config, cluster))
 }
 
 impl Producer {

@@ -12,6 +12,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
+use crate::producer::settings;
+
 /// How long the cluster has for an answer: long enough to give up on one broker and ask another.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How long one broker has, as far as librdkafka looks at it, which is once a second.
@@ -63,7 +65,7 @@ impl Observer {
             .set("socket.connection.setup.timeout.ms", &patience);
         // Takes idempotence.
         settings.remove("enable.gapless.guarantee");
-        Ok(Self { client: settings.create_with_context(Silent::default())? })
+        Ok(Self { client: settings::make(&settings, Silent::default())? })
     }
 
     /// Whether the cluster answers. Blocks for up to three seconds.

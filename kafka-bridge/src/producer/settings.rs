@@ -2,12 +2,68 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::{BaseProducer, DefaultProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::{Cluster, Config};
 
 /// How often statistics come: the age of what `/readyz` says.
 const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long it is until a broker is tried again, at first and at most, in milliseconds.
+pub(crate) const RECONNECT_BACKOFF_MS: (u32, u32) = (100, 1_000);
+
+/// Makes a client.
+///
+/// # Errors
+/// When librdkafka does not take the settings or cannot start its threads.
+pub(super) fn make<C, P>(settings: &ClientConfig, context: C) -> KafkaResult<P>
+where
+    C: ClientContext,
+    P: FromClientConfigAndContext<C>,
+{
+    try_without_tokens(settings)?;
+    settings.create_with_context(context)
+}
+
+/// Whether librdkafka takes the settings. Nothing is connected to.
+///
+/// # Errors
+/// When it does not.
+pub(super) fn try_out(settings: &ClientConfig) -> KafkaResult<()> {
+    const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
+    // No broker is known to it, so there is nowhere to connect to.
+    let mut settings = settings.clone();
+    settings.remove("bootstrap.servers");
+    if settings.get(ENDPOINT).is_some()
+        || settings.get("sasl.oauthbearer.metadata.authentication.type").is_some()
+    {
+        // Nor is anybody asked for a token: there is no such protocol, which it finds out by itself.
+        settings.set(ENDPOINT, "nowhere:");
+    }
+    make::<_, BaseProducer<_>>(&settings, DefaultProducerContext).map(|_| ())
+}
+
+/// A client that fetches tokens has a thread for it, and librdkafka 2.12 ends the process if anything else is wrong once
+/// it has that, such as a certificate that cannot be read. So it is asked without tokens first.
+fn try_without_tokens(settings: &ClientConfig) -> KafkaResult<()> {
+    if !settings.get("sasl.oauthbearer.method").is_some_and(|method| method.eq_ignore_ascii_case("oidc")) {
+        return Ok(());
+    }
+    let mut without = ClientConfig::new();
+    for (name, value) in settings.config_map() {
+        let value = match name {
+            "security.protocol" if value.eq_ignore_ascii_case("sasl_ssl") => "ssl",
+            "security.protocol" => "plaintext",
+            name if name.starts_with("sasl.") || name == "bootstrap.servers" => continue,
+            _ => value,
+        };
+        without.set(name, value);
+    }
+    without.create_with_context::<_, BaseProducer<_>>(DefaultProducerContext).map(|_| ())
+}
 
 /// The settings of the producer of records that were refused together with others: the same, but with batches of one
 /// record each.
@@ -73,8 +129,8 @@ pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
         // A topic that does not exist is reported as such before the delivery timeout makes it "unknown".
         .set("topic.metadata.propagation.max.ms", (delivery / 2).clamp(1, 5_000).to_string())
         // After an outage a broker is tried again within a second.
-        .set("reconnect.backoff.ms", "100")
-        .set("reconnect.backoff.max.ms", "1000")
+        .set("reconnect.backoff.ms", RECONNECT_BACKOFF_MS.0.to_string())
+        .set("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MS.1.to_string())
         .set("socket.keepalive.enable", "true")
         .set("socket.nagle.disable", "true")
         .set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());

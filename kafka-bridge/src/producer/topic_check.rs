@@ -136,7 +136,7 @@ impl TopicCheck {
         }
         // It is dropped with the last look, and its connections with it.
         let client = loop {
-            match self.settings.create_with_context::<_, Asker>(Quiet(self.cluster.clone())) {
+            match settings::make::<_, Asker>(&self.settings, Quiet(self.cluster.clone())) {
                 Ok(client) => break Arc::new(client),
                 Err(error) => {
                     tracing::error!(cluster = self.cluster, %error, "no client could be made to look at topics");

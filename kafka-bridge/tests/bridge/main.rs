@@ -31,9 +31,9 @@ mod openapi;
 mod otlp;
 mod process;
 mod produce;
+#[cfg(feature = "oidc")]
+mod secured;
 mod sink;
 mod tail;
-#[cfg(feature = "tls")]
-mod tls;
 mod topics;
 mod tracing;

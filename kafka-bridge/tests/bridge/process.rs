@@ -210,17 +210,13 @@ fn what_cannot_work_is_refused_in_a_sentence() {
             "--hop-secret-file, --hop-token-file or --tls-client-ca-file",
         ),
         (
-            &["--bootstrap-servers", "kafka:9092", "--librdkafka", "max.in.flight=6"][..],
-            "",
-            1,
-            "max.in.flight",
-        ),
-        (
-            &["--check-config", "--bootstrap-servers", "kafka:9092", "--librdkafka", "max.in.flight=6"][..],
+            &["--bootstrap-servers", "kafka:9092", "--librdkafka", "ssl.ca.location=/"][..],
             "",
             2,
-            "max.in.flight",
+            "librdkafka.ssl.ca.location: it has no effect",
         ),
+        // What librdkafka finds.
+        (&["--bootstrap-servers", "kafka:9092", "--librdkafka", "debug=x"][..], "", 2, "debug"),
         (&["--mode", "production", "--embedded-broker"][..], "", 2, "--embedded-broker loses all records"),
         (
             &["--bootstrap-servers", "kafka:9092", "--hop-secret-file", "/nonexistent"][..],
