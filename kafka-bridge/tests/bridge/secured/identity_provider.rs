@@ -1,7 +1,7 @@
 //! An OpenID Connect provider's token endpoint: RFC 6749, section 4.4 (client credentials), with tokens that are JWTs.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,15 @@ use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use serde_json::json;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::certificates;
 
@@ -43,6 +51,8 @@ pub enum State {
 pub struct IdentityProvider {
     directory: Arc<Directory>,
     address: SocketAddr,
+    /// What it proves itself with, if it speaks TLS.
+    tls: Option<TlsAcceptor>,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -81,19 +91,33 @@ impl IdentityProvider {
             "n": BASE64_URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB"
         }]});
         std::fs::write(directory.join("jwks.json"), keys.to_string()).unwrap();
-        Self::with_key(Arc::new(Directory(directory)), state)
+        Self::with_key(Arc::new(Directory(directory)), None, state)
     }
 
     /// Another one, which signs with the same key.
     pub fn twin(&self, state: State) -> Self {
-        Self::with_key(Arc::clone(&self.directory), state)
+        Self::with_key(Arc::clone(&self.directory), None, state)
     }
 
-    fn with_key(directory: Arc<Directory>, state: State) -> Self {
+    /// One that does, over TLS, with a certificate for `localhost`.
+    pub fn encrypted_twin(&self, certificate: &Path, key: &Path) -> Self {
+        let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Self::with_key(Arc::clone(&self.directory), Some(acceptor), State::Up)
+    }
+
+    fn with_key(directory: Arc<Directory>, tls: Option<TlsAcceptor>, state: State) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let life = Duration::from_secs(3600);
         let inner = Inner { state: State::Down, life, requests: 0, tokens: Vec::new(), listening: false };
-        let provider = Self { directory, address, inner: Arc::new(Mutex::new(inner)) };
+        let provider = Self { directory, address, tls, inner: Arc::new(Mutex::new(inner)) };
         provider.set(state);
         provider
     }
@@ -114,12 +138,18 @@ impl IdentityProvider {
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let router = Router::new().route("/token", post(token)).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        match self.tls.clone() {
+            None => drop(tokio::spawn(async move { axum::serve(listener, router).await })),
+            Some(acceptor) => drop(tokio::spawn(serve_encrypted(listener, acceptor, router))),
+        }
         TcpStream::connect(self.address).unwrap();
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://{}/token", self.address)
+        match self.tls {
+            None => format!("http://{}/token", self.address),
+            Some(_) => format!("https://localhost:{}/token", self.address.port()),
+        }
     }
 
     /// Where the public key is.
@@ -156,6 +186,17 @@ impl IdentityProvider {
         let signed = format!("{head}.{claims}");
         let signature = certificates::sign(&self.directory.0, KEY, &signed);
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+async fn serve_encrypted(listener: tokio::net::TcpListener, acceptor: TlsAcceptor, router: Router) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, router) = (acceptor.clone(), router.clone());
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = TowerToHyperService::new(router);
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
     }
 }
 

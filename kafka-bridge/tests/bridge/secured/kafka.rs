@@ -181,6 +181,11 @@ impl Kafka {
         self.provider.twin(state)
     }
 
+    /// One that is asked over TLS; `ca` has signed its certificate.
+    pub fn encrypted_provider(&self) -> IdentityProvider {
+        self.provider.encrypted_twin(&self.directory.join("broker.crt"), &self.directory.join("broker.key"))
+    }
+
     pub fn file(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }

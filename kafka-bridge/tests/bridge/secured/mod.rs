@@ -45,6 +45,8 @@ async fn kafka_lets_in_who_can_prove_it_and_nobody_else() {
 }
 
 async fn who_is_let_in(kafka: &Kafka, provider: &IdentityProvider) {
+    let encrypted = kafka.encrypted_provider();
+    let authority = lines(&[("https.ca.location", &kafka.file("ca.crt"))]);
     for (what, port, options) in [
         ("mutual TLS", kafka.ssl, kafka.tls("ssl", "ca") + &kafka.certificate("bridge")),
         ("PLAIN", kafka.sasl_plaintext, sasl_plaintext() + &password("PLAIN", PASSWORD)),
@@ -62,7 +64,11 @@ async fn who_is_let_in(kafka: &Kafka, provider: &IdentityProvider) {
             kafka.tls("sasl_ssl", "ca") + &password("SCRAM-SHA-512", PASSWORD),
         ),
         ("OAUTHBEARER", kafka.sasl_plaintext, sasl_plaintext() + &token(provider, SECRET)),
-        ("OAUTHBEARER, TLS", kafka.sasl_ssl, kafka.tls("sasl_ssl", "ca") + &token(provider, SECRET)),
+        (
+            "OAUTHBEARER, TLS to both",
+            kafka.sasl_ssl,
+            kafka.tls("sasl_ssl", "ca") + &token(&encrypted, SECRET) + &authority,
+        ),
     ] {
         let written = kafka.count("let-in");
         let bridge = Program::start(what, port, &options);
@@ -71,12 +77,14 @@ async fn who_is_let_in(kafka: &Kafka, provider: &IdentityProvider) {
         assert_eq!(answer.status, 202, "{what}: {answer:?}");
         assert_eq!(answer.json()["offset"], written, "{what}");
         assert_eq!(kafka.count("let-in"), written + 1, "{what}");
-        bridge.assert_tells_no(&secrets(&[provider]));
+        bridge.assert_tells_no(&secrets(&[provider, &encrypted]));
     }
 }
 
 async fn who_is_not(kafka: &Kafka, provider: &IdentityProvider) {
     let forger = IdentityProvider::start(State::Up).await;
+    let encrypted = kafka.encrypted_provider();
+    let authority = lines(&[("https.ca.location", &kafka.file("stranger.crt"))]);
     let cases = [
         ("no certificate", kafka.ssl, kafka.tls("ssl", "ca"), "certificate"),
         (
@@ -129,6 +137,12 @@ async fn who_is_not(kafka: &Kafka, provider: &IdentityProvider) {
             "invalid_token",
         ),
         (
+            "a provider of another authority",
+            kafka.sasl_plaintext,
+            sasl_plaintext() + &token(&encrypted, SECRET) + &authority,
+            "Failed to retrieve OIDC token",
+        ),
+        (
             "no authority that has signed the broker's certificate",
             kafka.sasl_ssl,
             "security.protocol = \"sasl_ssl\"\n".to_owned() + &password("PLAIN", PASSWORD),
@@ -152,6 +166,7 @@ async fn who_is_not(kafka: &Kafka, provider: &IdentityProvider) {
         case.await;
     }
     assert_eq!(kafka.count("not-let-in"), 0);
+    assert_eq!(encrypted.requests(), 0);
 }
 
 /// It is told before anything is connected to, and before anybody is asked for a token.
