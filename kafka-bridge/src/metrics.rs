@@ -61,6 +61,8 @@ pub struct Metrics {
     queue_bytes_limit: Each<Gauge>,
     transmissions: Each<Gauge>,
     retransmissions: Each<Gauge>,
+    records_sent: Each<Gauge>,
+    batches_sent: Each<Gauge>,
     broker_rtt: Each<Gauge<f64, AtomicU64>>,
     rebuilds: Each<Counter>,
     isolated_attempts: Each<Counter>,
@@ -101,6 +103,8 @@ impl Default for Metrics {
             queue_bytes_limit: Each::default(),
             transmissions: Each::default(),
             retransmissions: Each::default(),
+            records_sent: Each::default(),
+            batches_sent: Each::default(),
             broker_rtt: Each::default(),
             rebuilds: Each::default(),
             isolated_attempts: Each::default(),
@@ -177,6 +181,16 @@ impl Metrics {
             "broker_requests_retried",
             "Requests to brokers that the present producer had to repeat",
             self.retransmissions.clone(),
+        );
+        r.register(
+            "producer_records_sent",
+            "Records sent to brokers by the present producer, repetitions included",
+            self.records_sent.clone(),
+        );
+        r.register(
+            "producer_batches_sent",
+            "Batches in which the present producer sent them",
+            self.batches_sent.clone(),
         );
         r.register_with_unit(
             "broker_round_trip",

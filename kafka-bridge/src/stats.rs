@@ -20,6 +20,8 @@ pub struct Stats {
     pub msg_size_max: i64,
     /// Requests sent.
     pub tx: i64,
+    /// Records sent, repetitions included.
+    pub txmsgs: i64,
     /// By name; includes connections that are not brokers, such as the group coordinator.
     pub brokers: HashMap<String, Broker>,
     /// The idempotent producer.
@@ -36,6 +38,17 @@ pub struct Broker {
     pub txretries: i64,
     /// Round trips in the last interval.
     pub rtt: Window,
+    /// Requests sent, by kind.
+    pub req: Requests,
+}
+
+/// How many requests of a kind were sent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Requests {
+    /// Each has one batch of records.
+    #[serde(rename = "Produce")]
+    pub produce: i64,
 }
 
 /// A rolling window, in microseconds.
@@ -73,6 +86,11 @@ impl Stats {
         self.brokers.values().map(|broker| broker.txretries).sum()
     }
 
+    /// Batches of records sent, to all brokers.
+    pub fn batches(&self) -> i64 {
+        self.brokers.values().map(|broker| broker.req.produce).sum()
+    }
+
     /// The 99th percentile of the round trips to the broker where it is highest.
     pub fn slowest_round_trip(&self) -> Duration {
         Duration::from_micros(self.brokers.values().map(|broker| broker.rtt.p99).max().unwrap_or(0))
@@ -86,8 +104,8 @@ mod tests {
     #[test]
     fn what_is_needed_is_read_and_the_rest_passed_over() {
         let stats: Stats = serde_json::from_str(
-            r#"{"name":"rdkafka#producer-1","msg_cnt":3,"msg_size":900,"msg_max":100000,"msg_size_max":268435456,"tx":12,
-               "brokers":{"a:1/1":{"state":"UP","txretries":2,"rtt":{"p99":1500},"toppars":{"t-0":{"topic":"t"}}},
+            r#"{"name":"rdkafka#producer-1","msg_cnt":3,"msg_size":900,"msg_max":100000,"msg_size_max":268435456,"tx":12,"txmsgs":90,
+               "brokers":{"a:1/1":{"state":"UP","txretries":2,"req":{"Produce":7,"Metadata":1},"rtt":{"p99":1500},"toppars":{"t-0":{"topic":"t"}}},
                           "b:1/2":{"state":"DOWN","txretries":1,"rtt":{"p99":9000}}},
                "topics":{"t":{}},"eos":{"idemp_state":"Assigned","producer_id":7}}"#,
         )
@@ -95,6 +113,7 @@ mod tests {
         assert_eq!(stats.brokers_up(), 1);
         assert!(stats.producer_id_assigned());
         assert_eq!((stats.msg_cnt, stats.retries()), (3, 3));
+        assert_eq!((stats.txmsgs, stats.batches()), (90, 7));
         assert_eq!(stats.slowest_round_trip(), Duration::from_micros(9000));
     }
 

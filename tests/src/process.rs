@@ -84,6 +84,11 @@ impl Process {
             .expect("a child can be waited for")
     }
 
+    /// The time that it has had of the processors so far, in all of its threads.
+    pub fn cpu_time(&self) -> Duration {
+        cpu_time(&self.pid.to_string())
+    }
+
     /// Waits until it has ended by itself.
     pub fn wait_for_exit(&self, limit: Duration) -> ExitStatus {
         until_blocking(limit, || self.exit_status())
@@ -125,6 +130,16 @@ impl Process {
         let status = Command::new("sh").args(["-c", &format!("kill -s {signal} {}", self.pid)]).status();
         assert!(status.is_ok_and(|status| status.success()), "cannot send {signal} to {}", self.name);
     }
+}
+
+/// The time that a process, by its id or `self`, has had of the processors so far (`proc_pid_stat(5)`), which Linux
+/// counts in hundredths of a second.
+pub fn cpu_time(pid: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    // After the name, which may hold anything.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
+    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
 /// Whether the thread in this folder of `/proc` is stopped, or gone.

@@ -129,6 +129,8 @@ impl ClusterMetrics {
         self.gauge(&all.queue_bytes_limit, stats.msg_size_max);
         self.gauge(&all.transmissions, stats.tx);
         self.gauge(&all.retransmissions, stats.retries());
+        self.gauge(&all.records_sent, stats.txmsgs);
+        self.gauge(&all.batches_sent, stats.batches());
         self.of(&all.broker_rtt).set(stats.slowest_round_trip().as_secs_f64());
     }
 }

@@ -114,8 +114,13 @@ pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
         // The same partition for the same key as Java's clients choose; librdkafka's default differs.
         .set("partitioner", "murmur2_random")
         // A caller waits for each record, so no record waits for company. Under load batches form anyway, from
-        // what arrives while a request to the broker is under way.
+        // what arrives while requests to the broker are under way (librdkafka makes no further request while one
+        // is still to be written). One request at a time (max.in.flight=1) makes them hardly larger, and would let
+        // the partitions of a broker wait for each other.
         .set("linger.ms", "0")
+        // For this long, records without a key go to the same partition, instead of each to another one, where each
+        // would be a batch of its own. Without linger, librdkafka would not do so unless told.
+        .set("sticky.partitioning.linger.ms", "10")
         // A broker measures a topic's max.message.bytes on whole batches. Batches well below Kafka's default of
         // 1 MiB keep small records from being refused for the company they are in.
         .set("batch.size", "262144")

@@ -15,6 +15,7 @@ mod acks;
 mod certificates;
 mod common;
 
+mod batches;
 mod breaker;
 mod clusters;
 mod faults;
