@@ -60,7 +60,7 @@ async fn main() {
     let load: &'static Load = Box::leak(Box::new(load));
     // Kafka's own is not known if it is somebody else's.
     let cpu = || {
-        let kafka = if kafka.is_foreign() { Duration::ZERO } else { kafka.node().cpu_time() };
+        let kafka = if kafka.is_foreign() { Duration::ZERO } else { kafka.node().process().cpu_time() };
         [bridge.process().cpu_time(), kafka, cpu_time("self")]
     };
     // Kafka is compiled while it runs.
@@ -69,9 +69,10 @@ async fn main() {
 
     println!("events of {DATA_BYTES} bytes, acks=all, {partitions} partitions, {length:?} each");
     println!(
-        "| connections | events a call | events/s | p50 | p99 | records a produce request | to single |"
+        "| connections | events a call | events/s | to single | p50 | p99 | records a batch | \
+         processor time an event: bridge, Kafka, load |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for connections in CONNECTIONS {
         let mut single = None;
         for events in [1, BATCH].into_iter().take(if singles { 1 } else { 2 }) {
