@@ -3,6 +3,7 @@
 
 mod identity;
 mod journal;
+mod shared;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -18,6 +19,11 @@ use identity::Digest;
 pub use identity::{Content, Data, Identity, Name};
 pub use journal::JournalError;
 use journal::{Bounds, Journal};
+use shared::Shared;
+pub use shared::{Verdict, client as redis_client};
+
+/// Something to do once it is safe that others hear of it.
+type Then = Box<dyn FnOnce() + Send>;
 
 /// The events of a while, in memory, bounded by time and by number.
 #[derive(Debug)]
@@ -28,6 +34,19 @@ pub struct Memory {
     metrics: Arc<Metrics>,
     /// Where what is acknowledged outlives the process, if it does.
     journal: Option<Journal>,
+    /// Where other bridges learn of it, if they do.
+    shared: Option<Shared>,
+}
+
+/// Why events cannot be remembered as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// They have no place on disk.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The settings of what bridges share are wrong.
+    #[error("{0}")]
+    Shared(String),
 }
 
 #[derive(Debug, Default)]
@@ -70,8 +89,8 @@ impl Memory {
     /// As configured, with what an earlier process has left on disk; `None` if nothing is to be remembered.
     ///
     /// # Errors
-    /// [`JournalError`], when something should be on disk and cannot be.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Arc<Self>>, JournalError> {
+    /// [`MemoryError`], when something should be on disk and cannot be, or the settings are wrong.
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Arc<Self>>, MemoryError> {
         let limit = usize::try_from(config.idempotency_entries).unwrap_or(usize::MAX);
         if limit == 0 {
             return Ok(None);
@@ -86,11 +105,12 @@ impl Memory {
             tracing::info!(events = known.len(), "read the idempotency journal");
             memory.journal = Some(journal);
         }
+        memory.shared = Shared::new(config, Arc::clone(&memory.metrics)).map_err(MemoryError::Shared)?;
         Ok(Some(Arc::new(memory)))
     }
 
     fn bounded(limit: usize, window: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { state: Mutex::default(), window, limit, metrics, journal: None }
+        Self { state: Mutex::default(), window, limit, metrics, journal: None, shared: None }
     }
 
     /// Waits until what was acknowledged so far is on disk, if it is to be, but no longer than this. Blocks.
@@ -98,6 +118,41 @@ impl Memory {
         if let Some(journal) = &self.journal {
             journal.flush(within);
         }
+    }
+
+    /// Whether other bridges have to be asked about events.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Asks other bridges about events that are about to be written, about all of them in one go, and claims those that
+    /// nobody is at. What is known here is not asked for.
+    pub async fn ask(&self, identities: &[Identity]) -> Vec<Verdict> {
+        let unknown: Vec<Identity> = {
+            let state = self.state();
+            identities
+                .iter()
+                .filter(|identity| !state.entries.contains_key(&identity.name))
+                .copied()
+                .collect()
+        };
+        let verdicts = match &self.shared {
+            Some(shared) if !unknown.is_empty() => shared.claim(&unknown).await,
+            _ => Vec::new(),
+        };
+        for verdict in &verdicts {
+            match verdict {
+                Verdict::Conflict => self.metrics.idempotency_conflict(),
+                Verdict::Written(_) | Verdict::Elsewhere(_) => self.metrics.idempotency_replay(),
+                Verdict::Ours | Verdict::Unavailable => {}
+            }
+        }
+        // In the order of those that were asked about; each of the others is this bridge's own to decide.
+        let mut answers = unknown.iter().zip(verdicts).peekable();
+        let answer = |identity| {
+            answers.next_if(|(asked, _)| **asked == identity).map_or(Verdict::Ours, |(_, verdict)| verdict)
+        };
+        identities.iter().copied().map(answer).collect()
     }
 
     /// Looks up an event that is about to be written at `now`.
@@ -157,6 +212,19 @@ impl Memory {
         self.metrics.idempotency_entries(state.entries.len());
     }
 
+    /// Ends a claim once other bridges know, if they are to, and does `then`.
+    fn share(self: Arc<Self>, identity: Identity, outcome: Outcome, then: impl FnOnce() + Send + 'static) {
+        let memory = Arc::clone(&self);
+        let settle = move || {
+            memory.settle(identity.name, outcome, Instant::now());
+            then();
+        };
+        match &self.shared {
+            Some(shared) => shared.settle(identity, outcome, Box::new(settle)),
+            None => settle(),
+        }
+    }
+
     /// Ends a claim, and tells `outcome` to all that wait along.
     fn settle(&self, name: Digest, outcome: Outcome, now: Instant) {
         let mut state = self.state();
@@ -211,18 +279,12 @@ impl Claim {
     pub fn settle_then(mut self, outcome: Outcome, then: impl FnOnce() + Send + 'static) {
         self.settled = true;
         let (memory, identity) = (Arc::clone(&self.memory), self.identity);
+        let share = move || memory.share(identity, outcome, then);
         match (&self.memory.journal, outcome) {
             (Some(journal), Outcome::Acknowledged { ack, place }) => {
-                let settle = move || {
-                    memory.settle(identity.name, outcome, Instant::now());
-                    then();
-                };
-                journal.append(identity, ack, place, Box::new(settle));
+                journal.append(identity, ack, place, Box::new(share));
             }
-            _ => {
-                memory.settle(identity.name, outcome, Instant::now());
-                then();
-            }
+            _ => share(),
         }
     }
 }
@@ -230,7 +292,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.memory.settle(self.identity.name, Outcome::Unknown, Instant::now());
+            Arc::clone(&self.memory).share(self.identity, Outcome::Unknown, || {});
         }
     }
 }

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use clusters::{Clusters, StartError};
 use config::Loaded;
 use http::{Limits, Shared};
-use idempotency::{JournalError, Memory};
+use idempotency::{Memory, MemoryError};
 use metrics::Metrics;
 use server::Listener;
 use telemetry::Telemetry;
@@ -39,9 +39,9 @@ pub enum RunError {
     /// A cluster has settings that librdkafka does not take.
     #[error(transparent)]
     Kafka(#[from] StartError),
-    /// What is remembered of events should be on disk, and cannot be.
+    /// Events cannot be remembered as they should be.
     #[error(transparent)]
-    Idempotency(#[from] JournalError),
+    Idempotency(#[from] MemoryError),
     /// Spans cannot be sent as configured.
     #[error("--otlp-endpoint: {0}")]
     Telemetry(#[from] ExporterBuildError),

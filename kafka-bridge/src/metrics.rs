@@ -75,6 +75,8 @@ pub struct Metrics {
     idempotency_conflicts: Counter,
     idempotency_entries: Gauge,
     idempotency_unjournaled: Counter,
+    idempotency_unshared: Counter,
+    idempotency_redis_up: Gauge,
     spans: Family<SpanLabels, Counter>,
 }
 
@@ -117,6 +119,8 @@ impl Default for Metrics {
             idempotency_conflicts: Counter::default(),
             idempotency_entries: Gauge::default(),
             idempotency_unjournaled: Counter::default(),
+            idempotency_unshared: Counter::default(),
+            idempotency_redis_up: Gauge::default(),
             spans: Family::default(),
         };
         metrics.register();
@@ -246,6 +250,16 @@ impl Metrics {
             self.idempotency_unjournaled.clone(),
         );
         r.register(
+            "idempotency_unshared",
+            "Events that Redis could not be asked about, written or answered 503 as it is set",
+            self.idempotency_unshared.clone(),
+        );
+        r.register(
+            "idempotency_redis_up",
+            "Whether Redis answered the last time that it was asked",
+            self.idempotency_redis_up.clone(),
+        );
+        r.register(
             "spans",
             "Spans for the collector by what became of them; dropped: too many were waiting",
             self.spans.clone(),
@@ -285,6 +299,16 @@ impl Metrics {
     /// So many events could not be written to the journal.
     pub fn idempotency_unjournaled(&self, count: usize) {
         self.idempotency_unjournaled.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Redis could not be asked about so many events.
+    pub fn idempotency_unshared(&self, count: usize) {
+        self.idempotency_unshared.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Redis has answered, or has not.
+    pub fn idempotency_redis_up(&self, up: bool) {
+        self.idempotency_redis_up.set(i64::from(up));
     }
 
     /// So many events are remembered.

@@ -134,6 +134,22 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_DIR", value_name = "DIRECTORY")]
     pub idempotency_dir: Option<PathBuf>,
 
+    /// A Redis, redis://HOST:PORT, in which several bridges share what they remember of events.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS", value_name = "URL")]
+    pub idempotency_redis: Option<String>,
+
+    /// A file with the password that Redis asks for.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    pub idempotency_redis_password_file: Option<PathBuf>,
+
+    /// How long Redis has to answer.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_TIMEOUT", default_value = "250ms", value_name = "DURATION", value_parser = positive_duration)]
+    pub idempotency_redis_timeout: Duration,
+
+    /// What happens to events while Redis does not answer.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_ON_ERROR", default_value = "deny", value_name = "WHAT")]
+    pub idempotency_on_error: OnSharedError,
+
     /// How long a request's body may take to arrive.
     #[arg(long, env = "BRIDGE_BODY_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub body_timeout: Duration,
@@ -212,6 +228,15 @@ pub enum Mode {
     Production,
 }
 
+/// What happens to events while what bridges share cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnSharedError {
+    /// They are written by what this bridge alone knows.
+    Allow,
+    /// They are answered 503.
+    Deny,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -277,6 +302,16 @@ impl Config {
                 humantime::format_duration(stall),
                 humantime::format_duration(self.delivery_timeout)
             ));
+        }
+        if let Err(error) = crate::idempotency::redis_client(self) {
+            errors.push(error);
+        } else if self.idempotency_entries == 0
+            && (self.idempotency_redis.is_some() || self.idempotency_dir.is_some())
+        {
+            errors.push(
+                "--idempotency-entries 0: nothing is remembered, so leave out --idempotency-redis and --idempotency-dir"
+                    .to_owned(),
+            );
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

@@ -13,7 +13,7 @@ use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
 use crate::clusters::Cluster;
 use crate::http::Shared;
 use crate::http::event_view::EventView;
-use crate::idempotency::{Admission, Identity, Name};
+use crate::idempotency::{Admission, Identity, Name, Verdict};
 use crate::producer::{Delivery, Outcome, Outgoing};
 use crate::telemetry::{self, RecordSpan};
 use crate::topics;
@@ -42,6 +42,39 @@ pub(super) enum Enqueued {
     Settled(RecordResult),
 }
 
+/// The way through the records of a request. Where bridges share what they remember, there are two: the first gathers what
+/// to ask, so that all is asked in one go, and the second enqueues, without a pause between two records.
+#[derive(Debug)]
+pub(super) enum Pass {
+    /// Nothing is enqueued; this is what there is to ask about.
+    Asking(Vec<Identity>),
+    /// These are the answers, in the order of the questions.
+    Enqueueing(std::vec::IntoIter<Verdict>),
+}
+
+impl Pass {
+    /// Goes through the records of a request, by `read`, as often as it takes.
+    pub(super) async fn through<T, E>(
+        shared: &Shared,
+        mut read: impl FnMut(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut verdicts = Vec::new();
+        if let Some(memory) = shared.idempotency.as_ref().filter(|memory| memory.is_shared()) {
+            let mut pass = Self::Asking(Vec::new());
+            read(&mut pass)?;
+            if let Self::Asking(identities) = pass {
+                verdicts = memory.ask(&identities).await;
+            }
+        }
+        read(&mut Self::Enqueueing(verdicts.into_iter()))
+    }
+
+    /// Whether what is found is told and counted.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Self::Enqueueing(_))
+    }
+}
+
 /// A record that has been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming<'a> {
@@ -67,8 +100,21 @@ pub(super) struct Incoming<'a> {
     pub(super) message: &'a Message<'a>,
 }
 
-/// Checks a record and enqueues it, without waiting. Records go out in the order of these calls.
-pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option<&Arc<str>>) -> Enqueued {
+/// Checks a record and, in the last pass, enqueues it, without waiting. Records go out in the order of these calls.
+pub(super) fn enqueue(
+    shared: &Shared,
+    record: &Incoming<'_>,
+    request_id: Option<&Arc<str>>,
+    pass: &mut Pass,
+) -> Enqueued {
+    let verdicts = match pass {
+        Pass::Enqueueing(verdicts) => verdicts,
+        Pass::Asking(identities) => {
+            let cluster = check(record).ok().and_then(|()| permit(shared, record).ok());
+            identities.extend(cluster.map(|cluster| identity(&cluster.name, record)));
+            return Enqueued::Settled(RecordResult::Unknown);
+        }
+    };
     if let Err(detail) = check(record) {
         shared.count_record(record.cluster, "invalid");
         return Enqueued::Settled(RecordResult::Invalid { detail });
@@ -86,6 +132,20 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
         Enqueued::Waiting { delivery, ack: record.ack, id, topic, replayed }
     };
+    let settled = |outcome, replayed| {
+        let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
+        Enqueued::Settled(result(outcome, record.ack, id, topic, replayed))
+    };
+    match verdicts.next() {
+        None | Some(Verdict::Ours) => {}
+        Some(Verdict::Conflict) => return Enqueued::Settled(RecordResult::Conflict),
+        Some(Verdict::Written(outcome)) => return settled(outcome, true),
+        Some(Verdict::Elsewhere(delivery)) => return waiting(delivery, true),
+        Some(Verdict::Unavailable) => {
+            shared.count_record(record.cluster, "unavailable");
+            return settled(Outcome::Unavailable, false);
+        }
+    }
     let admission = shared
         .idempotency
         .as_ref()
@@ -96,15 +156,10 @@ pub(super) fn enqueue(shared: &Shared, record: &Incoming<'_>, request_id: Option
         Some(Admission::Conflict) => return Enqueued::Settled(RecordResult::Conflict),
         // Somebody has enqueued it, and no more is asked for.
         Some(Admission::InFlight(_)) if record.ack == Ack::None => {
-            let outcome = Outcome::Acknowledged { ack: Ack::None, place: None };
-            let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
-            return Enqueued::Settled(result(outcome, record.ack, id, topic, true));
+            return settled(Outcome::Acknowledged { ack: Ack::None, place: None }, true);
         }
         Some(Admission::InFlight(delivery)) => return waiting(delivery, true),
-        Some(Admission::Written(outcome)) => {
-            let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
-            return Enqueued::Settled(result(outcome, record.ack, id, topic, true));
-        }
+        Some(Admission::Written(outcome)) => return settled(outcome, true),
     };
     let mut headers: Vec<(&str, &[u8])> =
         record.message.headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();

@@ -10,7 +10,7 @@ use wicketgate_envelope::hop::{RECORDS_CONTENT_TYPE, Record, RecordResult, Recor
 use wicketgate_envelope::kafka::{self, Message};
 
 use crate::http::event_view::EventView;
-use crate::http::receive::{self, Enqueued, Incoming};
+use crate::http::receive::{self, Enqueued, Incoming, Pass};
 use crate::http::{Limits, Shared, body, request_id, results};
 use crate::problem::{Kind, Problem};
 
@@ -25,8 +25,13 @@ pub(super) async fn produce(
     let received = body::take(request, &shared.limits).await?;
     shared.metrics.body_read(received.bytes.len());
     let call = decode(&received.bytes, &shared.limits)?;
-    let enqueued: Vec<Enqueued> =
-        call.records.iter().map(|record| enqueue(&shared, record, request_id.as_ref())).collect();
+    let enqueued = Pass::through(&shared, |pass| {
+        let records = call.records.iter();
+        Ok::<_, Problem>(
+            records.map(|record| enqueue(&shared, record, request_id.as_ref(), pass)).collect::<Vec<_>>(),
+        )
+    });
+    let enqueued = enqueued.await?;
     let deadline = Instant::now() + shared.limits.answer_timeout;
     // librdkafka has its own copies.
     drop(call);
@@ -57,12 +62,14 @@ fn unreadable(bytes: &[u8]) -> Problem {
     Problem::new(Kind::BadRequest, detail)
 }
 
-fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) -> Enqueued {
+fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>, pass: &mut Pass) -> Enqueued {
     let event = record.event.get();
     let (attributes, message) = match read(record, event) {
         Ok(read) => read,
         Err(detail) => {
-            shared.count_record(record.cluster.as_deref(), "invalid");
+            if pass.is_last() {
+                shared.count_record(record.cluster.as_deref(), "invalid");
+            }
             return Enqueued::Settled(RecordResult::Invalid { detail });
         }
     };
@@ -80,7 +87,7 @@ fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>) 
         event: &EventView::of_json(event),
         message: &message,
     };
-    receive::enqueue(shared, &incoming, request_id)
+    receive::enqueue(shared, &incoming, request_id, pass)
 }
 
 /// Reads the event as far as its record needs it.

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
-use super::Identity;
+use super::{Identity, Then};
 use crate::metrics::Metrics;
 use crate::producer::{Outcome, Place};
 
@@ -43,9 +43,6 @@ pub struct JournalError {
     /// What the system says.
     error: io::Error,
 }
-
-/// Something to do once an entry is written.
-pub(super) type Then = Box<dyn FnOnce() + Send>;
 
 /// An event that was written, and how long ago.
 #[derive(Debug)]

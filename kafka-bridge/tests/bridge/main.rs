@@ -34,6 +34,7 @@ mod process;
 mod produce;
 #[cfg(feature = "oidc")]
 mod secured;
+mod shared;
 mod sink;
 mod tail;
 mod topics;

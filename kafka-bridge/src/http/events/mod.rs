@@ -21,7 +21,7 @@ use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
 use crate::clusters::Cluster;
 use crate::http::admission::Proof;
 use crate::http::event_view::EventView;
-use crate::http::receive::{self, Enqueued, Incoming};
+use crate::http::receive::{self, Enqueued, Incoming, Pass};
 use crate::http::{Shared, body, request_id, results};
 use crate::problem::{Kind, Problem};
 use format::Format;
@@ -91,11 +91,12 @@ async fn take(
     shared.metrics.body_read(received.bytes.len());
     let destination =
         Destination { shared, cluster, topic: &topic, options, request_id: request_id(headers) };
-    let taken = match format {
-        Format::Binary => destination.binary(headers, &received.bytes).map(Taken::One)?,
-        Format::Structured => destination.structured(&received.bytes).map(Taken::One)?,
-        Format::Batched => destination.batch(&received.bytes).map(Taken::Many)?,
-    };
+    let taken = Pass::through(shared, |pass| match format {
+        Format::Binary => destination.binary(headers, &received.bytes, pass).map(Taken::One),
+        Format::Structured => destination.structured(&received.bytes, pass).map(Taken::One),
+        Format::Batched => destination.batch(&received.bytes, pass).map(Taken::Many),
+    });
+    let taken = taken.await?;
     // librdkafka has its own copies.
     drop(received);
     let deadline = Instant::now() + shared.limits.answer_timeout;
@@ -124,7 +125,12 @@ struct Destination<'a> {
 
 impl Destination<'_> {
     /// An event in header fields and body, which become headers and value of the record.
-    fn binary(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Enqueued, String), Problem> {
+    fn binary(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        pass: &mut Pass,
+    ) -> Result<(Enqueued, String), Problem> {
         let event = binary::read(headers, body).map_err(|error| Problem::new(Kind::BadRequest, error))?;
         let id = event.context.id.clone().into_owned();
         let key = event.context.extensions.iter().find_map(|(name, value)| match value {
@@ -134,19 +140,19 @@ impl Destination<'_> {
         let view = EventView::of_binary(&event, body);
         let BinaryParts { mut headers, content_type, value } = event.into();
         headers.extend(content_type.map(|content_type| (CONTENT_TYPE.into(), content_type)));
-        let enqueued = self.enqueue(&id, &view, key.as_deref(), &Message { headers, value });
+        let enqueued = self.enqueue(&id, &view, key.as_deref(), &Message { headers, value }, pass);
         Ok((enqueued, id))
     }
 
     /// An event in JSON, which becomes the value of the record as it stands.
-    fn structured(&self, body: &[u8]) -> Result<(Enqueued, String), Problem> {
+    fn structured(&self, body: &[u8], pass: &mut Pass) -> Result<(Enqueued, String), Problem> {
         let text = std::str::from_utf8(body)
             .map_err(|error| Problem::new(Kind::BadRequest, format!("body: not UTF-8: {error}")))?;
-        self.event(text).map_err(|error| Problem::new(Kind::BadRequest, format!("body: {error}")))
+        self.event(text, pass).map_err(|error| Problem::new(Kind::BadRequest, format!("body: {error}")))
     }
 
     /// An array of events in JSON, all enqueued before the first is waited for.
-    fn batch(&self, body: &[u8]) -> Result<Vec<Enqueued>, Problem> {
+    fn batch(&self, body: &[u8], pass: &mut Pass) -> Result<Vec<Enqueued>, Problem> {
         let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
             Problem::new(Kind::BadRequest, format!("body: wanted a JSON array of events: {error}"))
         })?;
@@ -155,17 +161,19 @@ impl Destination<'_> {
             let detail = format!("body: wanted at most {most} events in a batch, got {}", events.len());
             return Err(Problem::new(Kind::TooLarge, detail));
         }
-        let enqueue = |event: &RawValue| match self.event(event.get()) {
+        let enqueue = |event: &RawValue| match self.event(event.get(), pass) {
             Ok((enqueued, _)) => enqueued,
             Err(error) => {
-                self.cluster.metrics.record("invalid");
+                if pass.is_last() {
+                    self.cluster.metrics.record("invalid");
+                }
                 Enqueued::Settled(RecordResult::Invalid { detail: format!("event: {error}") })
             }
         };
         Ok(events.into_iter().map(enqueue).collect())
     }
 
-    fn event(&self, json: &str) -> Result<(Enqueued, String), String> {
+    fn event(&self, json: &str, pass: &mut Pass) -> Result<(Enqueued, String), String> {
         let attributes = Attributes::from_json(json).map_err(|error| error.to_string())?;
         let message =
             kafka::message(ValueMode::Structured, false, json).map_err(|error| error.to_string())?;
@@ -174,11 +182,19 @@ impl Destination<'_> {
             &EventView::of_json(json),
             attributes.partitionkey.as_deref(),
             &message,
+            pass,
         );
         Ok((enqueued, attributes.id.into_owned()))
     }
 
-    fn enqueue(&self, id: &str, event: &EventView<'_>, key: Option<&str>, message: &Message<'_>) -> Enqueued {
+    fn enqueue(
+        &self,
+        id: &str,
+        event: &EventView<'_>,
+        key: Option<&str>,
+        message: &Message<'_>,
+        pass: &mut Pass,
+    ) -> Enqueued {
         let incoming = Incoming {
             topic: self.topic,
             key: key.map(str::as_bytes),
@@ -191,7 +207,7 @@ impl Destination<'_> {
             event,
             message,
         };
-        receive::enqueue(self.shared, &incoming, self.request_id.as_ref())
+        receive::enqueue(self.shared, &incoming, self.request_id.as_ref(), pass)
     }
 }
 
