@@ -1,7 +1,7 @@
 //! A single broker that fails. Its data outlive it: that acknowledged records also survive the loss of a broker takes
 //! several of them, see `cluster`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wicketgate_tests::bridge::Bridge;
 
@@ -63,8 +63,10 @@ async fn frozen() {
     let mut scene = Scene::open(plan, &bridge).await;
 
     scene.fault_begins();
+    let thaw = Instant::now() + FROZEN;
     blocking(|| kafka.node().freeze());
-    tokio::time::sleep(FROZEN).await;
+    scene.load.until_unavailable().await;
+    tokio::time::sleep_until(thaw.into()).await;
     kafka.node().thaw();
     scene.fault_is_over();
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wicketgate_tests::bridge::Bridge;
 use wicketgate_tests::proxy::Traffic;
 
-use crate::load::{Door, Plan};
+use crate::load::{Door, Plan, Told};
 use crate::scene::{SOME, Scene, topic, turn};
 use crate::single;
 
@@ -20,6 +20,8 @@ async fn cut(number: u32, fault: &str, label: &str, how: Traffic) {
     scene.fault_begins();
     kafka.proxy().set(how);
     scene.load.until_unavailable().await;
+    // Longer than what was handed over before may wait.
+    scene.load.until_told(1, "504", |told| *told == Told::Unknown(Some(504))).await;
     kafka.proxy().set(Traffic::Passes);
     scene.fault_is_over();
 
