@@ -12,7 +12,6 @@ use crate::config::{self, Config, DEFAULT_CLUSTER};
 use crate::health::{Health, Readiness};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::producer::{Producer, TopicCheck};
-use crate::topics::Allowed;
 use crate::watch::watch;
 
 /// One cluster: its producer, and what is known of it.
@@ -24,8 +23,6 @@ pub struct Cluster {
     pub producer: Arc<Producer>,
     /// Whether they can.
     pub health: Arc<Health>,
-    /// Which of its topics may be written.
-    pub topics: Allowed,
     /// What is counted of it.
     pub metrics: ClusterMetrics,
     /// Whether the bridge is ready only if this cluster is.
@@ -72,7 +69,6 @@ impl Cluster {
             name: cluster.name.clone(),
             producer: Arc::new(producer),
             health,
-            topics: Allowed::new(cluster.allowed_topics.clone()),
             metrics,
             required: cluster.required,
             check: TopicCheck::new(config, cluster),

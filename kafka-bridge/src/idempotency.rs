@@ -7,6 +7,7 @@ mod shared;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,8 @@ type Then = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub struct Memory {
     state: Mutex<State>,
-    window: Duration,
+    /// In nanoseconds; it may change while the bridge runs.
+    window: AtomicU64,
     limit: usize,
     metrics: Arc<Metrics>,
     /// Where what is acknowledged outlives the process, if it does.
@@ -70,6 +72,10 @@ enum Progress {
     Acknowledged(Outcome),
 }
 
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// What [`Memory::admit`] says of an event.
 #[derive(Debug)]
 pub enum Admission {
@@ -97,7 +103,7 @@ impl Memory {
         }
         let mut memory = Self::bounded(limit, config.idempotency_window, metrics);
         if let Some(directory) = &config.idempotency_dir {
-            let bounds = Bounds { window: memory.window, entries: limit };
+            let bounds = Bounds { window: config.idempotency_window, entries: limit };
             let (journal, known) = Journal::open(directory, bounds, Arc::clone(&memory.metrics))?;
             for known in &known {
                 memory.restore(known.identity, known.outcome, known.age);
@@ -110,7 +116,14 @@ impl Memory {
     }
 
     fn bounded(limit: usize, window: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { state: Mutex::default(), window, limit, metrics, journal: None, shared: None }
+        Self {
+            state: Mutex::default(),
+            window: AtomicU64::new(nanos(window)),
+            limit,
+            metrics,
+            journal: None,
+            shared: None,
+        }
     }
 
     /// Waits until what was acknowledged so far is on disk, if it is to be, but no longer than this. Blocks.
@@ -155,10 +168,21 @@ impl Memory {
         identities.iter().copied().map(answer).collect()
     }
 
+    /// Remembers events for so long from now on, those that are remembered already too. What journal and Redis keep goes
+    /// by the window at the start.
+    pub fn set_window(&self, window: Duration) {
+        self.window.store(nanos(window), Ordering::Relaxed);
+    }
+
+    fn window(&self) -> Duration {
+        Duration::from_nanos(self.window.load(Ordering::Relaxed))
+    }
+
     /// Looks up an event that is about to be written at `now`.
     pub fn admit(self: &Arc<Self>, identity: Identity, now: Instant) -> Admission {
         let mut state = self.state();
-        state.forget(|since| now.saturating_duration_since(since) >= self.window);
+        let window = self.window();
+        state.forget(|since| now.saturating_duration_since(since) >= window);
         let admission = match state.entries.get_mut(&identity.name) {
             Some(entry) if entry.content != identity.content => Admission::Conflict,
             Some(Entry { progress: Progress::Acknowledged(outcome), .. }) => Admission::Written(*outcome),
@@ -197,7 +221,7 @@ impl Memory {
     /// Remembers an event that was written `age` ago, before the bridge was started. To be called for the oldest first;
     /// what is known already stays.
     pub fn restore(&self, identity: Identity, outcome: Outcome, age: Duration) {
-        let Some(since) = Instant::now().checked_sub(age).filter(|_| age < self.window) else { return };
+        let Some(since) = Instant::now().checked_sub(age).filter(|_| age < self.window()) else { return };
         let mut state = self.state();
         if state.entries.contains_key(&identity.name) {
             return;

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod metrics;
 pub mod problem;
 pub mod producer;
+pub mod reload;
 pub mod server;
 pub mod shutdown;
 pub mod stats;
@@ -30,8 +31,10 @@ use config::Loaded;
 use http::{Limits, Shared};
 use idempotency::{Memory, MemoryError};
 use metrics::Metrics;
-use server::Listener;
+use reload::{Reloads, Running};
+use server::{Listener, Served, Settings};
 use telemetry::Telemetry;
+use topics::Topics;
 
 /// Why the bridge does not run.
 #[derive(Debug, Error)]
@@ -64,7 +67,7 @@ impl Leftover {
 }
 
 /// Runs the bridge on `listeners` until `stop` is done, and then until all requests and records in flight are
-/// answered or the shutdown timeout is over.
+/// answered or the shutdown timeout is over. Each configuration of `reloads` replaces the one before.
 ///
 /// # Errors
 /// When librdkafka refuses the configuration of a cluster, what should outlive the process has no place on disk, or
@@ -73,30 +76,39 @@ pub async fn run(
     loaded: Loaded,
     bootstrap_servers: &str,
     listeners: Vec<Listener>,
+    reloads: Reloads,
     stop: impl Future<Output = ()>,
 ) -> Result<Leftover, RunError> {
-    let Loaded { config, guard, tls } = loaded;
-    let config = &config;
+    let Loaded { config, said, guard, tls } = loaded;
     let metrics = Arc::new(Metrics::default());
-    let clusters = Arc::new(Clusters::new(config, bootstrap_servers, &metrics)?);
-    let memory = Memory::new(config, Arc::clone(&metrics))?;
+    let clusters = Arc::new(Clusters::new(&config, bootstrap_servers, &metrics)?);
+    let memory = Memory::new(&config, Arc::clone(&metrics))?;
     let background = clusters.supervise();
-    let telemetry = Telemetry::new(config, Arc::clone(&metrics))?.map(Arc::new);
-    let router = http::router(Arc::new(Shared {
+    let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
+    let shared = Shared {
         clusters: Arc::clone(&clusters),
         idempotency: memory.clone(),
         metrics,
-        limits: Limits::new(config),
+        limits: Limits::new(&config),
         guard,
         telemetry: telemetry.clone(),
-    }));
+        topics: Topics::new(&config),
+    };
+    let (mut running, served) = Running::new(config, said, shared, |config, shared| Served {
+        router: http::router(shared),
+        settings: Settings::new(config),
+        tls,
+    });
 
     let stop = async {
         stop.await;
         clusters.stop();
     };
-    let draining = server::serve(listeners, router, server::Settings::new(config), tls, stop).await;
-    let deadline = Instant::now() + config.shutdown_timeout;
+    let draining = tokio::select! {
+        draining = server::serve(listeners, served, stop) => draining,
+        never = running.follow(reloads) => match never {},
+    };
+    let deadline = Instant::now() + running.config().shutdown_timeout;
     let requests = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
     let records = clusters.flush(deadline).await;
     if let Some(memory) = memory {

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use kafka_bridge::config::{self, Config, Failure, Listen, Loaded, LogFormat};
 use kafka_bridge::embedded::EmbeddedBroker;
+use kafka_bridge::reload::Reloads;
 use kafka_bridge::server::Listener;
-use kafka_bridge::shutdown::Signals;
+use kafka_bridge::shutdown::{self, Signals};
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 /// As for a command line that cannot be read.
 const INVALID_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    let loaded = match config::load(std::env::args_os(), |name| std::env::var_os(name)) {
+    let loaded = match load() {
         Ok(loaded) => loaded,
         Err(Failure::Usage(error)) => error.exit(),
         Err(Failure::Invalid(errors)) => {
@@ -36,6 +39,32 @@ fn main() -> ExitCode {
     }
 }
 
+fn load() -> Result<Loaded, Failure> {
+    config::load(std::env::args_os(), |name| std::env::var_os(name))
+}
+
+/// Reads the configuration anew at each SIGHUP.
+fn reloads(mut hangups: Signal, log: LogControl) -> Reloads {
+    let (reread, configurations) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!("SIGHUP: reading the configuration anew");
+            let loaded = match tokio::task::spawn_blocking(load).await {
+                Ok(loaded) => loaded.map_err(|failure| match failure {
+                    // The command line is the one that it has started with.
+                    Failure::Usage(error) => vec![error.to_string()],
+                    Failure::Invalid(errors) => errors,
+                }),
+                Err(error) => Err(vec![error.to_string()]),
+            };
+            if reread.send(loaded).await.is_err() {
+                return;
+            }
+        }
+    });
+    Reloads { configurations, set_log: log }
+}
+
 /// Says that the configuration is good, having asked librdkafka too.
 fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     let mut code = ExitCode::SUCCESS;
@@ -54,7 +83,7 @@ fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 
 fn start(loaded: Loaded) -> Result<ExitCode, Box<dyn Error>> {
     let config = &loaded.config;
-    start_logging(config)?;
+    let log = start_logging(config)?;
     let broker = config.embedded_broker.then(EmbeddedBroker::start).transpose()?;
     let bootstrap_servers = match (&broker, &config.bootstrap_servers) {
         (Some(broker), _) => {
@@ -66,15 +95,16 @@ fn start(loaded: Loaded) -> Result<ExitCode, Box<dyn Error>> {
         (None, None) => return Err("--bootstrap-servers or --embedded-broker is required".into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(serve(loaded, &bootstrap_servers));
+    let code = runtime.block_on(serve(loaded, &bootstrap_servers, log));
     // A thread may still be waiting for a cluster that does not answer.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }
 
-async fn serve(loaded: Loaded, bootstrap_servers: &str) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(loaded: Loaded, bootstrap_servers: &str, log: LogControl) -> Result<ExitCode, Box<dyn Error>> {
     let config = &loaded.config;
     let mut signals = Signals::install()?;
+    let reloads = reloads(shutdown::hangups()?, log);
     let mut listeners = Vec::with_capacity(config.listen.len());
     for listen in &config.listen {
         let listener = Listener::bind(listen, config.unix_socket_mode).await.map_err(|error| {
@@ -101,7 +131,7 @@ async fn serve(loaded: Loaded, bootstrap_servers: &str) -> Result<ExitCode, Box<
         // Whoever asks twice does not want to wait.
         signals.next().await
     });
-    let running = kafka_bridge::run(loaded, bootstrap_servers, listeners, async {
+    let running = kafka_bridge::run(loaded, bootstrap_servers, listeners, reloads, async {
         let _ = stopped.await;
     });
     tokio::select! {
@@ -134,16 +164,38 @@ fn announce(bootstrap_servers: &str) -> std::io::Result<()> {
     )
 }
 
-fn start_logging(config: &Config) -> Result<(), Box<dyn Error>> {
+/// Sets what is logged.
+type LogControl = Box<dyn Fn(&str) + Send>;
+
+fn start_logging(config: &Config) -> Result<LogControl, Box<dyn Error>> {
     let filter =
         EnvFilter::try_new(&config.log).map_err(|error| format!("--log {:?}: {error}", config.log))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    match config.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+    Ok(match config.log_format {
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| set_log(filter, |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| set_log(filter, |filter| handle.reload(filter)))
+        }
+    })
+}
+
+fn set_log(filter: &str, reload: impl Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error>) {
+    let failed = EnvFilter::try_new(filter)
+        .map_err(|error| error.to_string())
+        .and_then(|filter| reload(filter).map_err(|error| error.to_string()))
+        .err();
+    if let Some(error) = failed {
+        tracing::error!(error, "what is logged stays as it was");
     }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 mod cluster;
 
 use std::sync::atomic::AtomicU64;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -39,6 +40,11 @@ struct SpanLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: Name,
 }
@@ -71,6 +77,8 @@ pub struct Metrics {
     breaker_topics_open: Each<Gauge>,
     breaker_openings: Family<cluster::ReasonLabels, Counter>,
     breaker_rejected: Each<Counter>,
+    reloads: Family<ResultLabels, Counter>,
+    last_reload: Gauge<f64, AtomicU64>,
     idempotency_replays: Counter,
     idempotency_conflicts: Counter,
     idempotency_entries: Gauge,
@@ -115,6 +123,8 @@ impl Default for Metrics {
             breaker_topics_open: Each::default(),
             breaker_openings: Family::default(),
             breaker_rejected: Each::default(),
+            reloads: Family::default(),
+            last_reload: Gauge::default(),
             idempotency_replays: Counter::default(),
             idempotency_conflicts: Counter::default(),
             idempotency_entries: Gauge::default(),
@@ -234,6 +244,17 @@ impl Metrics {
             self.breaker_rejected.clone(),
         );
         r.register(
+            "config_reloads",
+            "Times that the configuration was read anew, by what became of it",
+            self.reloads.clone(),
+        );
+        r.register_with_unit(
+            "config_last_reload_success_timestamp",
+            "When the configuration that holds was taken over, since 1970-01-01T00:00:00Z",
+            Unit::Seconds,
+            self.last_reload.clone(),
+        );
+        r.register(
             "idempotency_replays",
             "Events that had come before, and were answered as the first time and not written again",
             self.idempotency_replays.clone(),
@@ -284,6 +305,17 @@ impl Metrics {
     /// A request brought no valid proof.
     pub fn hop_refused(&self, reason: &'static str) {
         self.hop_refusals.get_or_create(&ReasonLabels { reason: Name(reason) }).inc();
+    }
+
+    /// The configuration was read anew.
+    pub fn reload(&self, result: &'static str) {
+        self.reloads.get_or_create(&ResultLabels { result: Name(result) }).inc();
+    }
+
+    /// A configuration holds from now on.
+    pub fn configuration_taken_over(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_reload.set(now.as_secs_f64());
     }
 
     /// An event had come before.

@@ -1,5 +1,9 @@
 //! Topics: which names there can be, and which of them the bridge writes.
 
+use std::collections::BTreeMap;
+
+use crate::config::{Config, DEFAULT_CLUSTER};
+
 /// A topic, or all topics whose names start alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -48,6 +52,32 @@ impl Allowed {
     /// Whether `topic` may be written.
     pub fn allows(&self, topic: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(topic))
+    }
+}
+
+/// The topics that may be written, by cluster.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    default: Allowed,
+    named: BTreeMap<String, Allowed>,
+}
+
+impl Topics {
+    /// As configured.
+    pub fn new(config: &Config) -> Self {
+        let named = config.clusters.iter();
+        Self {
+            default: Allowed::new(config.allowed_topics.clone()),
+            named: named
+                .map(|cluster| (cluster.name.clone(), Allowed::new(cluster.allowed_topics.clone())))
+                .collect(),
+        }
+    }
+
+    /// Whether `topic` of the cluster with this name may be written; none of a cluster that there is not.
+    pub fn allows(&self, cluster: &str, topic: &str) -> bool {
+        let allowed = if cluster == DEFAULT_CLUSTER { Some(&self.default) } else { self.named.get(cluster) };
+        allowed.is_some_and(|allowed| allowed.allows(topic))
     }
 }
 

@@ -122,6 +122,23 @@ fn forbidden(topics: &[String], allowed: &[Pattern], origin: &str) -> Vec<String
         .collect()
 }
 
+impl Cluster {
+    /// Each of its settings under its name in the file, with its value, which may be secret.
+    pub(super) fn said(&self) -> Vec<(String, String)> {
+        let mut said = vec![
+            ("bootstrap_servers".to_owned(), self.bootstrap_servers.clone()),
+            ("allowed_topics".to_owned(), format!("{:?}", self.allowed_topics)),
+            ("topics".to_owned(), self.topics.join(",")),
+            ("required".to_owned(), self.required.to_string()),
+            ("queue_records".to_owned(), format!("{:?}", self.queue_records)),
+            ("queue_kbytes".to_owned(), format!("{:?}", self.queue_kbytes)),
+        ];
+        let options = self.librdkafka.iter();
+        said.extend(options.map(|option| (format!("librdkafka.{}", option.name), option.value.clone())));
+        said
+    }
+}
+
 impl Config {
     /// The cluster that the top-level settings are about.
     pub fn default_cluster(&self, bootstrap_servers: &str) -> Cluster {

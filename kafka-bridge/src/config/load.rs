@@ -1,15 +1,19 @@
 //! Puts together what flags, environment and file say.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
+use super::Config;
 use super::cluster::Cluster;
+use super::conflicts;
 use super::file::{self, Setting};
-use super::{Config, conflicts, librdkafka};
+use super::librdkafka::{self, Property};
 use crate::hop::Guard;
 use crate::server::Tls;
 
@@ -22,11 +26,55 @@ pub enum Failure {
     Invalid(Vec<String>),
 }
 
+/// How each setting was said, flags, variables and file put together: to tell what has changed. Values can be secret.
+#[derive(Clone, Default)]
+pub struct Said(BTreeMap<String, Vec<OsString>>);
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+impl Said {
+    fn new(matches: &ArgMatches, config: &Config) -> Self {
+        let command = Config::command();
+        // clap has ids of groups as well.
+        let ids = command.get_arguments().map(|argument| argument.get_id().as_str());
+        let mut said: BTreeMap<String, Vec<OsString>> = ids
+            .filter(|id| *id != "librdkafka")
+            .filter_map(|id| {
+                let values = matches.try_get_raw(id).ok()??.map(OsStr::to_owned).collect();
+                Some((id.to_owned(), values))
+            })
+            .collect();
+        for Property { name, value } in &config.librdkafka {
+            // Later ones replace earlier ones.
+            said.insert(format!("librdkafka.{name}"), vec![value.into()]);
+        }
+        for cluster in &config.clusters {
+            for (key, value) in cluster.said() {
+                said.insert(format!("clusters.{}.{key}", cluster.name), vec![value.into()]);
+            }
+        }
+        Self(said)
+    }
+
+    /// The names of the settings, as the file has them, that are said in another way than `before`, or in only one of
+    /// the two.
+    pub fn changed_since(&self, before: &Self) -> BTreeSet<String> {
+        let names = self.0.keys().chain(before.0.keys());
+        names.filter(|name| self.0.get(*name) != before.0.get(*name)).cloned().collect()
+    }
+}
+
 /// A configuration that can be run with.
 #[derive(Debug)]
 pub struct Loaded {
     /// What was set.
     pub config: Config,
+    /// How.
+    pub said: Said,
     /// Who may call, from the files that it names.
     pub guard: Guard,
     /// What listeners with TLS serve with, from the files that it names.
@@ -41,7 +89,7 @@ impl Loaded {
     pub fn new(config: Config) -> Result<Self, Vec<String>> {
         let (guard, tls) = (Guard::load(&config), Tls::load(&config));
         match (guard, tls) {
-            (Ok(guard), Ok(tls)) => Ok(Self { config, guard, tls }),
+            (Ok(guard), Ok(tls)) => Ok(Self { config, said: Said::default(), guard, tls }),
             (guard, tls) => {
                 let mut errors = guard.err().unwrap_or_default();
                 // Both read the file of authorities.
@@ -138,13 +186,13 @@ pub fn load(
         config.clusters.extend(Cluster::read(&name, contents, &origin, &mut errors));
     }
 
-    let said = errors.len();
     // Values that were left out because they are wrong would only be blamed once more.
-    let contradictions = if said == 0 { config.check().err() } else { None };
+    let contradictions = if errors.is_empty() { config.check().err() } else { None };
+    let said = Said::new(&matches, &config);
     let loaded = Loaded::new(config).map_err(|unreadable| errors.extend(unreadable));
     errors.extend(contradictions.into_iter().flatten());
     match loaded {
-        Ok(loaded) if errors.is_empty() => Ok(loaded),
+        Ok(loaded) if errors.is_empty() => Ok(Loaded { said, ..loaded }),
         _ => Err(Failure::Invalid(errors)),
     }
 }

@@ -18,7 +18,7 @@ use crate::topics::{self, Pattern};
 pub use cluster::{Cluster, DEFAULT_CLUSTER};
 pub use librdkafka::Property;
 pub use listen::Listen;
-pub use load::{Failure, Loaded, load};
+pub use load::{Failure, Loaded, Said, load};
 use values::{
     bootstrap_servers, delivery_timeout, log_filter, otlp_endpoint, permission_bits, positive_duration,
 };
@@ -251,7 +251,7 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong, each with the next step.
-    fn check(&self) -> Result<(), Vec<String>> {
+    pub(crate) fn check(&self) -> Result<(), Vec<String>> {
         let mut errors = Vec::new();
         match (&self.bootstrap_servers, self.embedded_broker) {
             (None, false) => errors.push(

@@ -5,7 +5,7 @@ mod replays;
 mod secrets;
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderValue;
@@ -64,7 +64,7 @@ pub struct Guard {
     secrets: Vec<Hmac<Sha256>>,
     certificates: Option<Certificates>,
     challenge: HeaderValue,
-    replays: Mutex<Replays>,
+    replays: Arc<Mutex<Replays>>,
 }
 
 impl fmt::Debug for Guard {
@@ -122,8 +122,13 @@ impl Guard {
             tokens: tokens.iter().map(|token| Sha256::digest(token).into()).collect(),
             // A key of any length will do for HMAC.
             secrets: secrets.iter().filter_map(|key| Hmac::new_from_slice(key.as_bytes()).ok()).collect(),
-            replays: Mutex::new(Replays::new(replay_memory)),
+            replays: Arc::new(Mutex::new(Replays::new(replay_memory))),
         }
+    }
+
+    /// Shares what `before` remembers: a call that it has let in is not let in again.
+    pub(crate) fn remember_as(&mut self, before: &Self) {
+        self.replays = Arc::clone(&before.replays);
     }
 
     /// Whether everybody may call, because no proof is configured.

@@ -31,6 +31,7 @@ use crate::idempotency::Memory;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 use crate::telemetry::Telemetry;
+use crate::topics::Topics;
 
 const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 const EVENTS_PATH: &str = "/v1/topics/{topic}/events";
@@ -51,6 +52,8 @@ pub struct Shared {
     pub guard: Guard,
     /// Who makes spans, unless none are to be made.
     pub telemetry: Option<Arc<Telemetry>>,
+    /// Which topics they may write.
+    pub topics: Topics,
 }
 
 impl Shared {
@@ -59,6 +62,19 @@ impl Shared {
         match self.clusters.get(cluster) {
             Some(cluster) => cluster.metrics.record(outcome),
             None => self.metrics.record_of_no_cluster(outcome),
+        }
+    }
+
+    /// The same with what else a changed configuration brings.
+    pub(crate) fn with(&self, limits: Limits, guard: Guard, topics: Topics) -> Self {
+        Self {
+            clusters: Arc::clone(&self.clusters),
+            idempotency: self.idempotency.clone(),
+            metrics: Arc::clone(&self.metrics),
+            limits,
+            guard,
+            telemetry: self.telemetry.clone(),
+            topics,
         }
     }
 }
@@ -82,13 +98,31 @@ pub struct Limits {
     pub answer_timeout: Duration,
     /// Memory for all bodies together, a permit a KiB.
     pub body_memory: Arc<Semaphore>,
+    memory_kbytes: u32,
 }
 
 impl Limits {
     /// As configured. All bodies together may take as much memory as the producer's queue.
     pub fn new(config: &Config) -> Self {
+        let memory_kbytes = Self::memory_kbytes(config);
+        let body_memory = Arc::new(Semaphore::new(usize::try_from(memory_kbytes).unwrap_or(usize::MAX)));
+        Self::with_memory(config, body_memory, memory_kbytes)
+    }
+
+    /// As configured, with the same memory as `before`, or more if a body needs it.
+    pub(crate) fn after(config: &Config, before: &Self) -> Self {
+        let memory_kbytes = Self::memory_kbytes(config).max(before.memory_kbytes);
+        let more = usize::try_from(memory_kbytes - before.memory_kbytes).unwrap_or(0);
+        before.body_memory.add_permits(more);
+        Self::with_memory(config, Arc::clone(&before.body_memory), memory_kbytes)
+    }
+
+    fn memory_kbytes(config: &Config) -> u32 {
+        config.queue_kbytes.max(config.max_body_bytes.div_ceil(1024))
+    }
+
+    fn with_memory(config: &Config, body_memory: Arc<Semaphore>, memory_kbytes: u32) -> Self {
         let body_bytes = usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX);
-        let memory_kbytes = config.queue_kbytes.max(config.max_body_bytes.div_ceil(1024));
         Self {
             body_bytes,
             headers: usize::try_from(config.max_headers).unwrap_or(usize::MAX),
@@ -97,7 +131,8 @@ impl Limits {
             body_idle_timeout: config.body_idle_timeout,
             records: usize::try_from(config.max_records).unwrap_or(usize::MAX),
             answer_timeout: config.answer_timeout(),
-            body_memory: Arc::new(Semaphore::new(usize::try_from(memory_kbytes).unwrap_or(usize::MAX))),
+            body_memory,
+            memory_kbytes,
         }
     }
 }

@@ -195,7 +195,7 @@ pub(super) fn enqueue(
 /// What it lacks.
 fn permit<'a>(shared: &'a Shared, record: &Incoming<'_>) -> Result<&'a Cluster, &'static str> {
     let cluster = shared.clusters.get(record.cluster).ok_or("the bridge has no cluster of this name")?;
-    if !cluster.topics.allows(record.topic) {
+    if !shared.topics.allows(&cluster.name, record.topic) {
         return Err("topic not among those allowed");
     }
     if record.ack == Ack::Spooled {

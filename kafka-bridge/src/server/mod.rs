@@ -20,6 +20,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -89,12 +90,22 @@ impl Settings {
     }
 }
 
-/// Serves `router` until `stop` is done; then the listeners are closed.
+/// What connections are served by.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// What answers requests.
+    pub router: Router,
+    /// What new connections are held to.
+    pub settings: Settings,
+    /// What new connections with TLS shake hands with.
+    pub tls: Option<Tls>,
+}
+
+/// Serves what `served` holds until `stop` is done; then the listeners are closed. What it holds may change on the way:
+/// each request is answered by what it held when the request came.
 pub async fn serve(
     listeners: Vec<Listener>,
-    router: Router,
-    settings: Settings,
-    tls: Option<Tls>,
+    served: watch::Receiver<Served>,
     stop: impl Future<Output = ()>,
 ) -> Draining {
     let connections = GracefulShutdown::new();
@@ -108,7 +119,7 @@ pub async fn serve(
             () = &mut stop => return Draining { connections },
             Some(shaken) = handshakes.join_next() => match shaken {
                 Ok(Ok((stream, presented))) => {
-                    connection(stream, presented, &router, settings, &connections);
+                    connection(stream, presented, &served, &connections);
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
                 Err(error) => tracing::error!(%error, "a handshake failed"),
@@ -116,15 +127,16 @@ pub async fn serve(
             accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)) => match accepted {
                 Ok(Accepted::Tcp(stream)) => {
                     no_delay(&stream);
-                    connection(stream, None, &router, settings, &connections);
+                    connection(stream, None, &served, &connections);
                 }
                 Ok(Accepted::Tls(stream)) => {
                     no_delay(&stream);
-                    if let Some(tls) = tls.clone() {
+                    let tls = served.borrow().tls.clone();
+                    if let Some(tls) = tls {
                         handshakes.spawn(async move { tls.accept(stream).await });
                     }
                 }
-                Ok(Accepted::Unix(stream)) => connection(stream, None, &router, settings, &connections),
+                Ok(Accepted::Unix(stream)) => connection(stream, None, &served, &connections),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted; trying again");
@@ -165,14 +177,14 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 fn connection<S>(
     stream: S,
     presented: Option<Arc<Presented>>,
-    router: &Router,
-    settings: Settings,
+    served: &watch::Receiver<Served>,
     connections: &GracefulShutdown,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let settings = served.borrow().settings;
+    let served = served.clone();
     let used = Arc::new(AtomicBool::new(false));
-    let service = TowerToHyperService::new(router.clone());
     let service = {
         let used = Arc::clone(&used);
         service_fn(move |mut request: Request<Incoming>| {
@@ -180,7 +192,8 @@ fn connection<S>(
                 request.extensions_mut().insert(Arc::clone(presented));
             }
             used.store(true, Ordering::Relaxed);
-            service.call(request)
+            let router = served.borrow().router.clone();
+            TowerToHyperService::new(router).call(request)
         })
     };
     let serving = settings.http().serve_connection(TokioIo::new(stream), service).into_owned();

@@ -33,11 +33,11 @@ impl Drop for Secrets {
     }
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-fn sign(secret: &str, timestamp: u64, nonce: &str, path: &str, body: &str) -> String {
+pub fn sign(secret: &str, timestamp: u64, nonce: &str, path: &str, body: &str) -> String {
     let body_sha256 = Sha256::digest(body).into();
     let signed = Signed { timestamp, nonce, method: "POST", path, body_sha256 };
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();

@@ -32,6 +32,7 @@ mod openapi;
 mod otlp;
 mod process;
 mod produce;
+mod reload;
 #[cfg(feature = "oidc")]
 mod secured;
 mod shared;

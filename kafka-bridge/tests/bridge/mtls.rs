@@ -131,6 +131,13 @@ impl Caller<'_> {
     }
 }
 
+/// The certificate that a bridge shows at this address.
+pub async fn certificate_of(address: SocketAddr, authority: &Authority) -> CertificateDer<'static> {
+    let caller = Caller { address, authority, identity: None, versions: BOTH, http2: true };
+    let stream = caller.connect().await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
 fn request(method: &str, path: &str, body: String) -> Request<Full<Bytes>> {
     Request::builder()
         .method(method)

@@ -82,7 +82,7 @@ async fn take(
         .clusters
         .get(cluster.as_deref())
         .ok_or_else(|| Problem::new(Kind::NotFound, "the bridge has no cluster of this name"))?;
-    if !cluster.topics.allows(&topic) {
+    if !shared.topics.allows(&cluster.name, &topic) {
         return Err(Problem::new(Kind::Forbidden, "the bridge is not set up to write this topic"));
     }
     let options = Options::from_query(uri)

@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kafka_bridge::Leftover;
 use kafka_bridge::config::{self, Config, Listen, Loaded};
+use kafka_bridge::reload::Reloads;
 use kafka_bridge::server::Listener;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -74,7 +75,7 @@ impl Bridge {
             let stop = async {
                 let _ = stopped.await;
             };
-            kafka_bridge::run(loaded, &bootstrap_servers, listeners, stop).await.unwrap()
+            kafka_bridge::run(loaded, &bootstrap_servers, listeners, Reloads::none(), stop).await.unwrap()
         });
         Self { client, listening, stop, running }
     }
