@@ -31,6 +31,7 @@ package="$work/cloudevents-$version.tgz"
 sha512sum --check --status <<<"$sha512  $package" ||
   fail "cloudevents-$version.tgz is not the package that was pinned: wanted SHA-512 $sha512, got $(sha512sum "$package" | cut -d ' ' -f 1)."
 tar -xzf "$package" -C "$work" package/dist/schema/v1.js
+# shellcheck disable=SC2016  # the dollar is part of the name of a JSON member
 sed -n 's/^const schema[0-9]* = \({ "\$schema": .*}\);$/\1/p' "$work/package/dist/schema/v1.js" >"$work/schema.json"
 python3 -c 'import json, sys; assert json.load(sys.stdin)["description"] == "CloudEvents Specification JSON Schema"' <"$work/schema.json" ||
   fail "there is no CloudEvents JSON Schema in dist/schema/v1.js of cloudevents $version."
