@@ -80,7 +80,13 @@ pub async fn deny_writing(topic: &Topic<'_>) {
     run(ACLS, topic.kafka(), &[&reading[..], &["--topic", topic.name()]].concat(), &[]).await;
 }
 
-/// Takes [`deny_writing`] back.
+/// From now on nobody may even see the topic. The cluster needs an authorizer.
+pub async fn hide(topic: &Topic<'_>) {
+    let other = ["--add", "--allow-principal", "User:nobody", "--operation", "Read"];
+    run(ACLS, topic.kafka(), &[&other[..], &["--topic", topic.name()]].concat(), &[]).await;
+}
+
+/// Takes [`deny_writing`] and [`hide`] back.
 pub async fn allow_writing(topic: &Topic<'_>) {
     run(ACLS, topic.kafka(), &["--remove", "--force", "--topic", topic.name()], &[]).await;
 }

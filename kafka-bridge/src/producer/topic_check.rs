@@ -236,31 +236,26 @@ impl TopicCheck {
                 return;
             }
         };
-        let mut unknown = None;
-        for result in results {
-            match result {
-                Ok(resource) => self.compare(&resource),
-                Err(code) => unknown = Some(code),
-            }
-        }
-        match unknown {
-            None => {}
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => tracing::info!(
+        // The client passes over the error of a single topic, and leaves its settings empty.
+        let told = results.into_iter().flatten().filter(|resource| self.compare(resource)).count();
+        let untold = topics.len().saturating_sub(told);
+        if untold > 0 {
+            tracing::info!(
                 cluster = self.cluster,
-                "max.message.bytes of some topics is not known: the bridge's principal has no ACL for \
-                 DESCRIBE_CONFIGS on them; records that are too large for them are answered 413 all the same"
-            ),
-            Some(error) => {
-                tracing::info!(cluster = self.cluster, %error, "max.message.bytes of some topics is not known");
-            }
+                topics = untold,
+                "Kafka does not tell max.message.bytes of some topics, which may be because the bridge's principal has no ACL \
+                 for DESCRIBE_CONFIGS on them; records that are too large for them are answered 413 all the same"
+            );
         }
     }
 
-    fn compare(&self, resource: &ConfigResource) {
-        let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else { return };
+    /// Warns if the topic takes less than the bridge; returns whether its limit is known.
+    fn compare(&self, resource: &ConfigResource) -> bool {
+        let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else { return false };
         let limit =
             resource.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse::<u64>().ok());
-        if let Some(limit) = limit.filter(|limit| *limit < u64::from(self.max_record_bytes)) {
+        let Some(limit) = limit else { return false };
+        if limit < u64::from(self.max_record_bytes) {
             tracing::warn!(
                 cluster = self.cluster,
                 topic,
@@ -269,6 +264,7 @@ impl TopicCheck {
                 self.max_record_bytes
             );
         }
+        true
     }
 }
 

@@ -38,4 +38,5 @@ mod refusals;
 mod replies;
 mod rig;
 mod signed;
+mod topics;
 mod uploads;
