@@ -2,7 +2,7 @@
 //! nothing handed over, and the breaker finds out by itself when that is over.
 //!
 //! There are two parts, so that a topic which takes nothing (too few replicas, say) does no harm to the others:
-//! [`reach`] knows whether the cluster answers at all, and a [`lane`] for each topic knows whether its records are
+//! `reach` knows whether the cluster answers at all, and a `lane` for each topic knows whether its records are
 //! acknowledged.
 
 mod lane;
