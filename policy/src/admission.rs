@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use wicketgate_envelope::timestamp::Timestamp;
 
-use crate::accept::Refused;
+use crate::accept::{Format, Refused};
 use crate::auth::Principal;
 use crate::claims::Claims;
 use crate::config::document::ContentEncoding;
@@ -65,13 +65,9 @@ impl Admitted {
             _ => None,
         };
         let codings = codings(&head, plan)?;
-        if codings.is_empty() {
-            plan.accepted.format(&head)?;
-        } else if plan.content_encoding == ContentEncoding::Carry && plan.redaction.touches_body() {
-            return Err(Problem::UnsupportedEncoding {
-                detail: "wanted none, because parts of the body are redacted".to_owned(),
-                accepted: NO_CODING,
-            });
+        let format = plan.accepted.format(&head)?;
+        if !codings.is_empty() && plan.content_encoding == ContentEncoding::Carry {
+            check_carried(format, plan)?;
         }
         let idempotency_key = idempotency_key(&head)?;
         Ok(Self {
@@ -138,6 +134,25 @@ fn codings(head: &RequestHead, plan: &Plan) -> Result<Vec<Coding>, Problem> {
         detail: error.to_string(),
         accepted: content_encoding::ACCEPTED,
     })
+}
+
+/// A body that stays encoded is looked into by nobody. So it must be one that nothing has to be looked for in: what an
+/// event says of itself is checked and redacted, and a batch is taken apart.
+fn check_carried(format: Format, plan: &Plan) -> Result<(), Problem> {
+    let refuse = |because: &str| {
+        let detail = format!("wanted none, because {because}, got one");
+        Err(Problem::UnsupportedEncoding { detail, accepted: NO_CODING })
+    };
+    match format {
+        _ if plan.redaction.touches_body() => refuse("parts of the body are redacted"),
+        Format::Raw => Ok(()),
+        Format::CloudEventBinary | Format::CloudEventStructured => {
+            refuse("a CloudEvent is read before it is taken")
+        }
+        Format::CloudEventsBatch | Format::Ndjson | Format::JsonArray => {
+            refuse("a batch is taken apart before it is taken")
+        }
+    }
 }
 
 /// The key, without the quotes that it has as a structured field (draft-ietf-httpapi-idempotency-key-header, section

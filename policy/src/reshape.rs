@@ -58,7 +58,7 @@ pub fn reshape(
     let body = decoded(admitted, plan, body)?;
     let mut batch = match &body {
         Body::Readable(body) => accept::accept(&plan.accepted, &admitted.head, body)?,
-        Body::Encoded(body) => carried(admitted, body)?,
+        Body::Encoded(body) => carried(admitted, plan, body)?,
     };
     // In the other modes attributes are header fields, or there are none.
     if matches!(batch.format, Format::CloudEventStructured | Format::CloudEventsBatch) {
@@ -97,9 +97,11 @@ fn decoded<'a>(admitted: &Admitted, plan: &Plan, body: &'a [u8]) -> Result<Body<
     }
 }
 
-/// A body that stays encoded is bytes, whatever it was before.
-fn carried<'a>(admitted: &'a Admitted, body: &'a [u8]) -> Result<Batch<'a>, Problem> {
-    let data_content_type = accept::content_type(&admitted.head)?.map(Cow::Borrowed);
+/// A body that stays encoded is bytes, whatever it was before. Its head has been found to be that of a raw body.
+fn carried<'a>(admitted: &'a Admitted, plan: &Plan, body: &'a [u8]) -> Result<Batch<'a>, Problem> {
+    let content_type = accept::content_type(&admitted.head)?;
+    plan.accepted.check_media_type("content-type", content_type)?;
+    let data_content_type = content_type.map(Cow::Borrowed);
     let event = Incoming { data: Data::Binary(Cow::Borrowed(body)), data_content_type, claimed: None };
     Ok(Batch { format: Format::Raw, events: vec![event] })
 }

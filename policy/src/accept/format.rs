@@ -122,7 +122,7 @@ impl Accepted {
     }
 
     /// Checks the media type of a payload; `field` is where it stands.
-    pub(super) fn check_media_type(&self, field: &str, content_type: Option<&str>) -> Result<(), Refused> {
+    pub(crate) fn check_media_type(&self, field: &str, content_type: Option<&str>) -> Result<(), Refused> {
         let matches =
             |range: &MediaRange| content_type.is_some_and(|content_type| range.matches(content_type));
         if self.media_types.is_empty() || self.media_types.iter().any(matches) {

@@ -411,7 +411,8 @@ pub enum ContentEncoding {
     /// It is decoded (gzip, deflate, br, zstd).
     #[default]
     Decode,
-    /// It is carried as it is, and the event says so in `wgencoding`.
+    /// It is carried as it is, and the event says so in `wgencoding`. Only raw bodies are: what has to be read (a
+    /// CloudEvent, a batch, a body with redacted parts) is answered with 415.
     Carry,
     /// It is answered with 415.
     Refuse,

@@ -127,6 +127,11 @@ fn each_mistake_is_told_with_its_path() {
             "routes[0].kafka.topic: wanted the name of a topic: 1 to 249 letters, digits, '.', '_' and '-', got \"or/ders\"",
         ),
         (
+            "\"event\":",
+            "\"accept\": { \"formats\": [\"cloudevent\"], \"content_encoding\": \"carry\" }, \"event\":",
+            "routes[0].accept.content_encoding: wanted decode or refuse, because accept.formats has no raw, and only raw bodies are carried, got \"carry\"",
+        ),
+        (
             "\"topic\": \"orders\"",
             "\"topic\": \"o\", \"key\": \"{order}\"",
             "routes[0].kafka.key: wanted a parameter of the route's path (id), got \"{order}\"",

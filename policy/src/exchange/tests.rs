@@ -319,6 +319,72 @@ fn a_request_without_a_usable_name_gets_one() {
 }
 
 #[test]
+fn what_is_carried_encoded_gets_past_no_rule() {
+    let with = |formats: &str, redact: &str| {
+        let accept = format!(
+            r#""accept": {{ "formats": [{formats}], "media_types": ["application/json"], "content_encoding": "carry" }},
+               "redact": {redact}, "event": {{ "type": "order""#
+        );
+        Rc::new(
+            Config::from_json(DOCUMENT.replace(r#""event": { "type": "order""#, &accept).as_bytes()).unwrap(),
+        )
+    };
+    let send = |config: &Rc<Config>, fields: &[(&str, &str)]| {
+        let mut exchange = Exchange::new(Rc::clone(config));
+        let fields = [&ORDER[..], &[("content-encoding", "gzip")], fields].concat();
+        match step(&mut exchange, Event::Head { head: head(&fields, &[]), end_of_stream: false }) {
+            Effect::Wait => {
+                step(&mut exchange, Event::BodyBuffered { len: 3, end_of_stream: true });
+                step(&mut exchange, Event::Body(b"\x1f\x8b\x08"))
+            }
+            effect => effect,
+        }
+    };
+    let all = r#""raw", "cloudevent", "cloudevents_batch", "ndjson""#;
+    let attributes = r#"{ "headers": { "ce-ssn": "drop" } }"#;
+    let json = ("content-type", "application/json");
+    let structured = ("content-type", "application/cloudevents+json");
+    let batched = ("content-type", "application/cloudevents-batch+json");
+    let binary = [json, ("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+    let lines = ("content-type", "application/x-ndjson");
+    let event = "a CloudEvent is read before it is taken";
+    let batch = "a batch is taken apart before it is taken";
+    for (formats, redact, fields, problem, detail) in [
+        (all, attributes, &[structured][..], "unsupported-encoding", event),
+        (all, attributes, &binary, "unsupported-encoding", event),
+        (all, attributes, &[batched], "unsupported-encoding", batch),
+        (all, attributes, &[lines], "unsupported-encoding", batch),
+        (r#""raw", "json_array""#, attributes, &[json], "unsupported-encoding", batch),
+        (
+            all,
+            r#"{ "body": { "/a": "drop" } }"#,
+            &[json],
+            "unsupported-encoding",
+            "parts of the body are redacted",
+        ),
+        (r#""raw""#, "{}", &[structured], "unsupported-media-type", "wanted a body that is no CloudEvent"),
+        (r#""raw""#, "{}", &binary, "unsupported-media-type", "wanted a body that is no CloudEvent"),
+        (
+            r#""raw""#,
+            "{}",
+            &[("content-type", "image/png")],
+            "unsupported-media-type",
+            "content-type: wanted application/json",
+        ),
+        (r#""raw""#, "{}", &[], "unsupported-media-type", "content-type: wanted application/json, got none"),
+    ] {
+        let (status, content, _) = replied(send(&with(formats, redact), fields));
+        let got = (status, content["type"].as_str().unwrap(), content["detail"].as_str().unwrap());
+        assert_eq!((got.0, got.1), (415, format!("urn:wicketgate:problem:{problem}").as_str()), "{fields:?}");
+        assert!(got.2.contains(detail), "{fields:?}: {}", got.2);
+    }
+    for (formats, redact) in [(all, attributes), (r#""raw""#, "{}")] {
+        let event = &dispatched(send(&with(formats, redact), &[json]))["event"];
+        assert_eq!((&event["data_base64"], &event["wgencoding"]), (&"H4sI".into(), &"gzip".into()));
+    }
+}
+
+#[test]
 fn what_a_template_cannot_be_filled_with_is_refused_and_named() {
     let document = DOCUMENT.replace("\"key\": \"{id}\"", "\"key\": \"{query:k}\"");
     let decide = |target: &str| {

@@ -95,6 +95,57 @@ async fn what_is_carried_stays_as_it_came_and_says_so() {
     }
 }
 
+/// Encoded or not: an event cannot claim what only the gateway says, nor bring what is to be redacted.
+#[tokio::test]
+async fn what_is_encoded_gets_past_no_rule() {
+    let with = |name: &str, encoding: &str| {
+        let mut route = route(name, encoding);
+        route["accept"]["formats"] = json!(["raw", "cloudevent", "cloudevents_batch", "ndjson"]);
+        route["accept"]["media_types"] = json!(["application/json"]);
+        route["redact"] = json!({"headers": {"ce-ssn": "drop"}});
+        route
+    };
+    let routes = json!([with("decode", "decode"), with("carry", "carry")]);
+    let rig = Rig::start(document(routes), &["decode", "carry"]).await;
+    let event = |more: Value| {
+        let mut event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t"});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event.to_string()
+    };
+    let send = async |path: &str, content_type: &str, body: &str| {
+        let request = rig.post(path).header("content-type", content_type).header("content-encoding", "gzip");
+        rig.send(request, gzip(body.as_bytes())).await
+    };
+    let structured = "application/cloudevents+json";
+    let forged = event(json!({"authid": "admin"}));
+    let secret = event(json!({"ssn": "078-05-1120"}));
+    expect::problem(&send("/decode", structured, &forged).await, 400, "bad-request");
+    for body in [&forged, &secret] {
+        expect::problem(&send("/carry", structured, body).await, 415, "unsupported-encoding");
+        let batch = send("/carry", "application/cloudevents-batch+json", &format!("[{body}]")).await;
+        expect::problem(&batch, 415, "unsupported-encoding");
+    }
+    let binary = encoded(&rig, "/carry", "gzip")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "1")
+        .header("ce-source", "/s")
+        .header("ce-type", "t")
+        .header("ce-authid", "admin");
+    expect::problem(&rig.send(binary, gzip(b"{}")).await, 415, "unsupported-encoding");
+    expect::problem(&send("/carry", "application/x-ndjson", "{}\n{}\n").await, 415, "unsupported-encoding");
+    for path in ["/carry", "/decode"] {
+        expect::problem(&send(path, "image/png", "x").await, 415, "unsupported-media-type");
+    }
+    rig.assert_nothing_happened().await;
+
+    expect::accepted(&send("/decode", structured, &secret).await);
+    expect::accepted(&send("/carry", "application/json", "{}").await);
+    let [decoded] = rig.topic("decode").records().await.try_into().unwrap();
+    assert_eq!((decoded.event().get("ssn"), &decoded.event()["id"]), (None, &json!("1")));
+    let [carried] = rig.topic("carry").records().await.try_into().unwrap();
+    assert_eq!(carried.event()["wgencoding"], "gzip");
+}
+
 #[tokio::test]
 async fn what_is_cut_off_or_damaged_is_refused() {
     let rig = Rig::start(document(routes()), &["decode", "carry", "refuse"]).await;

@@ -84,6 +84,11 @@ impl Planner<'_> {
             let wanted = "decode or refuse, because a template needs the body";
             mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");
         }
+        if content_encoding == ContentEncoding::Carry && !plan.accepted.raw {
+            let wanted =
+                "decode or refuse, because accept.formats has no raw, and only raw bodies are carried";
+            mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");
+        }
         Some(plan)
     }
 
