@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use wicketgate_envelope::hop::Ack;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -56,6 +57,8 @@ struct State {
     entries: HashMap<Digest, Entry>,
     /// Those of `entries` that are acknowledged, the oldest first, and since when they are.
     acknowledged: VecDeque<(Instant, Digest)>,
+    /// How many claims there have been.
+    claims: u64,
 }
 
 #[derive(Debug)]
@@ -66,11 +69,27 @@ struct Entry {
 
 #[derive(Debug)]
 enum Progress {
-    /// Kafka has not answered yet; these wait along.
-    InFlight(Vec<oneshot::Sender<Outcome>>),
+    /// Kafka has not answered yet.
+    InFlight(InFlight),
     /// Always [`Outcome::Acknowledged`]: what failed may be tried again, and is not remembered.
     Acknowledged(Outcome),
 }
+
+/// An event that is claimed, and those that wait along.
+#[derive(Debug)]
+struct InFlight {
+    /// The number of the claim.
+    claim: u64,
+    /// Whether a queue has taken it. Until then it may yet be turned away at once.
+    queued: bool,
+    /// Until there is an outcome.
+    waiting: Vec<oneshot::Sender<Outcome>>,
+    /// Until a queue has taken it, or there is an outcome.
+    waiting_for_queue: Vec<oneshot::Sender<Outcome>>,
+}
+
+/// What there is to say of an event that is in a queue.
+const QUEUED: Outcome = Outcome::Acknowledged { ack: Ack::None, place: None };
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -83,9 +102,9 @@ pub enum Admission {
     New(Claim),
     /// It is to be written, and cannot be remembered: all that there is room for is in flight.
     Unremembered,
-    /// It has been written, with this outcome.
+    /// It has been written, with this outcome; or it is in a queue, and no more was asked for.
     Written(Outcome),
-    /// It is being written, with this outcome once there is one.
+    /// It is being written, with this outcome once there is one that is good for what was asked for.
     InFlight(Delivery),
     /// Another event has its name.
     Conflict,
@@ -178,19 +197,19 @@ impl Memory {
         Duration::from_nanos(self.window.load(Ordering::Relaxed))
     }
 
-    /// Looks up an event that is about to be written at `now`.
-    pub fn admit(self: &Arc<Self>, identity: Identity, now: Instant) -> Admission {
+    /// Looks up an event that is about to be written at `now`, for somebody who wants it to get as far as `wanted`.
+    pub fn admit(self: &Arc<Self>, identity: Identity, wanted: Ack, now: Instant) -> Admission {
         let mut state = self.state();
         let window = self.window();
         state.forget(|since| now.saturating_duration_since(since) >= window);
         let admission = match state.entries.get_mut(&identity.name) {
             Some(entry) if entry.content != identity.content => Admission::Conflict,
             Some(Entry { progress: Progress::Acknowledged(outcome), .. }) => Admission::Written(*outcome),
-            Some(Entry { progress: Progress::InFlight(waiting), .. }) => {
-                let (reply, outcome) = oneshot::channel();
-                waiting.push(reply);
-                Admission::InFlight(outcome)
-            }
+            Some(Entry { progress: Progress::InFlight(event), .. }) => match wanted {
+                Ack::None if event.queued => Admission::Written(QUEUED),
+                Ack::None => Admission::InFlight(wait(&mut event.waiting_for_queue)),
+                Ack::All | Ack::Leader | Ack::Spooled => Admission::InFlight(wait(&mut event.waiting)),
+            },
             None => self.claim(&mut state, identity),
         };
         self.metrics.idempotency_entries(state.entries.len());
@@ -213,9 +232,16 @@ impl Memory {
         if state.entries.len() >= self.limit {
             return Admission::Unremembered;
         }
-        let progress = Progress::InFlight(Vec::new());
+        state.claims += 1;
+        let number = state.claims;
+        let progress = Progress::InFlight(InFlight {
+            claim: number,
+            queued: false,
+            waiting: Vec::new(),
+            waiting_for_queue: Vec::new(),
+        });
         state.entries.insert(identity.name, Entry { content: identity.content, progress });
-        Admission::New(Claim { memory: Arc::clone(self), identity, settled: false })
+        Admission::New(Claim { memory: Arc::clone(self), identity, number, settled: false })
     }
 
     /// Remembers an event that was written `age` ago, before the bridge was started. To be called for the oldest first;
@@ -263,16 +289,41 @@ impl Memory {
         };
         self.metrics.idempotency_entries(state.entries.len());
         drop(state);
-        if let Some(Progress::InFlight(waiting)) = entry {
-            for reply in waiting {
-                // Whoever waited may have gone.
-                let _ = reply.send(outcome);
-            }
+        if let Some(Progress::InFlight(event)) = entry {
+            tell(event.waiting_for_queue, outcome);
+            tell(event.waiting, outcome);
         }
+    }
+
+    /// A queue has taken what this claim is for, unless it has come to its end meanwhile.
+    fn queued(&self, name: &Digest, claim: u64) {
+        let mut state = self.state();
+        let waiting = match state.entries.get_mut(name).map(|entry| &mut entry.progress) {
+            Some(Progress::InFlight(event)) if event.claim == claim => {
+                event.queued = true;
+                std::mem::take(&mut event.waiting_for_queue)
+            }
+            _ => return,
+        };
+        drop(state);
+        tell(waiting, QUEUED);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait(waiting: &mut Vec<oneshot::Sender<Outcome>>) -> Delivery {
+    let (reply, outcome) = oneshot::channel();
+    waiting.push(reply);
+    outcome
+}
+
+fn tell(waiting: Vec<oneshot::Sender<Outcome>>, outcome: Outcome) {
+    for reply in waiting {
+        // Whoever waited may have gone.
+        let _ = reply.send(outcome);
     }
 }
 
@@ -289,10 +340,32 @@ impl State {
 pub struct Claim {
     memory: Arc<Memory>,
     identity: Identity,
+    number: u64,
     settled: bool,
 }
 
+/// The way to say of an event that it is in a queue, after its claim has gone along with it.
+#[derive(Debug)]
+pub struct Queueing {
+    memory: Arc<Memory>,
+    name: Digest,
+    claim: u64,
+}
+
+impl Queueing {
+    /// It is in a queue, which answers all who asked for no more than that. Does nothing once it is known what became of
+    /// the event.
+    pub fn done(self) {
+        self.memory.queued(&self.name, self.claim);
+    }
+}
+
 impl Claim {
+    /// To be told when the event is in the producer's queue. As long as it isn't, nobody hears of it.
+    pub fn queueing(&self) -> Queueing {
+        Queueing { memory: Arc::clone(&self.memory), name: self.identity.name, claim: self.number }
+    }
+
     /// This became of it.
     pub fn settle(self, outcome: Outcome) {
         self.settle_then(outcome, || {});

@@ -149,15 +149,11 @@ pub(super) fn enqueue(
     let admission = shared
         .idempotency
         .as_ref()
-        .map(|memory| memory.admit(identity(&cluster.name, record), Moment::now()));
+        .map(|memory| memory.admit(identity(&cluster.name, record), record.ack, Moment::now()));
     let claim = match admission {
         Some(Admission::New(claim)) => Some(claim),
         None | Some(Admission::Unremembered) => None,
         Some(Admission::Conflict) => return Enqueued::Settled(RecordResult::Conflict),
-        // Somebody has enqueued it, and no more is asked for.
-        Some(Admission::InFlight(_)) if record.ack == Ack::None => {
-            return settled(Outcome::Acknowledged { ack: Ack::None, place: None }, true);
-        }
         Some(Admission::InFlight(delivery)) => return waiting(delivery, true),
         Some(Admission::Written(outcome)) => return settled(outcome, true),
     };

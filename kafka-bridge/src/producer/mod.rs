@@ -187,6 +187,8 @@ impl Producer {
         };
         let (reply, delivery) = oneshot::channel();
         let mut reply = Some(reply);
+        // The record takes its claim along, and may have its answer before this function has gone on.
+        let queueing = claim.as_ref().map(Claim::queueing);
         let created = record.timestamp.unwrap_or_else(|| rdkafka::Timestamp::now().to_millis().unwrap_or(0));
         let ticket = Box::new(Ticket {
             // Who asks for no more than to have it enqueued is answered below.
@@ -214,6 +216,9 @@ impl Producer {
         match self.send(record.ack, message) {
             Ok(()) => {
                 self.maker.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
+                if let Some(queueing) = queueing {
+                    queueing.done();
+                }
                 if let Some(reply) = reply {
                     // Nobody has gone yet: the other end is here.
                     let _ = reply.send(Outcome::Acknowledged { ack: Ack::None, place: None });

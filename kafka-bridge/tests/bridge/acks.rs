@@ -130,6 +130,36 @@ async fn what_cannot_be_written_anyway_is_not_acknowledged_even_so() {
     ask(&bridge, "leader", "1").await.assert_problem(503, "unavailable");
 }
 
+/// Copies of an event come at the same time, and no queue takes any of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_copy_of_what_is_turned_away_is_not_acknowledged_either() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--idempotency-entries", "10000"]).await;
+    cluster.broker_down(1).unwrap();
+    bridge.client.until_ready(false, Duration::from_secs(10)).await;
+    until(async || ask(&bridge, "none", "1").await.status == 503).await;
+    for round in 0..20 {
+        let record =
+            |id| format!(r#"{{"topic":"t","ack":"none","event":{}}}"#, event(&format!("{round}-{id}"), 1));
+        let records = (0..500).map(record).collect::<Vec<_>>().join(",");
+        let calls: Vec<_> = (0..8)
+            .map(|_| {
+                let (client, body) = (bridge.client.clone(), format!(r#"{{"records":[{records}]}}"#));
+                tokio::spawn(async move { client.records(body).await })
+            })
+            .collect();
+        for call in calls {
+            let answer = call.await.unwrap();
+            let body = answer.json();
+            let results = body["results"].as_array().unwrap_or_else(|| panic!("{answer:?}"));
+            assert_eq!(results.len(), 500);
+            for result in results {
+                assert_eq!(result["outcome"], "unavailable", "{result}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_receipt_for_less_is_not_given_to_who_asks_for_more() {
     let cluster = cluster();
