@@ -5,7 +5,7 @@ mod identity;
 mod journal;
 mod shared;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,7 +56,7 @@ pub enum MemoryError {
 struct State {
     entries: HashMap<Digest, Entry>,
     /// Those of `entries` that are acknowledged, the oldest first, and since when they are.
-    acknowledged: VecDeque<(Instant, Digest)>,
+    acknowledged: BTreeSet<(Instant, Digest)>,
     /// How many claims there have been.
     claims: u64,
 }
@@ -71,8 +71,8 @@ struct Entry {
 enum Progress {
     /// Kafka has not answered yet.
     InFlight(InFlight),
-    /// Always [`Outcome::Acknowledged`]: what failed may be tried again, and is not remembered.
-    Acknowledged(Outcome),
+    /// `outcome` is always [`Outcome::Acknowledged`]: what failed may be tried again, and is not remembered.
+    Acknowledged { outcome: Outcome, since: Instant },
 }
 
 /// An event that is claimed, and those that wait along.
@@ -204,7 +204,9 @@ impl Memory {
         state.forget(|since| now.saturating_duration_since(since) >= window);
         let admission = match state.entries.get_mut(&identity.name) {
             Some(entry) if entry.content != identity.content => Admission::Conflict,
-            Some(Entry { progress: Progress::Acknowledged(outcome), .. }) => Admission::Written(*outcome),
+            Some(Entry { progress: Progress::Acknowledged { outcome, .. }, .. }) => {
+                Admission::Written(*outcome)
+            }
             Some(Entry { progress: Progress::InFlight(event), .. }) => match wanted {
                 Ack::None if event.queued => Admission::Written(QUEUED),
                 Ack::None => Admission::InFlight(wait(&mut event.waiting_for_queue)),
@@ -244,21 +246,26 @@ impl Memory {
         Admission::New(Claim { memory: Arc::clone(self), identity, number, settled: false })
     }
 
-    /// Remembers an event that was written `age` ago, before the bridge was started. To be called for the oldest first;
-    /// what is known already stays.
+    /// Remembers an event that was written `age` ago, before the bridge was started. Of two with one name
+    /// the later one stays, since by its time the other had been forgotten.
     pub fn restore(&self, identity: Identity, outcome: Outcome, age: Duration) {
         let Some(since) = Instant::now().checked_sub(age).filter(|_| age < self.window()) else { return };
         let mut state = self.state();
-        if state.entries.contains_key(&identity.name) {
-            return;
+        match state.entries.get(&identity.name).map(|entry| &entry.progress) {
+            None => {}
+            Some(&Progress::Acknowledged { since: known, .. }) if known < since => {
+                state.acknowledged.remove(&(known, identity.name));
+                state.entries.remove(&identity.name);
+            }
+            Some(_) => return,
         }
         if state.entries.len() >= self.limit {
             let mut first = true;
             state.forget(|_| std::mem::take(&mut first));
         }
-        let entry = Entry { content: identity.content, progress: Progress::Acknowledged(outcome) };
+        let entry = Entry { content: identity.content, progress: Progress::Acknowledged { outcome, since } };
         state.entries.insert(identity.name, entry);
-        state.acknowledged.push_back((since, identity.name));
+        state.acknowledged.insert((since, identity.name));
         self.metrics.idempotency_entries(state.entries.len());
     }
 
@@ -279,11 +286,9 @@ impl Memory {
     fn settle(&self, name: Digest, outcome: Outcome, now: Instant) {
         let mut state = self.state();
         let entry = if matches!(outcome, Outcome::Acknowledged { .. }) {
-            state.acknowledged.push_back((now, name));
-            state
-                .entries
-                .get_mut(&name)
-                .map(|entry| std::mem::replace(&mut entry.progress, Progress::Acknowledged(outcome)))
+            state.acknowledged.insert((now, name));
+            let progress = Progress::Acknowledged { outcome, since: now };
+            state.entries.get_mut(&name).map(|entry| std::mem::replace(&mut entry.progress, progress))
         } else {
             state.entries.remove(&name).map(|entry| entry.progress)
         };
@@ -330,7 +335,10 @@ fn tell(waiting: Vec<oneshot::Sender<Outcome>>, outcome: Outcome) {
 impl State {
     /// Forgets acknowledged events, from the oldest on, as long as `goes` says so of the time since which they are.
     fn forget(&mut self, mut goes: impl FnMut(Instant) -> bool) {
-        while let Some((_, name)) = self.acknowledged.pop_front_if(|(since, _)| goes(*since)) {
+        while let Some(&(since, name)) = self.acknowledged.first()
+            && goes(since)
+        {
+            self.acknowledged.pop_first();
             self.entries.remove(&name);
         }
     }

@@ -333,6 +333,12 @@ impl Metrics {
         self.idempotency_unjournaled.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
+    /// How many events the journal does not have.
+    #[cfg(test)]
+    pub fn unjournaled(&self) -> usize {
+        usize::try_from(self.idempotency_unjournaled.get()).unwrap_or(usize::MAX)
+    }
+
     /// Redis could not be asked about so many events.
     pub fn idempotency_unshared(&self, count: usize) {
         self.idempotency_unshared.inc_by(u64::try_from(count).unwrap_or(u64::MAX));

@@ -7,12 +7,16 @@
 //! many entries are on disk as are remembered in memory.
 //!
 //! Entries are written, not synced: they outlive the process, and a crash of the machine may lose the last of them.
+//!
+//! The disk has a thread of its own, and whoever is to be answered waits for it only so long: a disk that hangs holds up
+//! nobody who is in Kafka.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +38,12 @@ const CHECKED: usize = ENTRY - 4;
 /// The most entries that are written at once.
 const BATCH: usize = 1024;
 
+/// How long the disk has to take what is written at once.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How often it is looked at whether a disk that hung has come back, while nothing else happens.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
 #[error("idempotency journal in {directory}: {error}")]
@@ -52,7 +62,7 @@ pub(super) struct Known {
     pub(super) age: Duration,
 }
 
-/// The way to the thread that writes. The thread ends when this is dropped.
+/// The way to the thread that has entries written. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Journal {
     entries: Sender<(Option<Written>, Then)>,
@@ -90,16 +100,30 @@ impl Journal {
     ) -> Result<(Self, Vec<Known>), JournalError> {
         let (files, known) = Files::open(directory, bounds, now())
             .map_err(|error| JournalError { directory: directory.display().to_string(), error })?;
-        let (entries, received) = mpsc::channel();
-        let writer = Writer { files, metrics, failing: false };
-        thread::Builder::new()
-            .name("idempotency".to_owned())
-            .spawn(move || writer.run(&received))
+        let journal = Self::start(files, metrics)
             .map_err(|error| JournalError { directory: directory.display().to_string(), error })?;
-        Ok((Self { entries }, known))
+        Ok((journal, known))
     }
 
-    /// Writes that an event was acknowledged, and does `then` when that is done, or cannot be done. Never blocks.
+    fn start(mut files: Files, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let (batches, to_write) = mpsc::channel::<Vec<u8>>();
+        let (done, written) = mpsc::channel();
+        thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            while let Ok(bytes) = to_write.recv() {
+                if done.send(files.append(&bytes)).is_err() {
+                    break;
+                }
+            }
+        })?;
+        let (entries, received) = mpsc::channel();
+        let writer =
+            Writer { disk: batches, written, metrics, hangs: false, failing: false, flushes: Vec::new() };
+        thread::Builder::new().name("idempotency".to_owned()).spawn(move || writer.run(&received))?;
+        Ok(Self { entries })
+    }
+
+    /// Writes that an event was acknowledged, and does `then` when that is done, or cannot be done, or takes too long.
+    /// Never blocks.
     pub(super) fn append(&self, identity: Identity, ack: Ack, place: Option<Place>, then: Then) {
         let entry = Written { identity, at: now(), ack, place };
         if let Err(mpsc::SendError((_, then))) = self.entries.send((Some(entry), then)) {
@@ -124,28 +148,91 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The thread that writes.
+/// The thread that has entries written, and does what comes after.
 struct Writer {
-    files: Files,
+    /// The way to the thread that the disk may hold up. It has one batch at a time.
+    disk: Sender<Vec<u8>>,
+    /// What became of the batch.
+    written: Receiver<io::Result<()>>,
     metrics: Arc<Metrics>,
+    /// Whether a batch has been with the disk for too long.
+    hangs: bool,
     /// Whether the last attempt failed.
     failing: bool,
+    /// What waits until the disk has all, even if it hangs.
+    flushes: Vec<Then>,
 }
 
 impl Writer {
     fn run(mut self, received: &Receiver<(Option<Written>, Then)>) {
-        let (mut bytes, mut thens) = (Vec::with_capacity(BATCH * ENTRY), Vec::with_capacity(BATCH));
-        while let Ok(first) = received.recv() {
+        let mut thens = Vec::with_capacity(BATCH);
+        loop {
+            let first =
+                if self.hangs { received.recv_timeout(LOOK) } else { received.recv().map_err(Into::into) };
+            self.look();
+            let first = match first {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut bytes = Vec::new();
             // What has come meanwhile is written along with it.
             for (entry, then) in std::iter::once(first).chain(received.try_iter()).take(BATCH) {
+                match entry {
+                    None => self.flushes.push(then),
+                    Some(_) => thens.push(then),
+                }
                 bytes.extend(entry.iter().flat_map(|entry| entry.to_bytes()));
-                thens.push(then);
             }
-            let written = self.files.append(&bytes);
-            self.note(written, bytes.len() / ENTRY);
-            bytes.clear();
+            self.write(bytes);
             thens.drain(..).for_each(|then| then());
+            if !self.hangs {
+                self.flushes.drain(..).for_each(|then| then());
+            }
         }
+    }
+
+    /// Has a batch written, unless the disk is still at an earlier one.
+    fn write(&mut self, bytes: Vec<u8>) {
+        let entries = bytes.len() / ENTRY;
+        if entries == 0 {
+            return;
+        }
+        if self.hangs {
+            self.metrics.idempotency_unjournaled(entries);
+            return;
+        }
+        let written = match self.disk.send(bytes) {
+            Ok(()) => self.written.recv_timeout(PATIENCE),
+            Err(_) => Err(RecvTimeoutError::Disconnected),
+        };
+        match written {
+            Ok(written) => self.note(written, entries),
+            Err(RecvTimeoutError::Timeout) => {
+                self.hangs = true;
+                self.metrics.idempotency_unjournaled(entries);
+                tracing::error!(patience = ?PATIENCE, "the disk of the idempotency journal hangs; until it goes on, a restart will not know of what is acknowledged");
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                self.note(Err(io::Error::other("the thread that writes has ended")), entries);
+            }
+        }
+    }
+
+    /// Whether a disk that hung has come back.
+    fn look(&mut self) {
+        if !self.hangs {
+            return;
+        }
+        // Its entries are counted already, whatever became of them.
+        match self.written.try_recv() {
+            Ok(written) => self.note(written, 0),
+            Err(mpsc::TryRecvError::Empty) => return,
+            Err(mpsc::TryRecvError::Disconnected) => {}
+        }
+        self.hangs = false;
+        tracing::info!("the disk of the idempotency journal goes on");
+        self.flushes.drain(..).for_each(|then| then());
     }
 
     /// An event that is in Kafka is acknowledged whether or not a restart will know of it.
@@ -192,17 +279,19 @@ impl Files {
             TryLockError::Error(error) => error,
         })?;
         let numbers = numbers(directory)?;
+        let number = numbers.last().map_or(Ok(1), |last| next(*last))?;
         let mut entries = Vec::new();
         for number in &numbers {
-            read(&directory.join(name(*number)), &mut entries)?;
+            let path = directory.join(name(*number));
+            read(&path, &mut entries).map_err(|error| of_file(&path, &error))?;
         }
         let window = u64::try_from(bounds.window.as_millis()).unwrap_or(u64::MAX);
         entries.retain(|entry| now.saturating_sub(entry.at) < window);
+        keep_last(&mut entries);
         entries.drain(..entries.len().saturating_sub(bounds.entries));
-        let number = numbers.last().map_or(1, |last| last.saturating_add(1));
         let current = begin(directory, number, &entries)?;
         for old in numbers {
-            fs::remove_file(directory.join(name(old)))?;
+            remove(directory, old);
         }
         let begun = entries.first().map_or(now, |entry| entry.at);
         let known = entries
@@ -236,11 +325,15 @@ impl Files {
 
     /// Begins another file. All that is of use is in it and in the one before.
     fn rotate(&mut self, now: u64) -> io::Result<()> {
-        let number = self.number.saturating_add(1);
+        let number = next(self.number)?;
         self.current = begin(&self.directory, number, &[])?;
         (self.number, self.entries, self.begun, self.torn) = (number, 0, now, false);
-        for old in numbers(&self.directory)?.into_iter().filter(|old| old.saturating_add(1) < number) {
-            fs::remove_file(self.directory.join(name(old)))?;
+        match numbers(&self.directory) {
+            // The new file, and the one before.
+            Ok(numbers) => numbers.iter().rev().skip(2).for_each(|old| remove(&self.directory, *old)),
+            Err(error) => {
+                tracing::warn!(directory = %self.directory.display(), %error, "old idempotency journals may be left");
+            }
         }
         Ok(())
     }
@@ -250,13 +343,44 @@ fn name(number: u64) -> String {
     format!("{number:020}.journal")
 }
 
-/// The numbers of the files that are there, in order.
+/// The number of the file that comes after this one.
+fn next(number: u64) -> io::Result<u64> {
+    number.checked_add(1).ok_or_else(|| {
+        io::Error::other(format!("no file can come after {}: move it out of the directory", name(number)))
+    })
+}
+
+/// An error that says which file it is about.
+fn of_file(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Removes a file that is of no use any more. Where that fails it takes room, and does no other harm: what is in it is
+/// known from later files too, or is too old.
+fn remove(directory: &Path, number: u64) {
+    let path = directory.join(name(number));
+    if let Err(error) = fs::remove_file(&path) {
+        tracing::warn!(file = %path.display(), %error, "an old idempotency journal cannot be removed");
+    }
+}
+
+/// Leaves the last entry of each name. An id may be used again once it is forgotten, and then means what it meant last.
+fn keep_last(entries: &mut Vec<Written>) {
+    let mut seen = HashSet::with_capacity(entries.len());
+    entries.reverse();
+    entries.retain(|entry| seen.insert(entry.identity.name));
+    entries.reverse();
+}
+
+/// The numbers of the files that are there, in order. A file with another name than [`name`] gives it is not looked at.
 fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        let number: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(".journal")?.parse().ok());
-        numbers.extend(number);
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".journal"));
+        let digits =
+            digits.filter(|digits| digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()));
+        numbers.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)

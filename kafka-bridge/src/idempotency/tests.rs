@@ -154,3 +154,25 @@ fn the_oldest_makes_room_and_what_is_in_flight_does_not() {
     assert!(is_written(&memory, 5, now) && is_written(&memory, 7, now));
     assert!(matches!(memory.admit(identity(1, 0), Ack::All, now), Admission::New(_)), "1 had to go long ago");
 }
+
+#[test]
+fn of_two_that_an_earlier_process_has_left_the_later_one_counts() {
+    let memory = memory(10);
+    let ages = [5, 3, 1, 2].map(Duration::from_secs);
+    for (age, content) in ages.into_iter().zip([1, 2, 3, 4]) {
+        memory.restore(identity(1, content), written(content.into()), age);
+    }
+    let now = Instant::now();
+    let answer = memory.admit(identity(1, 3), Ack::All, now);
+    assert!(matches!(answer, Admission::Written(outcome) if outcome == written(3)), "{answer:?}");
+    for content in [1, 2, 4] {
+        assert!(
+            matches!(memory.admit(identity(1, content), Ack::All, now), Admission::Conflict),
+            "{content}"
+        );
+    }
+    // It is forgotten in its own time, not in that of the earlier ones.
+    assert_eq!(memory.state().acknowledged.len(), 1);
+    let later = now + WINDOW - Duration::from_secs(2);
+    assert!(matches!(memory.admit(identity(1, 3), Ack::All, later), Admission::Written(_)));
+}

@@ -151,3 +151,104 @@ fn what_comes_after_an_entry_comes_after_it_is_written() {
         assert!(receiver.try_recv().unwrap() >= 8 + number * ENTRY as u64, "{number}");
     }
 }
+
+#[test]
+fn of_two_entries_with_one_name_the_later_one_is_known() {
+    let directory = Directory::new("twice");
+    let now = now();
+    let (mut files, _) = directory.open(now);
+    let again = |content: u8| Identity { content: [content; 16], ..entry(1, now).identity };
+    for (identity, age) in
+        [(again(7), 9), (entry(2, now).identity, 8), (again(8), 7), (entry(3, now).identity, 6)]
+    {
+        files.append(&Written { identity, ..entry(1, now - age) }.to_bytes()).unwrap();
+    }
+    drop(files);
+    for _ in 0..2 {
+        let (_files, known) = Files::open(&directory.0, BOUNDS, now).unwrap();
+        let known: Vec<_> = known.iter().map(|known| known.identity).collect();
+        assert_eq!(known, [entry(2, now).identity, again(8), entry(3, now).identity]);
+    }
+}
+
+#[test]
+fn files_with_other_names_are_left_alone() {
+    let directory = Directory::new("names");
+    fs::create_dir_all(&directory.0).unwrap();
+    let others = ["5.journal", "+0000000000000000005.journal", "000000000000000000005.journal", ".journal"];
+    for other in others {
+        fs::write(directory.0.join(other), b"mine").unwrap();
+    }
+    assert!(directory.open(now()).1.is_empty());
+    for other in others {
+        assert_eq!(fs::read(directory.0.join(other)).unwrap(), b"mine", "{other}");
+    }
+    // Nothing could come after this one.
+    let last = directory.0.join(name(u64::MAX));
+    fs::write(&last, MAGIC).unwrap();
+    let error = Files::open(&directory.0, BOUNDS, now()).err().unwrap().to_string();
+    assert!(error.contains("18446744073709551615.journal: move it out"), "{error}");
+    fs::remove_file(&last).unwrap();
+    // What cannot be read is named.
+    fs::create_dir(directory.0.join(name(7))).unwrap();
+    let error = Files::open(&directory.0, BOUNDS, now()).err().unwrap().to_string();
+    assert!(error.contains("00000000000000000007.journal: "), "{error}");
+}
+
+#[test]
+fn an_old_file_that_cannot_be_removed_costs_nothing() {
+    let directory = Directory::new("stays");
+    let now = now();
+    let (mut files, _) = directory.open(now);
+    // A directory is no file that can be removed.
+    fs::create_dir(directory.0.join(name(0))).unwrap();
+    for number in 1..=20 {
+        files.append(&entry(number, now).to_bytes()).unwrap();
+    }
+    drop(files);
+    fs::remove_dir(directory.0.join(name(0))).unwrap();
+    assert_eq!(directory.open(now).1, [16, 17, 18, 19, 20]);
+}
+
+/// The disk is a pipe that nobody reads from: a write to it hangs, as to a volume that is gone.
+#[test]
+fn a_disk_that_hangs_holds_nobody_up() {
+    let directory = Directory::new("hangs");
+    let (mut files, _) = directory.open(now());
+    let (mut reader, pipe) = io::pipe().unwrap();
+    files.current = File::from(std::os::fd::OwnedFd::from(pipe));
+    files.bounds.entries = usize::MAX;
+    let metrics = Arc::new(Metrics::default());
+    let journal = Journal::start(files, Arc::clone(&metrics)).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let append = |number: usize| {
+        let Written { identity, ack, place, .. } = entry(u8::try_from(number % 251).unwrap(), 0);
+        let sender = sender.clone();
+        journal.append(identity, ack, place, Box::new(move || sender.send(number).unwrap()));
+    };
+    // More than a pipe holds, which is 64 KiB on Linux unless somebody has changed it.
+    let total = 2_000;
+    for number in 0..total {
+        append(number);
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(number));
+    }
+    let unjournaled = metrics.unjournaled();
+    assert!((500..total).contains(&unjournaled), "{unjournaled}");
+    // Once the disk goes on, so does the journal.
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    journal.flush(Duration::from_secs(20));
+    append(total);
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(total));
+    drop(journal);
+    let bytes = reading.join().unwrap();
+    let read: Vec<_> =
+        bytes.chunks(ENTRY).map(|chunk| Written::from_bytes(chunk).unwrap().identity).collect();
+    // The one that hung was written in the end, and is counted all the same.
+    assert_eq!(read.len() + unjournaled, total + 2);
+    assert_eq!(read.last(), Some(&entry(u8::try_from(total % 251).unwrap(), 0).identity));
+    assert_eq!(metrics.unjournaled(), unjournaled);
+}
