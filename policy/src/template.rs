@@ -46,6 +46,20 @@ enum Part {
     Hole(Hole),
 }
 
+/// A part of a template, to those who ask what it is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'t> {
+    /// Text that no request changes.
+    Literal(&'t str),
+    /// What a request fills.
+    Hole {
+        /// Whether it stands for what is known of the caller, so that nothing in a request changes what fills it.
+        known: bool,
+        /// The text that stands in for what is missing.
+        default: Option<&'t str>,
+    },
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hole {
     source: Source,
@@ -118,22 +132,39 @@ impl Template {
     /// # Errors
     /// [`Unfillable`] names the part of the request that will not do.
     pub fn fill<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, Unfillable> {
-        self.fill_holes(facts, true)
+        self.fill_holes(facts, |_, _| Ok(()))
     }
 
-    /// As [`Template::fill`], where no hole may be empty.
-    pub(crate) fn fill_without_gaps<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, Unfillable> {
-        self.fill_holes(facts, false)
+    /// As [`Template::fill`], where no hole may be empty, or filled with what has its separator: that of the first hole
+    /// is the first of `separators`.
+    pub(crate) fn fill_apart<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        separators: &[Option<char>],
+    ) -> Result<Cow<'a, str>, Unfillable> {
+        self.fill_holes(facts, |hole, value| match separators.get(hole) {
+            _ if value.is_empty() => Err(Reason::Empty),
+            Some(Some(separator)) if value.contains(*separator) => Err(Reason::Separator(*separator)),
+            _ => Ok(()),
+        })
     }
 
-    fn fill_holes<'a>(&'a self, facts: &Facts<'a>, gaps: bool) -> Result<Cow<'a, str>, Unfillable> {
+    /// `check` is given the number of each hole and what is to fill it.
+    fn fill_holes<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        check: impl Fn(usize, &str) -> Result<(), Reason>,
+    ) -> Result<Cow<'a, str>, Unfillable> {
+        let mut hole_number = 0;
         let mut room = MAX_BYTES.saturating_sub(self.literals().map(str::len).sum());
         let mut filled = Cow::Borrowed("");
         for part in &self.parts {
             let value = match part {
                 Part::Literal(text) => Cow::Borrowed(text.as_str()),
                 Part::Hole(hole) => {
-                    let value = hole.fill(facts, &mut room, gaps);
+                    let value = hole.fill(facts, &mut room);
+                    let value = value.and_then(|value| check(hole_number, &value).map(|()| value));
+                    hole_number += 1;
                     value.map_err(|reason| Unfillable { part: hole.source.to_string(), reason })?
                 }
             };
@@ -150,6 +181,20 @@ impl Template {
         self.parts.iter().filter_map(|part| match part {
             Part::Hole(hole) => Some(hole),
             Part::Literal(_) => None,
+        })
+    }
+
+    /// All that it consists of, in order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.parts.iter().map(|part| match part {
+            Part::Literal(text) => Piece::Literal(text),
+            Part::Hole(hole) => Piece::Hole {
+                known: matches!(hole.source, Source::Claim(_) | Source::Consumer),
+                default: hole.filters.iter().find_map(|filter| match filter {
+                    Filter::Default(text) => Some(text.as_str()),
+                    _ => None,
+                }),
+            },
         })
     }
 
@@ -198,12 +243,15 @@ impl Template {
             .filter_map(move |(hole, path)| hole.filtered(claim(path, claims)).is_err().then_some(path))
     }
 
-    /// Those of these claims that it uses, and what it makes of each.
+    /// Those of these claims that it uses, with the number of the hole that each is for, and what it makes of each.
     pub(crate) fn claim_texts<'a>(
         &'a self,
         claims: Option<&'a RawValue>,
-    ) -> impl Iterator<Item = (&'a ClaimPath, Cow<'a, str>)> {
-        self.claims().filter_map(move |(hole, path)| Some((path, hole.filtered(claim(path, claims)).ok()?)))
+    ) -> impl Iterator<Item = (usize, &'a ClaimPath, Cow<'a, str>)> {
+        self.holes().enumerate().filter_map(move |(number, hole)| match &hole.source {
+            Source::Claim(path) => Some((number, path, hole.filtered(claim(path, claims)).ok()?)),
+            _ => None,
+        })
     }
 
     fn claims(&self) -> impl Iterator<Item = (&Hole, &ClaimPath)> {
@@ -223,14 +271,10 @@ impl Template {
 }
 
 impl Hole {
-    fn fill<'a>(&'a self, facts: &Facts<'a>, room: &mut usize, gap: bool) -> Result<Cow<'a, str>, Reason> {
+    fn fill<'a>(&'a self, facts: &Facts<'a>, room: &mut usize) -> Result<Cow<'a, str>, Reason> {
         let value = self.filtered(self.source.value(facts))?;
         *room = room.checked_sub(value.len()).ok_or(Reason::TooLong)?;
-        match value.is_empty() {
-            true if !gap => Err(Reason::Empty),
-            _ if value.chars().any(is_disallowed) => Err(Reason::Character),
-            _ => Ok(value),
-        }
+        if value.chars().any(is_disallowed) { Err(Reason::Character) } else { Ok(value) }
     }
 
     fn filtered<'a>(&'a self, found: Result<Cow<'a, str>, Reason>) -> Result<Cow<'a, str>, Reason> {

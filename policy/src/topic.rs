@@ -1,5 +1,7 @@
 //! Topics that a request may choose within bounds.
 
+mod separation;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -21,11 +23,14 @@ fn is_part(text: &str) -> bool {
 }
 
 /// A template for a topic. It is confined: it begins with a literal, which no request can change, or what it makes
-/// must be on a list.
+/// must be on a list. If it is made of what is known of the caller and of what the request chooses, these are kept
+/// apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicTemplate {
     template: Template,
     allowed: Option<Vec<String>>,
+    /// For each hole, a character that must not be in what fills it.
+    separators: Vec<Option<char>>,
 }
 
 /// Why a request has no topic.
@@ -75,7 +80,8 @@ impl TopicTemplate {
         } else if allowed.is_none() && template.literal_prefix().is_empty() {
             return Err("a template that starts with a literal prefix, or an allow-list".to_owned());
         }
-        Ok(Self { template, allowed: allowed.map(<[_]>::to_vec) })
+        let separators = separation::separators(&template)?;
+        Ok(Self { template, allowed: allowed.map(<[_]>::to_vec), separators })
     }
 
     /// The template, to ask what it needs.
@@ -89,15 +95,20 @@ impl TopicTemplate {
         claims: Option<&'a RawValue>,
     ) -> impl Iterator<Item = &'a ClaimPath> {
         let texts = self.template.claim_texts(claims);
-        texts.filter_map(|(path, text)| (text.is_empty() || !is_part(&text)).then_some(path))
+        texts.filter_map(move |(hole, path, text)| {
+            let separator = self.separators.get(hole).copied().flatten();
+            let parted = separator.is_some_and(|separator| text.contains(separator));
+            (text.is_empty() || !is_part(&text) || parted).then_some(path)
+        })
     }
 
-    /// The topic for a request. No hole may be empty, so that the prefix alone is never a topic.
+    /// The topic for a request. No hole may be empty, so that the prefix alone is never a topic; and what a request
+    /// chooses does not reach into what is known of its caller.
     ///
     /// # Errors
     /// [`TopicError`], which never tells what the request held.
     pub fn fill<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, TopicError> {
-        let topic = self.template.fill_without_gaps(facts).map_err(TopicError::Unfillable)?;
+        let topic = self.template.fill_apart(facts, &self.separators).map_err(TopicError::Unfillable)?;
         if !is_legal(&topic) {
             return Err(TopicError::Illegal);
         }
@@ -114,6 +125,8 @@ impl TopicTemplate {
 mod tests {
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use std::collections::HashMap;
 
     use super::*;
     use crate::head::RequestHead;
@@ -197,6 +210,89 @@ mod tests {
                 (Err(error), Err(wanted)) => assert!(error.contains(wanted), "{text} {value}: {error}"),
                 (got, wanted) => panic!("{text} {value}: wanted {wanted:?}, got {got:?}"),
             }
+        }
+    }
+
+    /// The topic of a caller with these claims, whose request has these path parameters.
+    fn fill_for(text: &str, claims: [&str; 2], values: [&str; 2]) -> Result<String, String> {
+        let names = ["x".to_owned(), "y".to_owned()];
+        let scope = Scope { path_parameters: &names, claims: true, ..Scope::default() };
+        let template = TopicTemplate::parse(text, None, &scope)?;
+        let head = RequestHead::default();
+        let [a, b] = claims;
+        let claims = serde_json::value::to_raw_value(&serde_json::json!({"a": a, "b": b})).unwrap();
+        let facts = Facts {
+            path_parameters: &values,
+            head: &head,
+            query: None,
+            consumer: Some(a),
+            claims: Some(&claims),
+            json: None,
+        };
+        template.fill(&facts).map(Cow::into_owned).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_a_request_chooses_does_not_reach_into_what_is_known_of_its_caller() {
+        let apart = |part: &str, separator: char| {
+            Err(format!(
+                "{part} has a '{separator}', which parts it from what is known of the caller; wanted none"
+            ))
+        };
+        for (text, a, x, wanted) in [
+            ("t.{claim:a}.{x}", "acme", "orders", Ok("t.acme.orders".to_owned())),
+            ("t.{claim:a}.{x}", "acme", "eu.orders", apart("path parameter x", '.')),
+            ("t.{consumer}.{x}", "acme", "eu.orders", apart("path parameter x", '.')),
+            // Which is another tenant's own affair.
+            ("t.{claim:a}.{x}", "acme.eu", "orders", Ok("t.acme.eu.orders".to_owned())),
+            ("t.{claim:a}.{x}", "acme", "new-orders", Ok("t.acme.new-orders".to_owned())),
+            ("t.{x}-{claim:a}", "acme", "x-eu", apart("path parameter x", '-')),
+            ("t.{x}-{claim:a}", "acme", "x.eu", Ok("t.x.eu-acme".to_owned())),
+            ("t.{claim:a}.orders_{x}", "acme", "v1.0", Ok("t.acme.orders_v1.0".to_owned())),
+            ("t.{claim:a}.orders_{x}", "acme", "v_1", apart("path parameter x", '_')),
+            ("t.{claim:a}.{x}.{claim:b}", "acme.eu", "orders", apart("claim a", '.')),
+            // Where nothing is known, or nothing chosen, nothing has to be kept apart.
+            ("t.{x}.{y}", "acme", "a.b", Ok("t.a.b.y".to_owned())),
+            ("t.{claim:a}.{claim:b}", "a.b", "x", Ok("t.a.b.b".to_owned())),
+        ] {
+            assert_eq!(fill_for(text, [a, "b"], [x, "y"]), wanted, "{text} {a} {x}");
+        }
+        for (text, wanted) in [
+            ("t.{claim:a}{x}", "text between a hole for what is known"),
+            ("t.{x}{consumer}", "text between a hole for what is known"),
+            ("t.{claim:a}.{x|default:a.b}", "defaults without '.'"),
+        ] {
+            let error = fill_for(text, ["a", "b"], ["x", "y"]).unwrap_err();
+            assert!(error.starts_with(wanted), "{text}: {error}");
+        }
+        assert!(fill_for("t.{claim:a|default:a.b}.{x}{y}", ["a", "b"], ["x", "y"]).is_ok());
+    }
+
+    /// Callers of whom other things are known never get to one topic by what they choose.
+    #[test]
+    fn a_topic_tells_what_is_known_of_its_writer() {
+        const PARTS: [&str; 7] = ["a", ".", "-", "a.a", "a-a", ".-a", "a-."];
+        for (text, known) in [
+            ("t.{claim:a}.{x}", "{claim:a}"),
+            ("t.{x}.{claim:a}", "{claim:a}"),
+            ("t.{x}.-{claim:a}-.{y}", "{claim:a}"),
+            ("t.{claim:a}.{x}-{y}.z", "{claim:a}"),
+            ("t.{x}{y}.{claim:a}", "{claim:a}"),
+            ("t.{claim:a}.{claim:b}.{x}", "{claim:a}.{claim:b}"),
+            ("t.{claim:a}{claim:b}.{x}{y}", "{claim:a}{claim:b}"),
+            ("t.{claim:a}.{x}-{claim:b}", "{claim:a} {claim:b}"),
+            ("t.{x}.{claim:a}.{y}-{claim:b}.z", "{claim:a} {claim:b}"),
+        ] {
+            let mut writers = HashMap::new();
+            for number in 0..PARTS.len().pow(4) {
+                let [a, b, x, y] =
+                    [0, 1, 2, 3].map(|place| PARTS[number / PARTS.len().pow(place) % PARTS.len()]);
+                let Ok(topic) = fill_for(text, [a, b], [x, y]) else { continue };
+                let known = known.replace("{claim:a}", a).replace("{claim:b}", b);
+                let other = writers.entry(topic.clone()).or_insert_with(|| known.clone());
+                assert_eq!(*other, known, "{text} {topic}");
+            }
+            assert!(writers.len() > PARTS.len(), "{text}: nothing was compared");
         }
     }
 

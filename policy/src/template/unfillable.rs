@@ -30,6 +30,8 @@ pub enum Reason {
     NotScalar,
     /// It has a character that a CloudEvents string cannot have.
     Character,
+    /// It has the character that parts it from what is beside it, where what is beside it must stay what it is.
+    Separator(char),
     /// It makes the text longer than [`MAX_BYTES`].
     TooLong,
 }
@@ -45,6 +47,10 @@ impl fmt::Display for Unfillable {
             Reason::NotUtf8 => write!(f, "{part} is not UTF-8"),
             Reason::NotScalar => write!(f, "{part} is an array or an object"),
             Reason::Character => write!(f, "{part} has a control character or a noncharacter"),
+            Reason::Separator(separator) => write!(
+                f,
+                "{part} has a {separator:?}, which parts it from what is known of the caller; wanted none"
+            ),
             Reason::TooLong => write!(f, "{part} is too long: what is made of it may have {MAX_BYTES} bytes"),
         }
     }
