@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use http::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use wicketgate_tests::bridge::Bridge;
+use wicketgate_tests::gateway::{self, Gateway, KEY};
+use wicketgate_tests::http_client::full;
+use wicketgate_tests::kafka;
+use wicketgate_tests::topic::Topic;
 
 use crate::expect;
 use crate::rig::{Rig, document};
@@ -125,4 +132,50 @@ async fn an_id_is_the_callers_or_fresh() {
     }
     assert_eq!(fresh.iter().collect::<BTreeSet<_>>().len(), fresh.len());
     assert!(fresh.iter().map(|id| &id[..13]).is_sorted(), "{fresh:?}");
+}
+
+/// What one worker makes, no other makes, now or after a restart; and what is made later sorts behind.
+#[tokio::test]
+async fn fresh_ids_are_unique_across_workers_and_restarts() {
+    const CONNECTIONS: usize = 16;
+    const REQUESTS: usize = 25;
+    let topic = Topic::create(kafka::shared(), "fresh-ids", 1).await;
+    let bridge = Bridge::start(kafka::shared().bootstrap_servers(), &[]).await;
+    let document = gateway::document([("ids", topic.name())], "10s");
+    let mut told = BTreeSet::new();
+    for start in 1..=3 {
+        let gateway = Gateway::start_before_bridge(&document, bridge.address()).await;
+        let mut connections = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let client = gateway.http1();
+            connections.spawn(async move {
+                let mut ids = Vec::new();
+                for _ in 0..REQUESTS {
+                    let request = client.request(Method::POST, "/e2e/ids/1").header("x-api-key", KEY);
+                    let answer = client.send(request.body(full("x")).unwrap()).await;
+                    ids.push(expect::accepted(&answer)["id"].as_str().unwrap().to_owned());
+                }
+                ids
+            });
+        }
+        let latest_before = told.last().cloned().unwrap_or_default();
+        for ids in connections.join_all().await {
+            // A UUID of version 7 begins with the time in milliseconds (RFC 9562, section 5.7).
+            assert!(ids.iter().map(|id| &id[..13]).is_sorted(), "{ids:?}");
+            for id in ids {
+                assert!(id > latest_before, "{id} was made after {latest_before}");
+                assert!(told.insert(id.clone()), "start {start}: {id} was made twice");
+            }
+        }
+        let workers = gateway.envoy.connections_by_worker().await;
+        assert!(
+            workers.len() >= 2 && workers.iter().all(|taken| *taken > 0),
+            "a worker had nothing to do: {workers:?}"
+        );
+    }
+    let records = topic.records().await;
+    assert_eq!(records.len(), 3 * CONNECTIONS * REQUESTS);
+    let in_kafka: BTreeSet<_> =
+        records.iter().map(|record| record.event()["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(in_kafka, told);
 }
