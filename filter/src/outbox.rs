@@ -11,7 +11,8 @@
 //!
 //! Records share a call with others of the same lane only, because the answer to a call is as slow as its slowest
 //! record: a topic or a cluster that is ill should not hold up the others, and who does not ask for all replicas does
-//! not wait for those who do. The records that one request has for one lane are never parted, so that they keep their
+//! not wait for those who do. A shared call that is larger than kafka-bridge takes is sent once more, each request's
+//! part alone: what others have sent beside it is no fault of a request. The records that one request has for one lane are never parted, so that they keep their
 //! order.
 
 use std::cell::RefCell;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use wicketgate_envelope::hop::{Ack, RecordWriter};
-use wicketgate_policy::callout::{Outcome, outcomes};
+use wicketgate_policy::callout::{Outcome, is_call_too_large, outcomes};
 use wicketgate_policy::config::Bridge;
 
 use crate::callout;
@@ -62,6 +63,8 @@ struct State {
 struct Call {
     /// Who waits for its records, in their order.
     addressees: Vec<Addressee>,
+    /// What it was made of, if several requests share it.
+    shared: Vec<Parcel>,
     bytes: usize,
 }
 
@@ -151,15 +154,16 @@ impl Outbox {
             _ => None,
         };
         let mut addressees = Vec::with_capacity(parcels.len());
-        for Parcel { request, records, .. } in parcels {
+        for Parcel { request, records, .. } in &parcels {
             for (index, bytes) in records {
-                call.push(&bytes);
-                addressees.push(Addressee { request: Weak::clone(&request), index });
+                call.push(bytes);
+                addressees.push(Addressee { request: Weak::clone(request), index: *index });
             }
         }
+        let shared = if parcels.len() > 1 { parcels } else { Vec::new() };
         match callout::dispatch(&self.bridge, request_id.as_deref(), &call.finish()) {
             Some(token) => {
-                self.state.borrow_mut().in_flight.insert(token, Call { addressees, bytes });
+                self.state.borrow_mut().in_flight.insert(token, Call { addressees, shared, bytes });
             }
             None => {
                 self.release(bytes);
@@ -170,12 +174,27 @@ impl Outbox {
 
     /// Hands out the answer to a call.
     pub(crate) fn answered(&self, token: u32, num_headers: usize, body_size: usize) {
-        let Some(Call { addressees, bytes }) = self.state.borrow_mut().in_flight.remove(&token) else {
+        let Some(Call { addressees, shared, bytes }) = self.state.borrow_mut().in_flight.remove(&token)
+        else {
             return;
         };
-        self.release(bytes);
         let response = if num_headers == 0 { None } else { callout::read_response(body_size) };
-        let outcomes = outcomes(response.as_ref().map(callout::Answer::as_response), addressees.len());
+        let response = response.as_ref().map(callout::Answer::as_response);
+        let count = addressees.len();
+        if !shared.is_empty() && response.is_some_and(|response| is_call_too_large(response, count)) {
+            log::warn!(
+                "kafka-bridge does not take calls of {count} records and {bytes} bytes, so each request has one of its own; \
+                 its --max-records should be {MAX_RECORDS} or more, its --max-body-bytes more than {MAX_BYTES}"
+            );
+            // Its bytes are held on.
+            for parcel in shared {
+                host::set_effective_context(self.root_context_id);
+                self.send(vec![parcel]);
+            }
+            return;
+        }
+        self.release(bytes);
+        let outcomes = outcomes(response, count);
         deliver(&addressees, outcomes);
     }
 }

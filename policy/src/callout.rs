@@ -15,6 +15,10 @@ pub enum Outcome {
     Broken,
 }
 
+/// When a caller may try again whose event was not taken because the call with it did not count as the gateway's own,
+/// in seconds: what is behind that is mended by people, or takes as long as a secret takes to be everywhere.
+const REJECTED_RETRY_AFTER: u32 = 10;
+
 /// The answer to a callout, as the host hands it over.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
@@ -36,21 +40,34 @@ pub fn outcomes(response: Option<Response<'_>>, count: usize) -> Vec<Outcome> {
     }
 }
 
+/// Whether kafka-bridge has refused a call with `count` records because the call as a whole is larger than it takes.
+/// Nothing of it was written, and parts of it may be taken.
+pub fn is_call_too_large(response: Response<'_>, count: usize) -> bool {
+    response.from_bridge && response.status == 413 && results(&response, count).is_none()
+}
+
 fn from_bridge(response: &Response<'_>, count: usize) -> Vec<Outcome> {
-    match serde_json::from_slice::<RecordsResponse>(response.body) {
-        Ok(answer) if answer.results.len() == count => {
-            answer.results.into_iter().map(Outcome::Answered).collect()
-        }
-        // kafka-bridge refuses a call as a whole before it looks at any record in it.
-        _ if matches!(response.status, 400..=499) => {
-            let result = if response.status == 413 { RecordResult::TooLarge } else { RecordResult::Refused };
-            vec![Outcome::Answered(result); count]
-        }
-        _ if response.status == 503 => {
-            vec![Outcome::Answered(RecordResult::Unavailable { retry_after: 1 }); count]
-        }
-        _ => vec![Outcome::Broken; count],
+    if let Some(results) = results(response, count) {
+        return results.into_iter().map(Outcome::Answered).collect();
     }
+    let unavailable = |retry_after| Outcome::Answered(RecordResult::Unavailable { retry_after });
+    // kafka-bridge refuses a call as a whole before it looks at any record in it.
+    let outcome = match response.status {
+        413 => Outcome::Answered(RecordResult::TooLarge),
+        // A clock that is wrong or a secret that is being changed: nothing is wrong with the event.
+        401 => unavailable(REJECTED_RETRY_AFTER),
+        // It came too slowly, or there were too many.
+        408 | 429 | 503 => unavailable(1),
+        400..=499 => Outcome::Answered(RecordResult::Refused),
+        _ => Outcome::Broken,
+    };
+    vec![outcome; count]
+}
+
+/// What kafka-bridge says of each of `count` records, if it says that.
+fn results(response: &Response<'_>, count: usize) -> Option<Vec<RecordResult>> {
+    let answer = serde_json::from_slice::<RecordsResponse>(response.body).ok()?;
+    (answer.results.len() == count).then_some(answer.results)
 }
 
 /// Envoy answers a callout in kafka-bridge's place: 504 when time is up, 503 for every way in which a connection can
@@ -123,6 +140,10 @@ mod tests {
             ),
             (413, "{}", answered(RecordResult::TooLarge)),
             (400, "{}", answered(RecordResult::Refused)),
+            (403, "{}", answered(RecordResult::Refused)),
+            (401, "{}", answered(RecordResult::Unavailable { retry_after: 10 })),
+            (408, "{}", answered(RecordResult::Unavailable { retry_after: 1 })),
+            (429, "{}", answered(RecordResult::Unavailable { retry_after: 1 })),
             (503, "{}", answered(RecordResult::Unavailable { retry_after: 1 })),
             (202, "", Outcome::Broken),
             (202, r#"{"results":[]}"#, Outcome::Broken),
@@ -132,5 +153,18 @@ mod tests {
         ] {
             assert_eq!(outcome(status, true, body), wanted, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_call_that_is_too_large_is_told_from_records_that_are() {
+        let too_large = |status, from_bridge, body: &str, count| {
+            is_call_too_large(Response { status, from_bridge, body: body.as_bytes() }, count)
+        };
+        let each = r#"{"results":[{"outcome":"too_large"},{"outcome":"too_large"}]}"#;
+        assert!(too_large(413, true, r#"{"type":"urn:wicketgate:problem:too-large"}"#, 2));
+        assert!(too_large(413, true, "", 2));
+        assert!(!too_large(413, true, each, 2));
+        assert!(!too_large(413, false, "", 2));
+        assert!(!too_large(503, true, "", 2));
     }
 }

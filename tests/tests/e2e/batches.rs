@@ -1,7 +1,13 @@
 //! Many events in one request.
 
+use http::Method;
 use serde_json::{Value, json};
-use wicketgate_tests::kafka::MAX_RECORD_BYTES;
+use tokio::task::JoinSet;
+use wicketgate_tests::bridge::Bridge;
+use wicketgate_tests::gateway::{self, Gateway, KEY};
+use wicketgate_tests::http_client::full;
+use wicketgate_tests::kafka::{self, MAX_RECORD_BYTES};
+use wicketgate_tests::topic::Topic;
 
 use crate::expect;
 use crate::rig::{Rig, document};
@@ -176,4 +182,30 @@ async fn what_is_too_large_does_no_harm_to_what_is_beside_it() {
     let answer = send(line("small", 12_000).repeat(10)).await;
     assert_eq!(expect::accepted(&answer)["results"].as_array().unwrap().len(), 10);
     assert_eq!(rig.topic("to.small").records().await.len(), 13);
+}
+
+/// Requests of one moment share a call to the bridge. Where the call is larger than it takes, none of them is to blame.
+#[tokio::test]
+async fn a_call_that_is_too_large_only_because_it_is_shared_harms_nobody() {
+    const REQUESTS: usize = 200;
+    let topic = Topic::create(kafka::shared(), "shared-call", 1).await;
+    let bridge = Bridge::start(kafka::shared().bootstrap_servers(), &["--max-records", "1"]).await;
+    let gateway = Gateway::start(&gateway::document([("shared", topic.name())], "10s"), bridge).await;
+    let client = gateway.http2();
+    let post =
+        || client.request(Method::POST, "/e2e/shared/1").header("x-api-key", KEY).body(full("{}")).unwrap();
+    // So that there is one connection, and with it one worker, for those that follow.
+    expect::accepted(&client.send(post()).await);
+    let mut callers = JoinSet::new();
+    for _ in 0..REQUESTS {
+        let (client, request) = (client.clone(), post());
+        callers.spawn(async move { client.send(request).await });
+    }
+    for answer in callers.join_all().await {
+        expect::accepted(&answer);
+    }
+    assert_eq!(topic.records().await.len(), REQUESTS + 1);
+    let log = gateway.envoy.process().log();
+    assert!(log.contains("so each request has one of its own"), "no call was shared\n{log}");
+    gateway.envoy.assert_unharmed();
 }
