@@ -55,8 +55,9 @@ pub async fn watch(cluster: Arc<Cluster>) {
 fn ask(cluster: &Cluster) -> Last {
     let Cluster { producer, health, .. } = cluster;
     let began = Instant::now();
-    let topic = health.breaker().known_topic();
-    let reached = producer.probe(topic.as_deref());
+    let known = health.breaker().known_topic();
+    let topic = known.as_deref().or(producer.named_topic());
+    let reached = producer.probe(topic);
     let took = began.elapsed();
     health.probed(reached, began);
     if reached && !health.broker_up() {

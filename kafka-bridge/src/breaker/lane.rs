@@ -5,9 +5,10 @@
 //!            ┌──────────────────────► Open ───────────► and the cluster has answered: Trial
 //!   Closed ──┘                         ▲                     │
 //!     ▲                                └─ stalled or failed ─┤ (the next pause is twice as long)
-//!     └──────────── an answer from Kafka, in any state ──────┘
+//!     └──── acknowledged, in any state; refused, as Trial ───┘
 //! ```
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::breaker::Settings;
@@ -15,13 +16,16 @@ use crate::breaker::Settings;
 /// How long nothing must have been acknowledged before failures in a row open the breaker. Records of one partition
 /// fail together, while those of others go on to be acknowledged.
 const FAILING: Duration = Duration::from_millis(500);
+/// Records that were handed over within so long of each other are kept as one group.
+const GROUP: Duration = Duration::from_millis(10);
 
 /// What became of a record that was let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// Kafka has it.
     Acknowledged,
-    /// Kafka will not take it, which is an answer too.
+    /// Kafka will not take it. That ends a trial, and says nothing of records that it would take: a leader refuses by
+    /// itself, while those wait for its followers.
     Refused,
     /// Nobody can say.
     Failed,
@@ -77,38 +81,76 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Lane {
     state: State,
-    /// Records handed over and not settled.
-    waiting: usize,
-    /// When Kafka last answered for a record, or the first of those waiting was handed over.
-    progressed: Instant,
+    waiting: Waiting,
     /// When Kafka last acknowledged one.
     acknowledged: Option<Instant>,
-    /// Failures since Kafka last answered.
+    /// Failures since Kafka last acknowledged one.
     failures: u32,
 }
 
-impl Lane {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { state: State::Closed, waiting: 0, progressed: now, acknowledged: None, failures: 0 }
+/// Records handed over and not settled.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Groups of them, each with the time of its first, which is its name. Only the first group is never empty.
+    groups: VecDeque<(Instant, usize)>,
+    records: usize,
+}
+
+impl Waiting {
+    /// Returns the record's group.
+    fn add(&mut self, now: Instant) -> Instant {
+        self.records += 1;
+        if let Some((first, records)) = self.groups.back_mut()
+            && now.saturating_duration_since(*first) < GROUP
+        {
+            *records += 1;
+            return *first;
+        }
+        self.groups.push_back((now, 1));
+        now
     }
 
-    /// Whether a record is let through; if so, it waits from now on. `answered` is when the cluster last answered
-    /// anything.
-    pub(super) fn admit(&mut self, now: Instant, answered: Option<Instant>) -> bool {
+    fn remove(&mut self, group: Instant) {
+        let Ok(index) = self.groups.binary_search_by_key(&group, |(first, _)| *first) else { return };
+        let Some((_, records)) = self.groups.get_mut(index) else { return };
+        *records = records.saturating_sub(1);
+        self.records = self.records.saturating_sub(1);
+        while self.groups.pop_front_if(|(_, records)| *records == 0).is_some() {}
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Since when the first of them waits.
+    fn oldest(&self) -> Option<Instant> {
+        self.groups.front().map(|(first, _)| *first)
+    }
+}
+
+impl Lane {
+    pub(super) fn new() -> Self {
+        Self { state: State::Closed, waiting: Waiting::default(), acknowledged: None, failures: 0 }
+    }
+
+    /// Lets a record through, or not (`None`). If so, it waits from now on, and is to be settled with what this returns.
+    /// `answered` is when the cluster last answered anything.
+    pub(super) fn admit(&mut self, now: Instant, answered: Option<Instant>) -> Option<Instant> {
         match self.state {
             State::Closed => {}
             State::Open { opened, pause, .. } if self.takes_trial(now, answered) => {
                 self.state = State::Trial { opened, pause };
             }
             // The record that was let through has been withdrawn.
-            State::Trial { .. } if self.waiting == 0 => {}
-            State::Open { .. } | State::Trial { .. } => return false,
+            State::Trial { .. } if self.waiting.is_empty() => {}
+            State::Open { .. } | State::Trial { .. } => return None,
         }
-        if self.waiting == 0 {
-            self.progressed = now;
-        }
-        self.waiting += 1;
-        true
+        Some(self.waiting.add(now))
+    }
+
+    /// Since when records wait and none has been acknowledged; `None` if none waits.
+    fn stuck_since(&self) -> Option<Instant> {
+        self.waiting.oldest().max(self.waiting.oldest().and(self.acknowledged))
     }
 
     /// How long it will take at least until something changes.
@@ -116,7 +158,7 @@ impl Lane {
         let change = match self.state {
             State::Closed => now,
             State::Open { since, pause, .. } => since + pause,
-            State::Trial { .. } => self.progressed + settings.stall,
+            State::Trial { .. } => self.stuck_since().map_or(now, |since| since + settings.stall),
         };
         change.saturating_duration_since(now)
     }
@@ -124,34 +166,28 @@ impl Lane {
     /// Whether the next record is let through as a trial. Records that still wait are as good as one.
     fn takes_trial(&self, now: Instant, answered: Option<Instant>) -> bool {
         matches!(self.state, State::Open { since, pause, .. }
-            if self.waiting == 0
+            if self.waiting.is_empty()
                 && now.saturating_duration_since(since) >= pause
                 && answered.is_some_and(|answered| answered > since))
     }
 
-    /// A record that was let through no longer waits.
+    /// A record that was let through no longer waits. `admitted` is what [`Lane::admit`] returned for it.
     pub(super) fn settle(
         &mut self,
         now: Instant,
+        admitted: Instant,
         settlement: Settlement,
         settings: &Settings,
     ) -> Option<Change> {
-        self.waiting = self.waiting.saturating_sub(1);
+        self.waiting.remove(admitted);
         match settlement {
             Settlement::Withdrawn => None,
-            Settlement::Acknowledged | Settlement::Refused => {
-                self.progressed = now;
-                self.failures = 0;
-                if settlement == Settlement::Acknowledged {
-                    self.acknowledged = Some(now);
-                }
-                match std::mem::replace(&mut self.state, State::Closed) {
-                    State::Closed => None,
-                    State::Open { opened, .. } | State::Trial { opened, .. } => {
-                        Some(Change::Closed { opened })
-                    }
-                }
+            Settlement::Acknowledged => {
+                self.acknowledged = Some(now);
+                self.close()
             }
+            Settlement::Refused if matches!(self.state, State::Trial { .. }) => self.close(),
+            Settlement::Refused => None,
             Settlement::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 let going = self
@@ -170,13 +206,21 @@ impl Lane {
 
     /// Opens if records have waited for too long.
     pub(super) fn check(&mut self, now: Instant, settings: &Settings) -> Option<Change> {
-        if self.waiting == 0 || now.saturating_duration_since(self.progressed) < settings.stall {
+        if now.saturating_duration_since(self.stuck_since()?) < settings.stall {
             return None;
         }
         match self.state {
             State::Closed => Some(self.open(now, Cause::Stalled, settings)),
             State::Trial { opened, pause } => Some(self.reopen(now, opened, pause, settings)),
             State::Open { .. } => None,
+        }
+    }
+
+    fn close(&mut self) -> Option<Change> {
+        self.failures = 0;
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Closed => None,
+            State::Open { opened, .. } | State::Trial { opened, .. } => Some(Change::Closed { opened }),
         }
     }
 
@@ -203,7 +247,7 @@ impl Lane {
 
     /// Whether forgetting it would change nothing.
     pub(super) fn is_idle(&self) -> bool {
-        self.is_closed() && self.waiting == 0
+        self.is_closed() && self.waiting.is_empty()
     }
 
     /// When Kafka last acknowledged a record of the topic.
@@ -232,12 +276,13 @@ mod tests {
     struct Run {
         lane: Lane,
         start: Instant,
+        /// What was let through and is not settled.
+        admitted: VecDeque<Instant>,
     }
 
     impl Run {
         fn new() -> Self {
-            let start = Instant::now();
-            Self { lane: Lane::new(start), start }
+            Self { lane: Lane::new(), start: Instant::now(), admitted: VecDeque::new() }
         }
 
         fn at(&self, millis: u64) -> Instant {
@@ -246,15 +291,24 @@ mod tests {
 
         fn admit(&mut self, millis: u64, answered: Option<u64>) -> bool {
             let answered = answered.map(|answered| self.at(answered));
-            self.lane.admit(self.at(millis), answered)
+            let admitted = self.lane.admit(self.at(millis), answered);
+            self.admitted.extend(admitted);
+            admitted.is_some()
         }
 
         fn wait(&self, millis: u64) -> Duration {
             self.lane.wait(self.at(millis), &SETTINGS)
         }
 
+        /// The first that waits.
         fn settle(&mut self, millis: u64, settlement: Settlement) -> Option<Change> {
-            self.lane.settle(self.at(millis), settlement, &SETTINGS)
+            let admitted = self.admitted.pop_front().unwrap();
+            self.lane.settle(self.at(millis), admitted, settlement, &SETTINGS)
+        }
+
+        fn settle_last(&mut self, millis: u64, settlement: Settlement) -> Option<Change> {
+            let admitted = self.admitted.pop_back().unwrap();
+            self.lane.settle(self.at(millis), admitted, settlement, &SETTINGS)
         }
 
         fn check(&mut self, millis: u64) -> Option<Change> {
@@ -342,10 +396,10 @@ mod tests {
             assert!(run.admit(0, None));
         }
         assert_eq!(run.settle(10, Failed), None);
-        assert_eq!(run.settle(10, Refused), None, "an answer");
-        assert_eq!(run.settle(20, Failed), None);
-        assert_eq!(run.settle(20, Failed), None);
-        assert_eq!(run.settle(20, Failed), Some(Change::Opened(Cause::Failing)));
+        assert_eq!(run.settle(10, Acknowledged), None);
+        assert_eq!(run.settle(520, Failed), None);
+        assert_eq!(run.settle(520, Failed), None);
+        assert_eq!(run.settle(520, Failed), Some(Change::Opened(Cause::Failing)));
 
         let mut run = Run::new();
         for _ in 0..9 {
@@ -356,6 +410,57 @@ mod tests {
             assert_eq!(run.settle(599, Failed), None, "a partition, while another goes on");
         }
         assert_eq!(run.settle(600, Failed), Some(Change::Opened(Cause::Failing)));
+    }
+
+    #[test]
+    fn what_is_refused_does_not_hide_that_others_wait_or_fail() {
+        let mut run = Run::new();
+        assert!(run.admit(0, None));
+        for now in (100..2_000).step_by(300) {
+            assert!(run.admit(now, None));
+            assert_eq!(run.settle_last(now + 10, Refused), None);
+        }
+        assert_eq!(run.check(1_999), None);
+        assert_eq!(run.check(2_000), Some(Change::Opened(Cause::Stalled)));
+
+        // Nor does it close what has opened.
+        let mut run = Run::new();
+        assert!(run.admit(0, None));
+        assert!(run.admit(0, None));
+        run.check(2_000).unwrap();
+        assert_eq!(run.settle(2_010, Refused), None);
+        assert!(!run.admit(2_020, Some(2_010)));
+
+        let mut run = Run::new();
+        for now in [0, 10] {
+            assert!(run.admit(now, None));
+            assert_eq!(run.settle(now, Failed), None);
+            assert!(run.admit(now, None));
+            assert_eq!(run.settle(now, Refused), None);
+        }
+        assert!(run.admit(20, None));
+        assert_eq!(run.settle(20, Failed), Some(Change::Opened(Cause::Failing)));
+    }
+
+    #[test]
+    fn a_refusal_ends_a_trial() {
+        let mut run = Run::new();
+        assert!(run.admit(0, None));
+        run.check(2_000).unwrap();
+        run.settle(5_000, Failed);
+        assert!(run.admit(5_000, Some(5_000)));
+        assert_eq!(run.settle(5_010, Refused), Some(Change::Closed { opened: run.at(2_000) }));
+    }
+
+    #[test]
+    fn records_that_are_all_refused_in_time_are_no_stall() {
+        let mut run = Run::new();
+        assert!(run.admit(0, None));
+        for now in (100..20_000).step_by(100) {
+            assert!(run.admit(now, None));
+            assert_eq!(run.settle(now, Refused), None);
+            assert_eq!(run.check(now), None, "one waits all the time, and none for long");
+        }
     }
 
     #[test]
@@ -421,9 +526,11 @@ mod tests {
                     Step::Settle(settlement) if waiting > 0 => {
                         waiting -= 1;
                         let change = run.settle(now, settlement);
-                        if matches!(settlement, Acknowledged | Refused) {
+                        if settlement == Acknowledged || (settlement == Refused && was_trial) {
                             prop_assert!(run.lane.is_closed(), "an answer closes it");
                             prop_assert_eq!(change.is_some(), !was_closed, "told once");
+                        } else if settlement == Refused {
+                            prop_assert_eq!(run.lane.is_closed(), was_closed, "it is about that record alone");
                         }
                     }
                     Step::Settle(_) => {}
@@ -438,7 +545,8 @@ mod tests {
                 if (was_closed || was_trial) && run.lane.is_open(run.at(now), None) {
                     opened_at = Some(now);
                 }
-                prop_assert_eq!(run.lane.waiting, waiting);
+                prop_assert_eq!(run.lane.waiting.records, waiting);
+                prop_assert_eq!(run.lane.waiting.oldest(), run.admitted.front().copied());
             }
             // Whatever state that left: records that wait get an answer, and with it all is well.
             while waiting > 0 {

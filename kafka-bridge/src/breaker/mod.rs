@@ -3,7 +3,8 @@
 //!
 //! There are two parts, so that a topic which takes nothing (too few replicas, say) does no harm to the others:
 //! `reach` knows whether the cluster answers at all, and a `lane` for each topic knows whether its records are
-//! acknowledged.
+//! acknowledged. Records that only the leader acknowledges have a lane of their own: they may go on while those that
+//! wait for the replicas do not.
 
 mod lane;
 mod reach;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use lane::Settlement;
 use lane::{Cause, Lane};
 use reach::Reach;
+use wicketgate_envelope::hop::Ack;
 
 use crate::config::Config;
 use crate::metrics::ClusterMetrics;
@@ -48,9 +50,33 @@ pub struct Breaker {
     reach: Mutex<Reach>,
     /// A copy of what `reach` says, for each record to look at.
     lost: AtomicBool,
-    lanes: RwLock<HashMap<Arc<str>, Arc<Mutex<Lane>>>>,
+    topics: RwLock<HashMap<Arc<str>, Arc<Lanes>>>,
     /// How many lanes are not closed. One may be told to have closed just before it is told to have opened.
     open_lanes: AtomicIsize,
+}
+
+/// The records of one topic, by who acknowledges them.
+#[derive(Debug)]
+struct Lanes {
+    /// All in-sync replicas, whether or not anybody waits for that.
+    replicas: Mutex<Lane>,
+    /// The leader alone.
+    leader: Mutex<Lane>,
+}
+
+impl Lanes {
+    fn of(&self, ack: Ack) -> &Mutex<Lane> {
+        if ack == Ack::Leader { &self.leader } else { &self.replicas }
+    }
+
+    fn both(&self) -> [(Ack, &Mutex<Lane>); 2] {
+        [Ack::All, Ack::Leader].map(|ack| (ack, self.of(ack)))
+    }
+
+    /// When Kafka last acknowledged a record of the topic.
+    fn acknowledged(&self) -> Option<Instant> {
+        self.both().into_iter().filter_map(|(_, lane)| locked(lane).acknowledged()).max()
+    }
 }
 
 /// A record that was let through. Dropped without a word, it was never handed over.
@@ -58,7 +84,10 @@ pub struct Breaker {
 pub struct Permit {
     breaker: Arc<Breaker>,
     topic: Arc<str>,
-    lane: Arc<Mutex<Lane>>,
+    lanes: Arc<Lanes>,
+    ack: Ack,
+    /// What the lane knows it by.
+    admitted: Instant,
     settlement: Settlement,
 }
 
@@ -89,49 +118,64 @@ impl Breaker {
             metrics,
             reach: Mutex::default(),
             lost: AtomicBool::new(false),
-            lanes: RwLock::default(),
+            topics: RwLock::default(),
             open_lanes: AtomicIsize::new(0),
         }
     }
 
-    /// Lets a record of this topic through, or not.
+    /// Lets a record of this topic through, or not. `ack` is how far it has to get.
     ///
     /// # Errors
     /// When it is known that Kafka would not acknowledge it now.
-    pub fn admit(self: &Arc<Self>, topic: &str, now: Instant) -> Result<Permit, Rejected> {
-        if self.lost.load(Ordering::Acquire) {
+    pub fn admit(self: &Arc<Self>, topic: &str, ack: Ack, now: Instant) -> Result<Permit, Rejected> {
+        let trial = self.lost.load(Ordering::Acquire);
+        if trial && !locked(&self.reach).take_trial(now) {
             self.metrics.breaker_rejected();
             return Err(Rejected);
         }
-        let (topic, lane) = self.lane(topic, now);
-        let mut state = locked(&lane);
-        let change = state.check(now, &self.settings);
-        // Only a lane that is not closed asks, and its answers are few.
-        let answered = if state.is_closed() { None } else { self.last_answer() };
-        let admitted = state.admit(now, answered);
-        drop(state);
-        self.tell(&topic, change, now);
-        if admitted {
-            Ok(Permit { breaker: Arc::clone(self), topic, lane, settlement: Settlement::Withdrawn })
-        } else {
-            self.metrics.breaker_rejected();
-            Err(Rejected)
+        let (topic, lanes) = self.topic(topic);
+        let mut lane = locked(lanes.of(ack));
+        let change = lane.check(now, &self.settings);
+        let answered = match lane.is_closed() {
+            // Only a lane that is not closed asks, and its answers are few.
+            true => None,
+            // What is tried for the cluster may be tried for the topic.
+            false if trial => Some(now),
+            false => self.last_answer(),
+        };
+        let admitted = lane.admit(now, answered);
+        drop(lane);
+        self.tell(&topic, ack, change, now);
+        match admitted {
+            Some(admitted) => {
+                let settlement = Settlement::Withdrawn;
+                Ok(Permit { breaker: Arc::clone(self), topic, lanes, ack, admitted, settlement })
+            }
+            None => {
+                if trial {
+                    locked(&self.reach).give_trial_back(now);
+                }
+                self.metrics.breaker_rejected();
+                Err(Rejected)
+            }
         }
     }
 
     /// How long it takes at least until a record of this topic may be let through; zero if nothing is known to be in
     /// its way, or for how long.
-    pub fn wait(&self, topic: &str, now: Instant) -> Duration {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        lanes.get(topic).map_or(Duration::ZERO, |lane| locked(lane).wait(now, &self.settings))
+    pub fn wait(&self, topic: &str, ack: Ack, now: Instant) -> Duration {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(topic).map_or(Duration::ZERO, |lanes| locked(lanes.of(ack)).wait(now, &self.settings))
     }
 
     /// Opens where records have waited for too long. To be called often: requests that come in do the same, but there
     /// may be none.
     pub fn check(&self, now: Instant) {
-        for (topic, lane) in self.lanes() {
-            let change = locked(&lane).check(now, &self.settings);
-            self.tell(&topic, change, now);
+        for (topic, lanes) in self.topics() {
+            for (ack, lane) in lanes.both() {
+                let change = locked(lane).check(now, &self.settings);
+                self.tell(&topic, ack, change, now);
+            }
         }
     }
 
@@ -179,8 +223,9 @@ impl Breaker {
         }
         let answered = self.last_answer();
         let (mut open, mut open_and_known, mut acknowledged) = (false, false, None);
-        for (_, lane) in self.lanes() {
-            let lane = locked(&lane);
+        let topics = self.topics();
+        for (_, lane) in topics.iter().flat_map(|(_, lanes)| lanes.both()) {
+            let lane = locked(lane);
             let is_open = lane.is_open(now, answered);
             open |= is_open;
             open_and_known |= is_open && lane.acknowledged().is_some();
@@ -194,34 +239,37 @@ impl Breaker {
 
     /// The topic whose records were acknowledged last, if there is one.
     pub fn known_topic(&self) -> Option<Arc<str>> {
-        let lanes = self.lanes().into_iter();
-        let known = lanes.filter_map(|(topic, lane)| Some((locked(&lane).acknowledged()?, topic)));
+        let topics = self.topics().into_iter();
+        let known = topics.filter_map(|(topic, lanes)| Some((lanes.acknowledged()?, topic)));
         known.max().map(|(_, topic)| topic)
     }
 
-    fn lane(&self, topic: &str, now: Instant) -> (Arc<str>, Arc<Mutex<Lane>>) {
-        let known = |lanes: &HashMap<Arc<str>, Arc<Mutex<Lane>>>| {
-            lanes.get_key_value(topic).map(|(topic, lane)| (Arc::clone(topic), Arc::clone(lane)))
+    fn topic(&self, topic: &str) -> (Arc<str>, Arc<Lanes>) {
+        let known = |topics: &HashMap<Arc<str>, Arc<Lanes>>| {
+            topics.get_key_value(topic).map(|(topic, lanes)| (Arc::clone(topic), Arc::clone(lanes)))
         };
-        if let Some(found) = known(&self.lanes.read().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(found) = known(&self.topics.read().unwrap_or_else(PoisonError::into_inner)) {
             return found;
         }
-        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known(&lanes) {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known(&topics) {
             return found;
         }
-        if lanes.len() >= TOPICS {
-            // A lane that somebody is about to use has another owner.
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !locked(lane).is_idle());
+        if topics.len() >= TOPICS {
+            // Lanes that somebody is about to use have another owner.
+            topics.retain(|_, lanes| {
+                Arc::strong_count(lanes) > 1 || !lanes.both().iter().all(|(_, lane)| locked(lane).is_idle())
+            });
         }
-        let (topic, lane) = (Arc::<str>::from(topic), Arc::new(Mutex::new(Lane::new(now))));
-        lanes.insert(Arc::clone(&topic), Arc::clone(&lane));
-        (topic, lane)
+        let topic = Arc::<str>::from(topic);
+        let lanes = Arc::new(Lanes { replicas: Mutex::new(Lane::new()), leader: Mutex::new(Lane::new()) });
+        topics.insert(Arc::clone(&topic), Arc::clone(&lanes));
+        (topic, lanes)
     }
 
-    fn lanes(&self) -> Vec<(Arc<str>, Arc<Mutex<Lane>>)> {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().map(|(topic, lane)| (Arc::clone(topic), Arc::clone(lane))).collect()
+    fn topics(&self) -> Vec<(Arc<str>, Arc<Lanes>)> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.iter().map(|(topic, lanes)| (Arc::clone(topic), Arc::clone(lanes))).collect()
     }
 
     fn answered(&self, now: Instant) {
@@ -236,15 +284,17 @@ impl Breaker {
         }
     }
 
-    fn settle(&self, topic: &str, lane: &Mutex<Lane>, settlement: Settlement, now: Instant) {
-        let change = locked(lane).settle(now, settlement, &self.settings);
+    fn settle(&self, permit: &Permit, settlement: Settlement, now: Instant) {
+        let lane = permit.lanes.of(permit.ack);
+        let change = locked(lane).settle(now, permit.admitted, settlement, &self.settings);
         if settlement == Settlement::Acknowledged {
             self.answered(now);
         }
-        self.tell(topic, change, now);
+        self.tell(&permit.topic, permit.ack, change, now);
     }
 
-    fn tell(&self, topic: &str, change: Option<lane::Change>, now: Instant) {
+    fn tell(&self, topic: &str, ack: Ack, change: Option<lane::Change>, now: Instant) {
+        let ack = if ack == Ack::Leader { "leader" } else { "all" };
         let cluster = self.metrics.cluster();
         match change {
             None => {}
@@ -258,6 +308,7 @@ impl Breaker {
                         tracing::warn!(
                             cluster,
                             topic,
+                            ack,
                             for_ms,
                             "records wait for Kafka and none is acknowledged; further ones are answered 503"
                         );
@@ -267,6 +318,7 @@ impl Breaker {
                         tracing::warn!(
                             cluster,
                             topic,
+                            ack,
                             "records fail in a row; further ones are answered 503"
                         );
                     }
@@ -277,6 +329,7 @@ impl Breaker {
                 tracing::warn!(
                     cluster,
                     topic,
+                    ack,
                     pause_ms,
                     "a record that was let through to try was not acknowledged"
                 );
@@ -285,7 +338,7 @@ impl Breaker {
                 self.open_lanes.fetch_sub(1, Ordering::AcqRel);
                 self.metrics.breaker_topics_open(-1);
                 let for_ms = now.saturating_duration_since(opened).as_millis();
-                tracing::info!(cluster, topic, for_ms, "records are acknowledged again");
+                tracing::info!(cluster, topic, ack, for_ms, "records are acknowledged again");
             }
         }
     }
@@ -300,7 +353,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.breaker.settle(&self.topic, &self.lane, self.settlement, Instant::now());
+        self.breaker.settle(self, self.settlement, Instant::now());
     }
 }
 
@@ -328,7 +381,7 @@ mod tests {
 
     /// Settles it at a time of the test's choice.
     fn settle(permit: &Permit, settlement: Settlement, now: Instant) {
-        permit.breaker.settle(&permit.topic, &permit.lane, settlement, now);
+        permit.breaker.settle(permit, settlement, now);
     }
 
     #[test]
@@ -338,40 +391,43 @@ mod tests {
         breaker.probe_unanswered(at(2), at(0));
         assert_eq!(breaker.obstacle(at(2)), Some(Obstacle::Unanswered));
         for topic in ["a", "b"] {
-            breaker.admit(topic, at(2)).unwrap_err();
+            breaker.admit(topic, Ack::All, at(2)).unwrap_err();
         }
         breaker.probe_answered(at(3));
         assert_eq!(breaker.obstacle(at(3)), None);
-        breaker.admit("a", at(3)).unwrap();
+        breaker.admit("a", Ack::All, at(3)).unwrap();
     }
 
     #[test]
     fn a_topic_that_takes_nothing_is_in_the_way_of_none_but_itself() {
         let (breaker, at) = breaker();
-        let before = breaker.admit("good", at(0)).unwrap();
+        let before = breaker.admit("good", Ack::All, at(0)).unwrap();
         settle(&before, Settlement::Acknowledged, at(0));
-        let waiting = breaker.admit("bad", at(0)).unwrap();
-        assert_eq!(breaker.admit("bad", at(2)).unwrap_err(), Rejected);
-        assert_eq!(breaker.wait("bad", at(2)), Duration::from_secs(1));
-        assert_eq!(breaker.wait("good", at(2)), Duration::ZERO);
+        let waiting = breaker.admit("bad", Ack::All, at(0)).unwrap();
+        assert_eq!(breaker.admit("bad", Ack::All, at(2)).unwrap_err(), Rejected);
+        assert_eq!(breaker.wait("bad", Ack::All, at(2)), Duration::from_secs(1));
+        assert_eq!(breaker.wait("good", Ack::All, at(2)), Duration::ZERO);
         assert!(breaker.is_disturbed());
-        let good = breaker.admit("good", at(2)).unwrap();
+        let good = breaker.admit("good", Ack::All, at(2)).unwrap();
         settle(&good, Settlement::Acknowledged, at(2));
         assert_eq!(breaker.obstacle(at(3)), None);
         // Even when nothing goes on elsewhere: "bad" may not exist at all.
         assert_eq!(breaker.obstacle(at(60)), None);
-        settle(&waiting, Settlement::Refused, at(61));
+        settle(&waiting, Settlement::Failed, at(61));
+        breaker.probe_answered(at(62));
+        let trial = breaker.admit("bad", Ack::All, at(62)).unwrap();
+        settle(&trial, Settlement::Refused, at(62));
         assert!(!breaker.is_disturbed());
-        std::mem::forget((before, waiting, good));
+        std::mem::forget((before, waiting, good, trial));
     }
 
     #[test]
     fn a_stall_of_what_used_to_work_is_in_the_way_until_it_can_be_tried_again() {
         let (breaker, at) = breaker();
-        let before = breaker.admit("t", at(0)).unwrap();
+        let before = breaker.admit("t", Ack::All, at(0)).unwrap();
         settle(&before, Settlement::Acknowledged, at(0));
         assert_eq!(breaker.known_topic().as_deref(), Some("t"));
-        let waiting = breaker.admit("t", at(1)).unwrap();
+        let waiting = breaker.admit("t", Ack::All, at(1)).unwrap();
         assert_eq!(breaker.obstacle(at(2)), None);
         assert_eq!(breaker.obstacle(at(3)), Some(Obstacle::Stalled));
         settle(&waiting, Settlement::Failed, at(6));
@@ -379,10 +435,10 @@ mod tests {
         // The cluster answers: ready, and the first record is the trial.
         breaker.probe_answered(at(7));
         assert_eq!(breaker.obstacle(at(7)), None);
-        let trial = breaker.admit("t", at(8)).unwrap();
-        breaker.admit("t", at(8)).unwrap_err();
+        let trial = breaker.admit("t", Ack::All, at(8)).unwrap();
+        breaker.admit("t", Ack::All, at(8)).unwrap_err();
         settle(&trial, Settlement::Acknowledged, at(8));
-        let after = breaker.admit("t", at(8)).unwrap();
+        let after = breaker.admit("t", Ack::All, at(8)).unwrap();
         assert!(!breaker.is_disturbed());
         std::mem::forget((before, waiting, trial, after));
     }
@@ -390,18 +446,65 @@ mod tests {
     #[test]
     fn an_acknowledgement_is_an_answer_of_the_cluster() {
         let (breaker, at) = breaker();
-        let waiting = breaker.admit("t", at(0)).unwrap();
+        let waiting = breaker.admit("t", Ack::All, at(0)).unwrap();
         breaker.probe_unanswered(at(2), at(1));
         settle(&waiting, Settlement::Acknowledged, at(3));
         assert_eq!(breaker.obstacle(at(3)), None);
-        breaker.admit("t", at(3)).unwrap();
+        breaker.admit("t", Ack::All, at(3)).unwrap();
+        std::mem::forget(waiting);
+    }
+
+    #[test]
+    fn a_cluster_that_answers_no_probe_is_found_by_a_record_that_is_tried() {
+        let (breaker, at) = breaker();
+        let failed = breaker.admit("stalled", Ack::All, at(0)).unwrap();
+        breaker.probe_unanswered(at(2), at(0));
+        breaker.check(at(2));
+        settle(&failed, Settlement::Failed, at(5));
+        for now in 2..12 {
+            breaker.admit("t", Ack::All, at(now)).unwrap_err();
+        }
+        let unanswered = breaker.admit("t", Ack::All, at(12)).unwrap();
+        for now in 12..22 {
+            breaker.admit("t", Ack::All, at(now)).unwrap_err();
+        }
+        // The records of this topic still wait, which takes no trial from others.
+        breaker.admit("t", Ack::All, at(22)).unwrap_err();
+        // It is one for the topic as well, although the cluster has answered nothing.
+        let trial = breaker.admit("stalled", Ack::All, at(22)).unwrap();
+        breaker.admit("u", Ack::All, at(22)).unwrap_err();
+        settle(&trial, Settlement::Acknowledged, at(23));
+        assert_eq!(breaker.known_topic().as_deref(), Some("stalled"));
+        for topic in ["stalled", "u"] {
+            drop(breaker.admit(topic, Ack::All, at(23)).unwrap());
+        }
+        std::mem::forget((failed, unanswered, trial));
+    }
+
+    #[test]
+    fn what_leaders_acknowledge_does_not_hide_that_replicas_do_not() {
+        let (breaker, at) = breaker();
+        let waiting = breaker.admit("t", Ack::All, at(0)).unwrap();
+        for now in 0..2 {
+            let by_leader = breaker.admit("t", Ack::Leader, at(now)).unwrap();
+            settle(&by_leader, Settlement::Acknowledged, at(now));
+            std::mem::forget(by_leader);
+        }
+        breaker.check(at(2));
+        for ack in [Ack::All, Ack::None] {
+            breaker.admit("t", ack, at(2)).unwrap_err();
+        }
+        assert_eq!(breaker.wait("t", Ack::All, at(2)), Duration::from_secs(1));
+        assert_eq!(breaker.wait("t", Ack::Leader, at(2)), Duration::ZERO);
+        drop(breaker.admit("t", Ack::Leader, at(2)).unwrap());
+        assert_eq!(breaker.obstacle(at(2)), None, "some records are acknowledged");
         std::mem::forget(waiting);
     }
 
     #[test]
     fn a_permit_that_is_dropped_was_never_handed_over() {
         let (breaker, at) = breaker();
-        drop(breaker.admit("t", at(0)).unwrap());
+        drop(breaker.admit("t", Ack::All, at(0)).unwrap());
         breaker.check(at(60));
         assert!(!breaker.is_disturbed());
     }
@@ -409,11 +512,11 @@ mod tests {
     #[test]
     fn topics_are_forgotten_when_they_are_many_and_idle() {
         let (breaker, at) = breaker();
-        let kept = breaker.admit("kept", at(0)).unwrap();
+        let kept = breaker.admit("kept", Ack::All, at(0)).unwrap();
         for topic in 0..3 * TOPICS {
-            drop(breaker.admit(&topic.to_string(), at(0)).unwrap());
+            drop(breaker.admit(&topic.to_string(), Ack::All, at(0)).unwrap());
         }
-        let lanes = breaker.lanes();
+        let lanes = breaker.topics();
         assert!(lanes.len() <= TOPICS + 1, "{}", lanes.len());
         assert!(lanes.iter().any(|(topic, _)| &**topic == "kept"));
         drop(kept);

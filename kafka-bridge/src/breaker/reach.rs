@@ -1,6 +1,10 @@
 //! Whether the cluster answers at all: a state machine whose every input comes with its time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// While the cluster does not answer, one record in so much time is let through all the same. It may be only probes that
+/// get no answer, and then nothing else would ever tell.
+const TRIALS: Duration = Duration::from_secs(10);
 
 /// What there is to tell of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +21,14 @@ pub(super) enum Change {
 /// Whether the cluster answers, records and probes alike.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
-    lost: Option<Instant>,
+    lost: Option<Lost>,
     answered: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    since: Instant,
+    next_trial: Instant,
 }
 
 impl Reach {
@@ -26,7 +36,7 @@ impl Reach {
     pub(super) fn answered(&mut self, now: Instant) -> Option<Change> {
         // Answers are told by several threads.
         self.answered = self.answered.max(Some(now));
-        self.lost.take().map(|lost| Change::Found { lost })
+        self.lost.take().map(|lost| Change::Found { lost: lost.since })
     }
 
     /// A probe that began at `began` had no answer. Says nothing if there has been another answer since.
@@ -34,8 +44,22 @@ impl Reach {
         if self.lost.is_some() || self.answered.is_some_and(|answered| answered >= began) {
             return None;
         }
-        self.lost = Some(now);
+        self.lost = Some(Lost { since: now, next_trial: now + TRIALS });
         Some(Change::Lost)
+    }
+
+    /// Whether a record is let through although the cluster is lost; if so, no other for a while.
+    pub(super) fn take_trial(&mut self, now: Instant) -> bool {
+        let Some(lost) = self.lost.as_mut().filter(|lost| now >= lost.next_trial) else { return false };
+        lost.next_trial = now + TRIALS;
+        true
+    }
+
+    /// The record that was to be let through was kept back for another reason.
+    pub(super) fn give_trial_back(&mut self, now: Instant) {
+        if let Some(lost) = &mut self.lost {
+            lost.next_trial = now;
+        }
     }
 
     /// Whether the last that is known is that it does not answer.
@@ -52,7 +76,6 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_probe_without_answer_loses_it_and_any_answer_finds_it() {

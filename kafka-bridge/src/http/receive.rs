@@ -177,7 +177,12 @@ pub(super) fn enqueue(
     match cluster.producer.enqueue(&outgoing, claim) {
         Ok(delivery) => waiting(delivery, false),
         Err(Outcome::Unavailable) => {
-            let wait = cluster.health.breaker().wait(record.topic, Moment::now()).as_millis().div_ceil(1000);
+            let wait = cluster
+                .health
+                .breaker()
+                .wait(record.topic, record.ack, Moment::now())
+                .as_millis()
+                .div_ceil(1000);
             let retry_after = u32::try_from(wait).unwrap_or(u32::MAX).max(RETRY_AFTER);
             Enqueued::Settled(RecordResult::Unavailable { retry_after })
         }

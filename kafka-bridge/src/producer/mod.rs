@@ -73,6 +73,8 @@ pub struct Producer {
     maker: Maker,
     leader: Leader,
     observer: Observer,
+    /// One that the configuration names, if it names any.
+    named_topic: Option<String>,
     current: RwLock<Arc<Client>>,
     generation: AtomicU64,
     flush_timeout: Duration,
@@ -158,7 +160,8 @@ impl Producer {
         };
         Ok(Self {
             current: RwLock::new(maker.client(1)?),
-            observer: Observer::new(settings::producer(config, cluster))?,
+            observer: Observer::new(&settings::producer(config, cluster))?,
+            named_topic: named_topic(cluster),
             generation: AtomicU64::new(1),
             flush_timeout: config.answer_timeout(),
             leader,
@@ -182,7 +185,7 @@ impl Producer {
             }
             outcome
         };
-        let Ok(permit) = self.maker.health.breaker().admit(record.topic, Instant::now()) else {
+        let Ok(permit) = self.maker.health.breaker().admit(record.topic, record.ack, Instant::now()) else {
             return Err(refused(Outcome::Unavailable, claim));
         };
         let (reply, delivery) = oneshot::channel();
@@ -267,7 +270,12 @@ impl Producer {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the cluster answers a question about `topic`, or all topics. Blocks for up to three seconds.
+    /// A topic that the configuration names, if it names any: known before any record is written.
+    pub fn named_topic(&self) -> Option<&str> {
+        self.named_topic.as_deref()
+    }
+
+    /// Whether the cluster answers a question about `topic`, or all topics. Blocks for up to ten seconds.
     pub fn probe(&self, topic: Option<&str>) -> bool {
         self.observer.ask(topic)
     }
@@ -296,6 +304,11 @@ impl Producer {
     fn fatal_error(&self) -> Option<RDKafkaErrorCode> {
         self.current().client().fatal_error().map(|(code, _)| code)
     }
+}
+
+fn named_topic(cluster: &Cluster) -> Option<String> {
+    let allowed = cluster.allowed_topics.iter().filter_map(|pattern| pattern.exact());
+    cluster.topics.iter().map(String::as_str).chain(allowed).next().map(str::to_owned)
 }
 
 /// Waits for the answers to all that a client has; returns how many records have none.

@@ -1,6 +1,7 @@
 //! Looks at topics before anybody writes them: whether they are there, whether the bridge may see them, and whether
 //! they take records as large as the bridge does.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -145,7 +146,7 @@ impl TopicCheck {
             }
         };
         let mut first = true;
-        let mut to_measure: Vec<String> = Vec::new();
+        let mut to_measure = BTreeSet::new();
         loop {
             let topics: Vec<String> = if first {
                 self.required.iter().chain(&self.named).cloned().collect()
@@ -158,7 +159,7 @@ impl TopicCheck {
             });
             match looked.await {
                 Ok(Ok(seen)) => {
-                    to_measure.extend(self.take(&seen, first));
+                    self.take(&seen, first, &mut to_measure);
                     first = false;
                     if self.obstacle().is_none() {
                         break;
@@ -173,15 +174,13 @@ impl TopicCheck {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        to_measure.sort_unstable();
-        to_measure.dedup();
         self.measure(&client, &to_measure).await;
         // The last to have it waits for its threads.
         let _ = tokio::task::spawn_blocking(move || drop(client)).await;
     }
 
-    /// Takes over what was seen; returns the topics that are there.
-    fn take(&self, seen: &[(String, Option<Fault>)], first: bool) -> Vec<String> {
+    /// Takes over what was seen; `there` gets the topics that are there.
+    fn take(&self, seen: &[(String, Option<Fault>)], first: bool, there: &mut BTreeSet<String>) {
         let faults = |of: &[String]| -> Vec<(String, Fault)> {
             seen.iter()
                 .filter(|(topic, _)| of.contains(topic))
@@ -219,11 +218,11 @@ impl TopicCheck {
                 );
             }
         }
-        seen.iter().filter(|(_, fault)| fault.is_none()).map(|(topic, _)| topic.clone()).collect()
+        there.extend(seen.iter().filter(|(_, fault)| fault.is_none()).map(|(topic, _)| topic.clone()));
     }
 
     /// Tells which of these topics take no records as large as the bridge does.
-    async fn measure(&self, client: &Asker, topics: &[String]) {
+    async fn measure(&self, client: &Asker, topics: &BTreeSet<String>) {
         if topics.is_empty() {
             return;
         }
@@ -282,4 +281,29 @@ fn look(client: &Asker, topics: Vec<String>) -> KafkaResult<Vec<(String, Option<
             Ok((topic, fault))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_kept_once_however_long_another_topic_is_missing() {
+        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
+        let mut cluster = config.default_cluster("127.0.0.1:1");
+        cluster.topics = vec!["there".to_owned(), "missing".to_owned()];
+        let check = TopicCheck::new(&config, &cluster).unwrap();
+        let seen = [("there".to_owned(), None), ("missing".to_owned(), Some(Fault::Missing))];
+        let mut there = BTreeSet::new();
+        for look in 0..100 {
+            check.take(&seen, look == 0, &mut there);
+        }
+        assert_eq!(there.len(), 1);
+        assert_eq!(check.obstacle().as_deref(), Some("topic missing does not exist"));
+        check.take(&[("there".to_owned(), None), ("missing".to_owned(), None)], false, &mut there);
+        assert_eq!(there.len(), 2);
+        assert_eq!(check.obstacle(), None);
+    }
 }

@@ -222,3 +222,27 @@ async fn asking_whether_kafka_answers_brings_no_topic_back() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_far_away_is_not_taken_for_one_that_does_not_answer() {
+    let cluster = cluster();
+    create(&cluster, &["t"]);
+    // Longer than a broker nearby has for an answer.
+    cluster.broker_round_trip_time(1, Duration::from_millis(1_500)).unwrap();
+    let flags = &["--breaker-stall", "10s", "--delivery-timeout", "25s"];
+    let bridge = Bridge::start(&cluster.bootstrap_servers(), flags).await;
+    let client = &bridge.client;
+    client.until_ready(true, Duration::from_secs(30)).await;
+    // Long enough for several questions, about all topics and about one.
+    for round in 0..2 {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(5) {
+            assert_eq!(client.get("/readyz").await.status, 200, "round {round}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(client.event("t", event("1", 10)).await.status, 202);
+    }
+    assert_eq!(client.metric(&openings("unanswered")).await, 0);
+    assert_eq!(client.metric(REJECTED).await, 0);
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+}
