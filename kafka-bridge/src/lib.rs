@@ -15,6 +15,7 @@ pub mod producer;
 pub mod reload;
 pub mod server;
 pub mod shutdown;
+pub mod spool;
 pub mod stats;
 pub mod telemetry;
 pub mod topics;
@@ -33,6 +34,7 @@ use idempotency::{Memory, MemoryError};
 use metrics::Metrics;
 use reload::{Reloads, Running};
 use server::{Listener, Served, Settings};
+use spool::{SpoolError, Spools};
 use telemetry::Telemetry;
 use topics::Topics;
 
@@ -45,6 +47,9 @@ pub enum RunError {
     /// Events cannot be remembered as they should be.
     #[error(transparent)]
     Idempotency(#[from] MemoryError),
+    /// The spool cannot be used as it is.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// Spans cannot be sent as configured.
     #[error("--otlp-endpoint: {0}")]
     Telemetry(#[from] ExporterBuildError),
@@ -70,8 +75,8 @@ impl Leftover {
 /// answered or the shutdown timeout is over. Each configuration of `reloads` replaces the one before.
 ///
 /// # Errors
-/// When librdkafka refuses the configuration of a cluster, what should outlive the process has no place on disk, or
-/// spans cannot be sent as configured.
+/// When librdkafka refuses the configuration of a cluster, what should outlive the process has no place on disk or
+/// cannot be used as it is, or spans cannot be sent as configured.
 pub async fn run(
     loaded: Loaded,
     bootstrap_servers: &str,
@@ -83,11 +88,13 @@ pub async fn run(
     let metrics = Arc::new(Metrics::default());
     let clusters = Arc::new(Clusters::new(&config, bootstrap_servers, &metrics)?);
     let memory = Memory::new(&config, Arc::clone(&metrics))?;
+    let spools = Spools::open(&config, bootstrap_servers, memory.as_deref(), &metrics)?.map(Arc::new);
     let background = clusters.supervise();
     let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
     let shared = Shared {
         clusters: Arc::clone(&clusters),
         idempotency: memory.clone(),
+        spools: spools.clone(),
         metrics,
         limits: Limits::new(&config),
         guard,
@@ -117,6 +124,9 @@ pub async fn run(
     }
     for task in background {
         task.abort();
+    }
+    if let Some(spools) = spools {
+        let _ = tokio::task::spawn_blocking(move || spools.stop(deadline.into_std())).await;
     }
     if let Some(telemetry) = telemetry {
         let remaining = deadline.saturating_duration_since(Instant::now());

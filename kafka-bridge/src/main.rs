@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kafka_bridge::config::{self, Config, Failure, Listen, Loaded, LogFormat};
+use kafka_bridge::config::{self, Config, Failure, Listen, Loaded, LogFormat, SpoolRefused};
 use kafka_bridge::embedded::EmbeddedBroker;
 use kafka_bridge::reload::Reloads;
 use kafka_bridge::server::Listener;
 use kafka_bridge::shutdown::{self, Signals};
+use kafka_bridge::spool::{self, DirectoryLock};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
@@ -29,7 +31,12 @@ fn main() -> ExitCode {
             return ExitCode::from(INVALID_CONFIGURATION);
         }
     };
-    let started = if loaded.config.check_config { check(&loaded.config) } else { start(loaded) };
+    let config = &loaded.config;
+    let started = match (&config.spool_dir, config.spool_refused) {
+        _ if config.check_config => check(config),
+        (Some(directory), Some(what)) => refused_records(directory, what),
+        _ => start(loaded),
+    };
     match started {
         Ok(code) => code,
         Err(error) => {
@@ -63,6 +70,27 @@ fn reloads(mut hangups: Signal, log: LogControl) -> Reloads {
         }
     });
     Reloads { configurations, set_log: log }
+}
+
+/// Shows the records that Kafka has refused, or has them tried again by the next bridge.
+fn refused_records(directory: &Path, what: SpoolRefused) -> Result<ExitCode, Box<dyn Error>> {
+    let _lock = DirectoryLock::take(directory)?;
+    for cluster in spool::clusters_in(directory)? {
+        let directory = directory.join(&cluster);
+        match what {
+            SpoolRefused::List => {
+                spool::list_refused(&directory, &mut stdout().lock())?;
+            }
+            SpoolRefused::Retry => {
+                let records = spool::retry_refused(&directory)?;
+                writeln!(
+                    stdout(),
+                    "cluster {cluster}: {records} records go to Kafka when the bridge is started"
+                )?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says that the configuration is good, having asked librdkafka too.

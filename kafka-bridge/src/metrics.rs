@@ -15,6 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 pub use cluster::ClusterMetrics;
 use cluster::Each;
 
+use crate::spool;
+
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -86,6 +88,8 @@ pub struct Metrics {
     idempotency_unshared: Counter,
     idempotency_redis_up: Gauge,
     spans: Family<SpanLabels, Counter>,
+    /// Of records on this machine's disk.
+    pub spool: spool::Metrics,
 }
 
 /// 250 µs to 10 s: from a broker on the same machine to past the default delivery timeout.
@@ -132,6 +136,7 @@ impl Default for Metrics {
             idempotency_unshared: Counter::default(),
             idempotency_redis_up: Gauge::default(),
             spans: Family::default(),
+            spool: spool::Metrics::default(),
         };
         metrics.register();
         metrics
@@ -285,6 +290,7 @@ impl Metrics {
             "Spans for the collector by what became of them; dropped: too many were waiting",
             self.spans.clone(),
         );
+        self.spool.register(r);
     }
 
     /// It is known what became of `count` spans.

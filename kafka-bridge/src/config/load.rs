@@ -107,7 +107,7 @@ impl Loaded {
 }
 
 /// Settings that no file can have.
-const NOT_IN_FILES: [&str; 3] = ["config", "check_config", "librdkafka"];
+const NOT_IN_FILES: [&str; 4] = ["config", "check_config", "librdkafka", "spool_refused"];
 
 /// Reads the configuration, and the files that it names. `arguments` start with the name of the program;
 /// `environment` looks up a variable.

@@ -192,6 +192,28 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_QUEUE_KBYTES", default_value_t = 256 << 10, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub queue_kbytes: u32,
 
+    /// A directory of this bridge's own, on a disk that survives it, for records that are to be acknowledged once they are
+    /// there (ack=spooled). Without it they are refused.
+    #[arg(long, env = "BRIDGE_SPOOL_DIR", value_name = "DIRECTORY")]
+    pub spool_dir: Option<PathBuf>,
+
+    /// The most that the spool takes on disk, in bytes; further records are answered 503.
+    #[arg(long, env = "BRIDGE_SPOOL_MAX_BYTES", default_value_t = 1 << 30, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1 << 20..=1 << 50))]
+    pub spool_max_bytes: u64,
+
+    /// How old the oldest record in the spool may be while more are taken; further ones are answered 503.
+    #[arg(long, env = "BRIDGE_SPOOL_MAX_AGE", default_value = "24h", value_name = "DURATION", value_parser = positive_duration)]
+    pub spool_max_age: Duration,
+
+    /// After how many bytes the spool begins another file. A file goes when all of it is in Kafka.
+    #[arg(long, env = "BRIDGE_SPOOL_SEGMENT_BYTES", default_value_t = 64 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(64 << 10..=1 << 30))]
+    pub spool_segment_bytes: u64,
+
+    /// Show the spooled records that Kafka has refused, or put them back to be tried again, and end. No bridge may be
+    /// running with the spool.
+    #[arg(long, value_name = "WHAT", requires = "spool_dir")]
+    pub spool_refused: Option<SpoolRefused>,
+
     /// An option of librdkafka, such as compression.type=zstd; may be given several times. The file is the place for
     /// those that are secret.
     #[arg(long, value_name = "NAME=VALUE")]
@@ -235,6 +257,15 @@ pub enum OnSharedError {
     Allow,
     /// They are answered 503.
     Deny,
+}
+
+/// What is done with records that Kafka has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SpoolRefused {
+    /// Each is written to stdout as a line of JSON.
+    List,
+    /// They go back into the spool, behind all that is there.
+    Retry,
 }
 
 /// How log lines look.
@@ -312,6 +343,21 @@ impl Config {
                 "--idempotency-entries 0: nothing is remembered, so leave out --idempotency-redis and --idempotency-dir"
                     .to_owned(),
             );
+        }
+        if self.spool_dir.is_some() {
+            if self.spool_segment_bytes > self.spool_max_bytes / 4 {
+                errors.push(format!(
+                    "--spool-segment-bytes {}: wanted at most a quarter of --spool-max-bytes {}, because space comes free a \
+                     segment at a time",
+                    self.spool_segment_bytes, self.spool_max_bytes
+                ));
+            }
+            if self.spool_max_bytes < 4 * u64::from(self.max_record_bytes) {
+                errors.push(format!(
+                    "--spool-max-bytes {}: wanted room for four records of --max-record-bytes {}",
+                    self.spool_max_bytes, self.max_record_bytes
+                ));
+            }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

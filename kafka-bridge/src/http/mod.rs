@@ -30,6 +30,7 @@ use crate::hop::Guard;
 use crate::idempotency::Memory;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::spool::Spools;
 use crate::telemetry::Telemetry;
 use crate::topics::Topics;
 
@@ -44,6 +45,8 @@ pub struct Shared {
     pub clusters: Arc<Clusters>,
     /// What has been written lately, unless nothing is to be remembered.
     pub idempotency: Option<Arc<Memory>>,
+    /// Where records wait that are acknowledged before Kafka has them, if there is such a place.
+    pub spools: Option<Arc<Spools>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What requests may ask for.
@@ -70,6 +73,7 @@ impl Shared {
         Self {
             clusters: Arc::clone(&self.clusters),
             idempotency: self.idempotency.clone(),
+            spools: self.spools.clone(),
             metrics: Arc::clone(&self.metrics),
             limits,
             guard,

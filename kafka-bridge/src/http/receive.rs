@@ -146,10 +146,14 @@ pub(super) fn enqueue(
             return settled(Outcome::Unavailable, false);
         }
     }
+    let spool = shared.spools.as_ref().filter(|_| record.ack == Ack::Spooled);
+    let spool = spool.and_then(|spools| spools.of(&cluster.name));
+    let identity = (spool.is_some() || shared.idempotency.is_some()).then(|| identity(&cluster.name, record));
     let admission = shared
         .idempotency
         .as_ref()
-        .map(|memory| memory.admit(identity(&cluster.name, record), record.ack, Moment::now()));
+        .zip(identity)
+        .map(|(memory, identity)| memory.admit(identity, record.ack, Moment::now()));
     let claim = match admission {
         Some(Admission::New(claim)) => Some(claim),
         None | Some(Admission::Unremembered) => None,
@@ -174,7 +178,11 @@ pub(super) fn enqueue(
         request_id,
         span: span.as_ref(),
     };
-    match cluster.producer.enqueue(&outgoing, claim) {
+    let enqueued = match spool {
+        Some(spool) => spool.append(&outgoing, identity, claim),
+        None => cluster.producer.enqueue(&outgoing, claim),
+    };
+    match enqueued {
         Ok(delivery) => waiting(delivery, false),
         Err(Outcome::Unavailable) => {
             let wait = cluster
@@ -199,8 +207,8 @@ fn permit<'a>(shared: &'a Shared, record: &Incoming<'_>) -> Result<&'a Cluster, 
     if !shared.topics.allows(&cluster.name, record.topic) {
         return Err("topic not among those allowed");
     }
-    if record.ack == Ack::Spooled {
-        return Err("ack=spooled takes a spool, and the bridge has none");
+    if record.ack == Ack::Spooled && shared.spools.is_none() {
+        return Err("ack=spooled takes a spool, and the bridge has none: give it a disk with --spool-dir");
     }
     Ok(cluster)
 }

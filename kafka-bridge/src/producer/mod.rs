@@ -1,6 +1,7 @@
 //! The Kafka producer: enqueues in the order in which it is called, and tells what became of each record.
 
 mod context;
+mod drain;
 mod isolation;
 mod leader;
 mod observer;
@@ -29,6 +30,7 @@ use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
 use crate::telemetry::RecordSpan;
 use context::{Context, Ticket};
+pub use drain::{DrainProducer, DrainSettings, Drained, Draining, NotTaken, Report};
 use isolation::Isolation;
 use leader::{Leader, NotSent};
 use observer::Observer;

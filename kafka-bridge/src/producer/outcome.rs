@@ -39,6 +39,7 @@ impl Outcome {
     /// As a metric label.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Acknowledged { ack: Ack::Spooled, .. } => "spooled",
             Self::Acknowledged { .. } => "acknowledged",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
@@ -82,6 +83,11 @@ pub(super) fn is_of_batch(code: Code) -> bool {
             | Code::UnsupportedForMessageFormat
             | Code::InvalidRequest
     )
+}
+
+/// Whether sending the same record again would have the same result.
+pub(super) fn is_permanent(code: Code) -> bool {
+    permanent(code).is_some()
 }
 
 /// Codes after which sending the same record again has the same result.

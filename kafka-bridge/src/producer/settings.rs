@@ -12,6 +12,13 @@ use crate::config::{Cluster, Config};
 /// How often statistics come: the age of what `/readyz` says.
 const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How much of the spool is on its way to Kafka, at most.
+const DRAIN_RECORDS: u32 = 20_000;
+const DRAIN_KBYTES: u32 = 64 << 10;
+
+/// How long a topic that Kafka does not know may yet turn up, such as one that is being created.
+const DRAIN_PROPAGATION: Duration = Duration::from_secs(30);
+
 /// How long it is until a broker is tried again, at first and at most, in milliseconds.
 pub(crate) const RECONNECT_BACKOFF_MS: (u32, u32) = (100, 1_000);
 
@@ -97,6 +104,22 @@ pub(super) fn asker(config: &Config, cluster: &Cluster) -> ClientConfig {
         .set("statistics.interval.ms", "0");
     // Takes idempotence.
     settings.remove("enable.gapless.guarantee");
+    settings
+}
+
+/// The settings of the producer that drains the spool: the same, but a record is never given up, and less is taken into
+/// memory, since the spool has it on disk.
+pub(super) fn drain(config: &Config, cluster: &Cluster) -> ClientConfig {
+    let mut settings = producer(config, cluster);
+    let kbytes = config.queue_kbytes.min(DRAIN_KBYTES).max(config.max_record_bytes.div_ceil(1024));
+    settings
+        .set("delivery.timeout.ms", "0")
+        .set("topic.metadata.propagation.max.ms", DRAIN_PROPAGATION.as_millis().to_string())
+        .set("queue.buffering.max.messages", config.queue_records.min(DRAIN_RECORDS).to_string())
+        .set("queue.buffering.max.kbytes", kbytes.to_string())
+        // Nobody waits, so batches may form.
+        .set("linger.ms", "5")
+        .set("statistics.interval.ms", "0");
     settings
 }
 

@@ -1,8 +1,8 @@
 //! How far a record gets before it is acknowledged: what is asked for, and what is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::common::{Answer, Bridge, EVENT, cluster, count, event, read};
+use crate::common::{Answer, Bridge, EVENT, cluster, count, event, read, until};
 use serde_json::json;
 
 const PATH: &str = "/v1/topics/t/events";
@@ -10,14 +10,6 @@ const ACKNOWLEDGED: &str = r#"kafka_bridge_records_total{outcome="acknowledged"}
 
 async fn ask(bridge: &Bridge, ack: &str, id: &str) -> Answer {
     bridge.client.send("POST", &format!("{PATH}?ack={ack}"), &[("content-type", EVENT)], event(id, 1)).await
-}
-
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "not in time");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test]

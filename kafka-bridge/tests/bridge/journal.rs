@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::common::process::Process;
 use crate::common::{Cluster, cluster, count, event};
-use crate::process::Process;
 
 /// A directory that is gone with the test.
 struct Directory(PathBuf);

@@ -37,6 +37,7 @@ mod reload;
 mod secured;
 mod shared;
 mod sink;
+mod spool;
 mod tail;
 mod topics;
 mod tracing;

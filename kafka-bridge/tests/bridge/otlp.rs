@@ -15,8 +15,8 @@ use prost::Message as _;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::net::TcpListener;
 
+use crate::common::process::Process;
 use crate::common::{Bridge, Client, RECORDS, cluster, count, event, read};
-use crate::process::Process;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";

@@ -2,76 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::common::{Client, cluster, count, event};
-
-/// A running `kafka-bridge`, killed should the test end first.
-pub struct Process {
-    pub child: Child,
-    pub client: Client,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-pub fn command(flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-bridge"));
-    command.args(flags).env_remove("KAFKA_BOOTSTRAP_SERVERS").env_remove("RUST_LOG");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-impl Process {
-    /// Starts it on a free port, which its log names.
-    pub fn start(flags: &[&str]) -> Self {
-        Self::start_with(flags, &[])
-    }
-
-    /// The same, with further variables in its environment.
-    pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = command(flags);
-        command.envs(environment.iter().copied());
-        let mut child = command.args(["--listen", "127.0.0.1:0", "--log-format", "json"]).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended without saying where it listens");
-            if let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line)
-                && let Some(listen) = entry["fields"]["listen"].as_str()
-            {
-                break listen.parse().unwrap();
-            }
-        };
-        // A full pipe would stop the process.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, client: Client::new(address) }
-    }
-
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
-        let deadline = Instant::now() + within;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "still running after {within:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
+use crate::common::process::{Process, command};
+use crate::common::{cluster, count, event};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_load_loses_nothing_that_was_acknowledged() {

@@ -1,5 +1,7 @@
 //! A bridge on a port of its own, a mock cluster whose faults the test chooses, and a consumer to look into it.
 
+pub mod process;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -222,6 +224,15 @@ impl Client {
                 is_it.then(|| value.parse::<u64>().ok())?
             })
             .sum()
+    }
+}
+
+/// Waits until this holds.
+pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -1,0 +1,133 @@
+//! What the spool's threads share.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::idempotency::Claim;
+use crate::producer::Outcome;
+
+/// Ages are known to about a second.
+const AGE_STEP_MILLIS: u64 = 1000;
+
+/// A record that waits to be written.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// As [`super::format::Entry::encode`] made it.
+    pub(super) frame: Vec<u8>,
+    pub(super) spooled_at: u64,
+    pub(super) reply: oneshot::Sender<Outcome>,
+    pub(super) claim: Option<Claim>,
+    pub(super) since: std::time::Instant,
+}
+
+/// A segment on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// The number of its first record.
+    pub(super) first: u64,
+    /// The number after its last.
+    pub(super) next: u64,
+    pub(super) path: PathBuf,
+    /// Its durable bytes.
+    pub(super) len: u64,
+}
+
+/// All of it, behind one lock that nobody holds while the disk works.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) pending: Vec<Pending>,
+    pub(super) pending_bytes: u64,
+    /// The oldest first.
+    pub(super) segments: VecDeque<Segment>,
+    /// The first number of the segment that the writer may still append to.
+    pub(super) open: Option<u64>,
+    /// The number of the next record to become durable.
+    pub(super) next: u64,
+    /// All records up to this number are in Kafka, or set aside.
+    pub(super) done: u64,
+    pub(super) refused_bytes: u64,
+    pub(super) refused_records: u64,
+    /// The last number of each group of records of about the same age, and since when they are there.
+    pub(super) ages: VecDeque<(u64, u64)>,
+    /// Why the disk takes nothing at present.
+    pub(super) broken: bool,
+    pub(super) stopping: bool,
+}
+
+impl State {
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.len).sum::<u64>() + self.refused_bytes
+    }
+
+    /// Records that are neither in Kafka nor set aside.
+    pub(super) fn records(&self) -> u64 {
+        self.next.saturating_sub(1).saturating_sub(self.done)
+    }
+
+    /// The record with this number is durable.
+    pub(super) fn aged(&mut self, sequence: u64, spooled_at: u64) {
+        match self.ages.back_mut() {
+            Some((last, at)) if spooled_at.saturating_sub(*at) < AGE_STEP_MILLIS => *last = sequence,
+            _ => self.ages.push_back((sequence, spooled_at)),
+        }
+    }
+
+    /// All records up to this number are done with.
+    pub(super) fn done_up_to(&mut self, sequence: u64) {
+        self.done = self.done.max(sequence);
+        while self.ages.pop_front_if(|(last, _)| *last <= sequence).is_some() {}
+    }
+
+    /// Since when the oldest record is there, in milliseconds since 1970-01-01T00:00:00Z; `None` if there is none.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.ages.front().map(|(_, at)| *at)
+    }
+
+    /// The segment that has the record with this number, once it is durable.
+    pub(super) fn segment_of(&self, sequence: u64) -> Option<&Segment> {
+        self.segments.iter().find(|segment| (segment.first..segment.next).contains(&sequence))
+    }
+}
+
+/// The state, and whom to wake.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// There is something for the writer.
+    pub(super) to_write: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), to_write: Condvar::new() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_the_oldest_that_is_not_done_with() {
+        let mut state = State { next: 1, ..State::default() };
+        assert_eq!(state.oldest(), None);
+        for (sequence, at) in [(1, 1_000), (2, 1_900), (3, 2_000), (4, 5_000)] {
+            state.aged(sequence, at);
+            state.next = sequence + 1;
+        }
+        for (done, oldest, records) in
+            [(0, Some(1_000), 4), (1, Some(1_000), 3), (2, Some(2_000), 2), (3, Some(5_000), 1), (4, None, 0)]
+        {
+            state.done_up_to(done);
+            assert_eq!((state.oldest(), state.records()), (oldest, records), "{done}");
+        }
+    }
+}
