@@ -22,5 +22,6 @@ mod network;
 mod readiness;
 mod scene;
 mod single;
+mod spool;
 mod table;
 mod topics;

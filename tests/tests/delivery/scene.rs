@@ -85,6 +85,11 @@ impl Scene {
         self.over = Some(Instant::now());
     }
 
+    /// An event may be there more than once, although its caller sent it once.
+    pub(crate) fn may_repeat(&mut self) {
+        self.duplicates = true;
+    }
+
     /// When the first breaker opened since the fault began, as the bridge's log has it.
     fn opened(&self) -> Option<Instant> {
         let fault = self.fault?;
