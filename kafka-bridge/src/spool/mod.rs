@@ -1,7 +1,7 @@
 //! The spool: records that are acknowledged once they are on this machine's disk, and written to Kafka when that takes
 //! them. `docs/spool.md` has the format of its files, and what is done with them when something breaks.
 //!
-//! Two threads do the work, because a disk blocks: one writes ([`writer`]), one drains ([`drain`]).
+//! Two threads do the work, because a disk blocks: one writes (`writer`), one drains (`drain`).
 
 mod disk;
 mod drain;
