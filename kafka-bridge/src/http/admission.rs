@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use wicketgate_envelope::signature::SIGNATURE_HEADER;
 
 use crate::hop::{Presented, Refusal};
+use crate::http::body_memory::{ConnectionMemory, Share};
 use crate::http::{Shared, body};
 use crate::problem::Problem;
 
@@ -66,11 +67,14 @@ async fn admit(shared: &Shared, mut request: Request) -> Result<Request, Problem
             let told = refusals.into_iter().flatten().find(|refusal| *refusal != Refusal::Missing);
             refused(told.unwrap_or(Refusal::Missing))
         })?;
-    let received = body::read(body, &shared.limits).await?;
+    let connection = head.extensions.get::<Arc<ConnectionMemory>>().cloned().unwrap_or_default();
+    let memory = Share::unproven(&shared.limits.memory, &connection);
+    let mut received = body::read(body, &shared.limits, memory).await?;
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     guard
         .check_signature(&signature, head.method.as_str(), path, &received.bytes, SystemTime::now())
         .map_err(refused)?;
+    received.prove();
     head.extensions.insert(Proof::Signature);
     head.extensions.insert(Arc::new(received));
     Ok(Request::from_parts(head, Body::empty()))

@@ -5,20 +5,27 @@ use std::sync::Arc;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use wicketgate_envelope::media_type;
 
 use crate::http::Limits;
+use crate::http::body_memory::{Exhausted, Share};
 use crate::problem::{Kind, Problem};
 
 /// A body, and its share of the memory that all bodies have together.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) bytes: Bytes,
-    _memory: OwnedSemaphorePermit,
+    memory: Share,
+}
+
+impl Received {
+    /// Its sender has proven who it is.
+    pub(super) fn prove(&mut self) {
+        self.memory.prove();
+    }
 }
 
 /// The body of a request: as it was read when its signature was checked, or read now.
@@ -28,28 +35,33 @@ pub(super) struct Received {
 pub(super) async fn take(mut request: Request, limits: &Limits) -> Result<Arc<Received>, Problem> {
     match request.extensions_mut().remove() {
         Some(received) => Ok(received),
-        None => read(request.into_body(), limits).await.map(Arc::new),
+        None => read(request.into_body(), limits, Share::proven(&limits.memory)).await.map(Arc::new),
     }
 }
 
-/// Reads the body.
+/// Reads the body. `memory` grows as its bytes arrive, whatever was announced.
 ///
 /// # Errors
 /// A problem that says which bound it broke, or that it broke off.
-pub(super) async fn read(body: Body, limits: &Limits) -> Result<Received, Problem> {
+pub(super) async fn read(body: Body, limits: &Limits, mut memory: Share) -> Result<Received, Problem> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limits.body_bytes {
         return Err(too_large(limits));
     }
-    let mut memory = reserve(limits, announced)?;
     let reading = async {
         let mut body = body;
-        let mut whole = BytesMut::new();
+        let mut whole = Vec::new();
         let mut first: Option<Bytes> = None;
         // Frames without data do not count, so that nobody holds a connection open with them.
         let mut heard = Instant::now();
         loop {
-            let frame = match timeout_at(heard + limits.body_idle_timeout, body.frame()).await {
+            let next = timeout_at(heard + limits.body_idle_timeout, body.frame());
+            let next = tokio::select! {
+                biased;
+                () = memory.evicted() => return Err(no_memory(Exhausted)),
+                next = next => next,
+            };
+            let frame = match next {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(_) => return Err(paused(limits, first.is_none() && whole.is_empty())),
@@ -66,24 +78,27 @@ pub(super) async fn read(body: Body, limits: &Limits) -> Result<Received, Proble
             if length > limits.body_bytes {
                 return Err(too_large(limits));
             }
-            let reserved = memory.num_permits().saturating_mul(1024);
-            if length > reserved {
-                memory.merge(reserve(limits, length - reserved)?);
+            if first.is_none() && whole.is_empty() {
+                memory.hold(length).map_err(no_memory)?;
+                first = Some(data);
+                continue;
             }
-            match first.take() {
-                None if whole.is_empty() => first = Some(data),
-                None => whole.extend_from_slice(&data),
-                Some(start) => {
-                    whole.reserve(announced.max(length));
-                    whole.extend_from_slice(&start);
-                    whole.extend_from_slice(&data);
-                }
+            if length > whole.capacity() {
+                // Twice what there is, so that it is not moved too often.
+                let end = if announced >= length { announced } else { limits.body_bytes };
+                let capacity = length.saturating_mul(2).min(end);
+                memory.hold(capacity).map_err(no_memory)?;
+                whole.reserve_exact(capacity.saturating_sub(whole.len()));
             }
+            if let Some(start) = first.take() {
+                whole.extend_from_slice(&start);
+            }
+            whole.extend_from_slice(&data);
         }
-        Ok(first.unwrap_or_else(|| whole.freeze()))
+        Ok(first.unwrap_or_else(|| Bytes::from(whole)))
     };
     match tokio::time::timeout(limits.body_timeout, reading).await {
-        Ok(bytes) => Ok(Received { bytes: bytes?, _memory: memory }),
+        Ok(bytes) => Ok(Received { bytes: bytes?, memory }),
         Err(_) => Err(Problem::new(
             Kind::RequestTimeout,
             format!("the whole body must arrive within {}", humantime::format_duration(limits.body_timeout)),
@@ -101,13 +116,8 @@ fn too_large(limits: &Limits) -> Problem {
     Problem::new(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes))
 }
 
-fn reserve(limits: &Limits, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    let kbytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-    limits
-        .body_memory
-        .clone()
-        .try_acquire_many_owned(kbytes)
-        .map_err(|_| Problem::unavailable("the bridge is reading as many requests as it has memory for", 1))
+fn no_memory(_: Exhausted) -> Problem {
+    Problem::unavailable("the bridge is reading as many requests as it has memory for", 1)
 }
 
 /// Checks the media type of the body.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod body;
+mod body_memory;
 mod event_view;
 mod events;
 mod head;
@@ -21,7 +22,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_PATH};
 
 use crate::clusters::Clusters;
@@ -33,6 +33,8 @@ use crate::problem::{Kind, Problem};
 use crate::spool::Spools;
 use crate::telemetry::Telemetry;
 use crate::topics::Topics;
+use body_memory::BodyMemory;
+pub(crate) use body_memory::ConnectionMemory;
 
 const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 const EVENTS_PATH: &str = "/v1/topics/{topic}/events";
@@ -100,32 +102,23 @@ pub struct Limits {
     pub records: usize,
     /// Time for one record's answer.
     pub answer_timeout: Duration,
-    /// Memory for all bodies together, a permit a KiB.
-    pub body_memory: Arc<Semaphore>,
-    memory_kbytes: u32,
+    /// Memory for all bodies together.
+    memory: Arc<BodyMemory>,
 }
 
 impl Limits {
-    /// As configured. All bodies together may take as much memory as the producer's queue.
+    /// As configured.
     pub fn new(config: &Config) -> Self {
-        let memory_kbytes = Self::memory_kbytes(config);
-        let body_memory = Arc::new(Semaphore::new(usize::try_from(memory_kbytes).unwrap_or(usize::MAX)));
-        Self::with_memory(config, body_memory, memory_kbytes)
+        Self::with_memory(config, Arc::new(BodyMemory::new(config)))
     }
 
-    /// As configured, with the same memory as `before`, or more if a body needs it.
+    /// As configured, with the memory of `before`, which holds to `config` from now on.
     pub(crate) fn after(config: &Config, before: &Self) -> Self {
-        let memory_kbytes = Self::memory_kbytes(config).max(before.memory_kbytes);
-        let more = usize::try_from(memory_kbytes - before.memory_kbytes).unwrap_or(0);
-        before.body_memory.add_permits(more);
-        Self::with_memory(config, Arc::clone(&before.body_memory), memory_kbytes)
+        before.memory.reconfigure(config);
+        Self::with_memory(config, Arc::clone(&before.memory))
     }
 
-    fn memory_kbytes(config: &Config) -> u32 {
-        config.queue_kbytes.max(config.max_body_bytes.div_ceil(1024))
-    }
-
-    fn with_memory(config: &Config, body_memory: Arc<Semaphore>, memory_kbytes: u32) -> Self {
+    fn with_memory(config: &Config, memory: Arc<BodyMemory>) -> Self {
         let body_bytes = usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX);
         Self {
             body_bytes,
@@ -135,8 +128,7 @@ impl Limits {
             body_idle_timeout: config.body_idle_timeout,
             records: usize::try_from(config.max_records).unwrap_or(usize::MAX),
             answer_timeout: config.answer_timeout(),
-            body_memory,
-            memory_kbytes,
+            memory,
         }
     }
 }

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::hop::Presented;
+use crate::http::ConnectionMemory;
 use listener::Accepted;
 pub use listener::Listener;
 pub use tls::Tls;
@@ -185,12 +186,14 @@ fn connection<S>(
     let settings = served.borrow().settings;
     let served = served.clone();
     let used = Arc::new(AtomicBool::new(false));
+    let memory = Arc::new(ConnectionMemory::default());
     let service = {
         let used = Arc::clone(&used);
         service_fn(move |mut request: Request<Incoming>| {
             if let Some(presented) = &presented {
                 request.extensions_mut().insert(Arc::clone(presented));
             }
+            request.extensions_mut().insert(Arc::clone(&memory));
             used.store(true, Ordering::Relaxed);
             let router = served.borrow().router.clone();
             TowerToHyperService::new(router).call(request)

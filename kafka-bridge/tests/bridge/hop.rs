@@ -8,21 +8,21 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use wicketgate_envelope::signature::{SIGNATURE_HEADER, Signature, Signed};
 
-const TOKEN: &str = "token-0123456789-0123456789-0123456789";
-const SECRET: &str = "secret-0123456789-0123456789-0123456789";
+pub const TOKEN: &str = "token-0123456789-0123456789-0123456789";
+pub const SECRET: &str = "secret-0123456789-0123456789-0123456789";
 const NEXT_SECRET: &str = "next-secret-0123456789-0123456789-0123456789";
 
 /// A file that is there as long as this value.
-struct Secrets(PathBuf);
+pub struct Secrets(PathBuf);
 
 impl Secrets {
-    fn new(name: &str, text: &str) -> Self {
+    pub fn new(name: &str, text: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -45,7 +45,7 @@ pub fn sign(secret: &str, timestamp: u64, nonce: &str, path: &str, body: &str) -
     Signature { timestamp, nonce, mac }.to_string()
 }
 
-async fn post(bridge: &Bridge, path: &str, proof: &[(&str, &str)], body: &str) -> Answer {
+pub async fn post(bridge: &Bridge, path: &str, proof: &[(&str, &str)], body: &str) -> Answer {
     let content_type = if path == "/v1/records" { RECORDS } else { EVENT };
     let headers: Vec<_> =
         std::iter::once(("content-type", content_type)).chain(proof.iter().copied()).collect();

@@ -127,7 +127,7 @@ async fn all_bodies_together_have_bounded_memory() {
         ],
     )
     .await;
-    // One caller announces all there is, and dawdles.
+    // One caller announces all there is, which takes nothing yet, and then sends all but the last byte.
     let mut slow = TcpStream::connect(bridge.client.address).await.unwrap();
     let head = format!(
         "POST /v1/topics/t/events HTTP/1.1\r\nhost: x\r\ncontent-type: {EVENT}\r\ncontent-length: 65536\r\nexpect: 100-continue\r\n\r\n"
@@ -137,7 +137,17 @@ async fn all_bodies_together_have_bounded_memory() {
     let mut line = [0; 12];
     slow.read_exact(&mut line).await.unwrap();
     assert_eq!(&line, b"HTTP/1.1 100");
-    let answer = bridge.client.event("t", event("1", 100)).await;
+    assert_eq!(bridge.client.event("t", event("1", 100)).await.status, 202);
+    slow.write_all(&[b' '; 65_535]).await.unwrap();
+    let started = Instant::now();
+    let answer = loop {
+        let answer = bridge.client.event("t", event("1", 100)).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "what has arrived takes no memory");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     answer.assert_problem(503, "unavailable");
     assert_eq!(answer.header("retry-after"), Some("1"));
     drop(slow);

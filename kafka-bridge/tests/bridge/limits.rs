@@ -53,13 +53,13 @@ fn assert_problem(answer: &str, status: u16, kind: &str, detail: &str) {
 }
 
 /// A body that comes piece by piece, a pause before each, and never ends.
-struct Endless {
+pub struct Endless {
     pieces: Vec<Bytes>,
     pause: Interval,
 }
 
 impl Endless {
-    fn new(pieces: &[&'static str], pause: Duration) -> Self {
+    pub fn new(pieces: &[&'static str], pause: Duration) -> Self {
         let pieces = pieces.iter().rev().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
         Self { pieces, pause: interval(pause) }
     }

@@ -38,6 +38,7 @@ mod secured;
 mod shared;
 mod sink;
 mod spool;
+mod strangers;
 mod tail;
 mod topics;
 mod tracing;
