@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -12,7 +12,7 @@ use wicketgate_envelope::signature::SIGNATURE_HEADER;
 
 use crate::hop::{Presented, Refusal};
 use crate::http::body_memory::{ConnectionMemory, Share};
-use crate::http::{Shared, body};
+use crate::http::{Shared, body, route_label};
 use crate::problem::Problem;
 
 /// How a request was let in.
@@ -27,20 +27,39 @@ pub(super) enum Proof {
 /// Answers 401 to requests without a proof, where one is configured.
 pub(super) async fn require_proof(
     State(shared): State<Arc<Shared>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    if shared.guard.is_open() {
-        request.extensions_mut().insert(Proof::Whole);
-        return next.run(request).await;
-    }
-    match admit(&shared, request).await {
-        Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
+    let came = SystemTime::now();
+    let (request, proof) = if shared.guard.is_open() {
+        (request, Proof::Whole)
+    } else {
+        match admit(&shared, request).await {
+            Ok(admitted) => admitted,
+            Err(problem) => return problem.into_response(),
+        }
+    };
+    traced(&shared, request, proof, came, next).await
 }
 
-async fn admit(shared: &Shared, mut request: Request) -> Result<Request, Problem> {
+/// Answers a request that has been let in. Only such requests have spans, so that nobody else fills the queue of these.
+async fn traced(
+    shared: &Shared,
+    mut request: Request,
+    proof: Proof,
+    came: SystemTime,
+    next: Next,
+) -> Response {
+    request.extensions_mut().insert(proof);
+    let Some(telemetry) = &shared.telemetry else { return next.run(request).await };
+    let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
+    let span = telemetry.request(route, &request, came, proof == Proof::Whole);
+    let response = span.around(next.run(request)).await;
+    span.answered(response.status());
+    response
+}
+
+async fn admit(shared: &Shared, request: Request) -> Result<(Request, Proof), Problem> {
     let refused = |refusal: Refusal| {
         shared.metrics.hop_refused(refusal.label());
         if refusal == Refusal::Full {
@@ -55,8 +74,7 @@ async fn admit(shared: &Shared, mut request: Request) -> Result<Request, Problem
     let certificate = guard.check_certificate(presented.map(|presented| &**presented), SystemTime::now());
     let token = guard.check_token(only(request.headers(), &header::AUTHORIZATION));
     if certificate.is_ok() || token.is_ok() {
-        request.extensions_mut().insert(Proof::Whole);
-        return Ok(request);
+        return Ok((request, Proof::Whole));
     }
     let (mut head, body) = request.into_parts();
     let name = HeaderName::from_static(SIGNATURE_HEADER);
@@ -75,9 +93,8 @@ async fn admit(shared: &Shared, mut request: Request) -> Result<Request, Problem
         .check_signature(&signature, head.method.as_str(), path, &received.bytes, SystemTime::now())
         .map_err(refused)?;
     received.prove();
-    head.extensions.insert(Proof::Signature);
     head.extensions.insert(Arc::new(received));
-    Ok(Request::from_parts(head, Body::empty()))
+    Ok((Request::from_parts(head, Body::empty()), Proof::Signature))
 }
 
 /// The value of a header that is there once.

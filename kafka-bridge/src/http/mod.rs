@@ -1,6 +1,7 @@
 //! The HTTP interface: which path does what, and what every answer has in common.
 
 mod admission;
+mod at_most;
 mod body;
 mod body_memory;
 mod event_view;
@@ -218,17 +219,9 @@ pub fn router(shared: Arc<Shared>) -> Router {
 async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
     let request_id = request_id(request.headers());
-    let telemetry = shared.telemetry.as_ref().filter(|_| writes(route));
-    let span = telemetry.map(|telemetry| telemetry.request(route, &request));
-    let answer = async {
-        match head::check(&request, &shared.limits) {
-            Ok(()) => next.run(request).await,
-            Err(problem) => problem.into_response(),
-        }
-    };
-    let mut response = match &span {
-        Some(span) => span.around(answer).await,
-        None => answer.await,
+    let mut response = match head::check(&request, &shared.limits) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         tracing::debug!(route, request_id = request_id.as_deref(), ?problem, "answered with a problem");
@@ -236,20 +229,12 @@ async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next)
     }
     response.headers_mut().insert(BRIDGE_HEADER, VERSION);
     shared.metrics.request(route, response.status().as_u16());
-    if let Some(span) = span {
-        span.answered(response.status());
-    }
     response
 }
 
 /// Metric labels are part of the code, so that no request can make new ones.
 fn route_label(matched: Option<&str>) -> &'static str {
     ROUTES.iter().map(|route| route.path).find(|path| Some(*path) == matched).unwrap_or("none")
-}
-
-/// Whether requests to a route are there to write. The others are asked for all the time, by whoever watches the bridge.
-fn writes(route: &str) -> bool {
-    ROUTES.iter().any(|known| known.path == route && known.guarded)
 }
 
 /// The caller's name for the request, if it is one that can be put into a log line as it is.

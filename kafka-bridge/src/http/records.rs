@@ -1,14 +1,18 @@
 //! `POST /v1/records`: what the filter sends.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
 use wicketgate_envelope::hop::{RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, ValueMode};
 use wicketgate_envelope::kafka::{self, Message};
 
+use crate::http::at_most::AtMost;
 use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming, Pass};
 use crate::http::{Limits, Shared, body, request_id, results};
@@ -41,25 +45,75 @@ pub(super) async fn produce(
 }
 
 fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<RecordsRequest<'a>, Problem> {
-    let request: RecordsRequest<'a> = serde_json::from_slice(bytes).map_err(|_| unreadable(bytes))?;
-    match request.records.len() {
-        0 => Err(Problem::new(Kind::BadRequest, "records: wanted at least one")),
-        count if count > limits.records => Err(Problem::new(
-            Kind::TooLarge,
-            format!("records: wanted at most {} in one call, got {count}", limits.records),
-        )),
-        _ => Ok(request),
+    let request = read_call(bytes, limits.records)?;
+    if request.records.is_empty() {
+        return Err(Problem::new(Kind::BadRequest, "records: wanted at least one"));
+    }
+    Ok(request)
+}
+
+/// Reads a call with at most so many records.
+fn read_call(bytes: &[u8], most: usize) -> Result<RecordsRequest<'_>, Problem> {
+    let mut too_many = false;
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = Call { most, too_many: &mut too_many }.deserialize(&mut json);
+    match read.and_then(|request| json.end().map(|()| request)) {
+        Ok(request) => Ok(request),
+        Err(_) if too_many => {
+            let detail = format!("records: wanted at most {most} in one call, got more");
+            Err(Problem::new(Kind::TooLarge, detail))
+        }
+        Err(_) => Err(unreadable(bytes, most)),
     }
 }
 
 /// Reads once more what cannot be read, to say where.
-fn unreadable(bytes: &[u8]) -> Problem {
+fn unreadable(bytes: &[u8], most: usize) -> Problem {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let detail = match serde_path_to_error::deserialize::<_, RecordsRequest<'_>>(&mut json) {
-        Err(error) => format!("{}: {}", error.path(), error.inner()),
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let detail = match (Call { most, too_many: &mut false }).deserialize(tracked) {
+        Err(error) => format!("{}: {error}", track.path()),
         Ok(_) => "trailing characters after the call".to_owned(),
     };
     Problem::new(Kind::BadRequest, detail)
+}
+
+/// Reads a [`RecordsRequest`] with at most so many records.
+struct Call<'m> {
+    most: usize,
+    too_many: &'m mut bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Call<'_> {
+    type Value = RecordsRequest<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Call<'_> {
+    type Value = RecordsRequest<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `records`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        const RECORDS: &str = "records";
+        let mut records = None;
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            if name != RECORDS {
+                return Err(A::Error::unknown_field(&name, &[RECORDS]));
+            }
+            if records.is_some() {
+                return Err(A::Error::duplicate_field(RECORDS));
+            }
+            records = Some(map.next_value_seed(AtMost::new(self.most, &mut *self.too_many))?);
+        }
+        Ok(RecordsRequest { records: records.ok_or_else(|| A::Error::missing_field(RECORDS))? })
+    }
 }
 
 fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>, pass: &mut Pass) -> Enqueued {
@@ -128,8 +182,24 @@ mod tests {
             (br#"{"records":[]} x"#, "trailing characters"),
             (b"\xff", "expected value"),
         ] {
-            let text = format!("{:?}", unreadable(body));
+            let text = format!("{:?}", unreadable(body, 10));
             assert!(text.contains(wanted), "{}: {text}", String::from_utf8_lossy(body));
+        }
+    }
+    #[test]
+    fn a_call_is_not_read_beyond_the_limit() {
+        let record = r#"{"topic":"t","event":{}}"#;
+        let call = |records: &str| format!(r#"{{"records":[{records}"#);
+        assert_eq!(read_call(call(&format!("{record},{record}]}}")).as_bytes(), 2).unwrap().records.len(), 2);
+        // What comes after is no record, and not even JSON.
+        let problem = format!(
+            "{:?}",
+            read_call(call(&format!("{record},{record},{record},x")).as_bytes(), 2).unwrap_err()
+        );
+        assert!(problem.contains("TooLarge") && problem.contains("at most 2 in one call"), "{problem}");
+        for bad in ["1]}", r#"],"records":[]}"#, r#"],"more":1}"#, "]} x"] {
+            let problem = format!("{:?}", read_call(call(bad).as_bytes(), 2).unwrap_err());
+            assert!(problem.contains("BadRequest"), "{bad}: {problem}");
         }
     }
 }

@@ -1,22 +1,31 @@
 //! The spans themselves, by OpenTelemetry's semantic conventions for HTTP servers and for messaging with Kafka. They hold
 //! no keys, values, headers or query strings.
 
+use std::time::SystemTime;
+
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, Version};
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{
-    FutureExt as _, Link, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
+    FutureExt as _, Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
+use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE, is_tracestate};
 
 use super::Telemetry;
 use crate::producer::Outcome;
 
 /// The longest event id that a span has, in bytes; longer ones are left out.
 const LONGEST_ID: usize = 256;
+
+/// How much of the path a span has, in bytes.
+const LONGEST_PATH: usize = 256;
+
+/// Says that the head of the request may be anybody's: what it says of traces does not get into records.
+#[derive(Clone, Copy, Debug)]
+struct UnprovenHead;
 
 /// The span of a request that is being answered.
 #[derive(Debug)]
@@ -92,15 +101,29 @@ impl RecordSpan {
 }
 
 impl Telemetry {
-    /// Starts the span of a request; its parent is the one that the request names. `route` is the template of the path.
-    pub fn request(&self, route: &'static str, request: &Request) -> RequestSpan {
-        let parent = TraceContextPropagator::new()
-            .extract_with_context(&Context::new(), &HeaderExtractor(request.headers()));
+    /// Starts the span of a request that came at `came`; its parent is the one that the request names. `route` is the
+    /// template of the path. `head_is_proven` says whether the sender's proof vouches for the head.
+    pub fn request(
+        &self,
+        route: &'static str,
+        request: &Request,
+        came: SystemTime,
+        head_is_proven: bool,
+    ) -> RequestSpan {
+        let headers = HeaderExtractor(request.headers());
+        let named = headers.get(TRACEPARENT).and_then(|parent| remote(parent, headers.get(TRACESTATE)));
+        let mut parent = Context::new();
+        if let Some(named) = named {
+            parent = parent.with_remote_span_context(named);
+            if !head_is_proven {
+                parent = parent.with_value(UnprovenHead);
+            }
+        }
         let method = known(request.method());
         let attributes = [
             KeyValue::new("http.request.method", method.unwrap_or("_OTHER")),
             KeyValue::new("http.route", route),
-            KeyValue::new("url.path", request.uri().path().to_owned()),
+            KeyValue::new("url.path", shortened(request.uri().path()).to_owned()),
             KeyValue::new("network.protocol.version", version(request.version())),
         ];
         let name = format!("{} {route}", method.unwrap_or("HTTP"));
@@ -108,6 +131,7 @@ impl Telemetry {
             .tracer
             .span_builder(name)
             .with_kind(SpanKind::Server)
+            .with_start_time(came)
             .with_attributes(attributes)
             .start_with_context(&self.tracer, &parent);
         RequestSpan(parent.with_span(span))
@@ -115,12 +139,12 @@ impl Telemetry {
 
     /// Starts the span of a record. If its event belongs to another trace than the request, which is so when a gateway
     /// has put the events of several callers into one call, then the span is in the event's trace, and has a link to the
-    /// request's.
+    /// request's. So it is, in a trace of its own, if nobody vouches for what the request says of traces and the event
+    /// says nothing.
     pub fn record(&self, record: &Record<'_>) -> RecordSpan {
         let current = Context::current();
         let request = current.span().span_context().clone();
-        let of_event = record.trace_context.and_then(|(parent, state)| event_context(parent, state));
-        let other = of_event.filter(|event| event.trace_id() != request.trace_id());
+        let of_event = record.trace_context.and_then(|(parent, state)| remote(parent, state));
         let mut attributes = vec![
             KeyValue::new("messaging.system", "kafka"),
             KeyValue::new("messaging.operation.name", "send"),
@@ -144,22 +168,39 @@ impl Telemetry {
             .span_builder(format!("send {}", record.topic))
             .with_kind(SpanKind::Producer)
             .with_attributes(attributes);
-        let parent = match other {
-            Some(event) => {
-                if request.is_valid() {
-                    builder = builder.with_links(vec![Link::new(request, Vec::new(), 0)]);
-                }
-                Context::new().with_remote_span_context(event)
+        let unproven = current.get::<UnprovenHead>().is_some();
+        let own = match of_event {
+            Some(event) if event.trace_id() != request.trace_id() => {
+                Some(Context::new().with_remote_span_context(event))
             }
-            None => current,
+            // The trace is the event's as well, and all that is handed on of it.
+            Some(event) if unproven => {
+                let (trace, span, flags) = (event.trace_id(), request.span_id(), event.trace_flags());
+                let parent = SpanContext::new(trace, span, flags, false, event.trace_state().clone());
+                return self.started(builder, &Context::new().with_remote_span_context(parent));
+            }
+            None if unproven => Some(Context::new()),
+            Some(_) | None => None,
         };
-        let span = builder.start_with_context(&self.tracer, &parent);
+        if own.is_some() && request.is_valid() {
+            builder = builder.with_links(vec![Link::new(request, Vec::new(), 0)]);
+        }
+        self.started(builder, &own.unwrap_or(current))
+    }
+
+    fn started(&self, builder: SpanBuilder, parent: &Context) -> RecordSpan {
+        let span = builder.start_with_context(&self.tracer, parent);
         RecordSpan(Context::new().with_span(span))
     }
 }
 
-/// The span that an event names.
-fn event_context(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext> {
+/// The start of a path, which is ASCII.
+fn shortened(path: &str) -> &str {
+    path.get(..LONGEST_PATH).unwrap_or(path)
+}
+
+/// The span that an event or a request names, with what can be handed on of the state.
+fn remote(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext> {
     struct Attributes<'a>(&'a str, Option<&'a str>);
     impl Extractor for Attributes<'_> {
         fn get(&self, key: &str) -> Option<&str> {
@@ -174,6 +215,7 @@ fn event_context(traceparent: &str, tracestate: Option<&str>) -> Option<SpanCont
             vec![TRACEPARENT, TRACESTATE]
         }
     }
+    let tracestate = tracestate.filter(|state| is_tracestate(state));
     let context = TraceContextPropagator::new()
         .extract_with_context(&Context::new(), &Attributes(traceparent, tracestate));
     let context = context.span().span_context().clone();

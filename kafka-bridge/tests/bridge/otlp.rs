@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 
 use crate::common::process::Process;
 use crate::common::{Bridge, Client, RECORDS, cluster, count, event, read};
+use crate::hop::{self, SECRET, Secrets, TOKEN, now, sign};
+use wicketgate_envelope::signature::SIGNATURE_HEADER;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -315,6 +317,103 @@ async fn what_fails_is_a_failure_in_its_span() {
     }
     let status = |span: &Span| attribute(span, "http.response.status_code");
     assert!(spans.iter().any(|span| status(span).as_deref() == Some("400") && !failed(span)), "{spans:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_let_in_makes_no_spans_and_nobody_makes_large_ones() {
+    let cluster = cluster();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let collector = Collector::start().await;
+    let tokens = Secrets::new("spans", TOKEN);
+    let flags = ["--otlp-endpoint", &collector.url, "--hop-token-file", tokens.path()];
+    let bridge = Bridge::ready(&cluster, &flags).await;
+    let long = format!("/v1/topics/{}/events", "a".repeat(40_000));
+    let large = ("x-large", "x".repeat(70_000));
+    for _ in 0..20 {
+        let answer = hop::post(&bridge, &long, &[("authorization", "Bearer wrong")], "{}").await;
+        answer.assert_problem(401, "unauthenticated");
+        let answer = hop::post(&bridge, "/v1/records", &[(large.0, large.1.as_str())], "{}").await;
+        answer.assert_problem(431, "headers-too-large");
+    }
+    let state = (0..32).map(|n| format!("k{n}={}", "x".repeat(200))).collect::<Vec<_>>().join(",");
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let bearer = format!("Bearer {TOKEN}");
+    let proof =
+        [("authorization", bearer.as_str()), ("traceparent", &traceparent), ("tracestate", state.as_str())];
+    hop::post(&bridge, &long, &proof, &event("long", 10)).await.assert_problem(400, "bad-request");
+    assert_eq!(hop::post(&bridge, "/v1/topics/t/events", &proof, &event("a", 10)).await.status, 202);
+    assert!(bridge.stop().await.is_none());
+
+    let spans = collector.spans(3).await;
+    assert_eq!(spans.len(), 3, "{spans:#?}");
+    for span in &spans {
+        assert_eq!(hex(&span.trace_id), TRACE);
+        assert_eq!(span.trace_state, "", "{span:#?}");
+        assert!(prost::Message::encoded_len(span) < 2048, "{span:#?}");
+    }
+    assert!(
+        spans.iter().any(|span| attribute(span, "url.path").as_deref() == Some(&long[..256])),
+        "{spans:#?}"
+    );
+    let headers = read(&cluster, "t", 1).pop().unwrap().headers;
+    assert!(headers.iter().all(|(name, _)| name != "tracestate"), "{headers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_head_of_a_signed_call_says_of_traces_gets_into_no_record() {
+    let cluster = cluster();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let collector = Collector::start().await;
+    let secrets = Secrets::new("traces", SECRET);
+    let flags = ["--otlp-endpoint", &collector.url, "--hop-secret-file", secrets.path()];
+    let bridge = Bridge::ready(&cluster, &flags).await;
+    let path = "/v1/topics/t/events";
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let own = |id: &str, state: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t","traceparent":"00-{TRACE}-{}-01"{state}}}"#,
+            "5".repeat(16)
+        )
+    };
+    let events = [event("none", 10), own("same", ""), own("state", r#","tracestate":"b=2""#)];
+    for (index, sent) in events.iter().enumerate() {
+        let signature = sign(SECRET, now(), &format!("nonce-0123456789-{index}"), path, sent);
+        let headers = [
+            (SIGNATURE_HEADER, signature.as_str()),
+            ("traceparent", traceparent.as_str()),
+            ("tracestate", "forged=1"),
+        ];
+        assert_eq!(hop::post(&bridge, path, &headers, sent).await.status, 202);
+    }
+    // Without a word of traces in the head, the record is below the request.
+    let sent = event("plain", 10);
+    let signature = sign(SECRET, now(), "nonce-0123456789-plain", path, &sent);
+    assert_eq!(hop::post(&bridge, path, &[(SIGNATURE_HEADER, &signature)], &sent).await.status, 202);
+    let stored = read(&cluster, "t", 4);
+    assert!(bridge.stop().await.is_none());
+
+    let spans = collector.spans(8).await;
+    let header = |index: usize, name: &str| {
+        let found = stored[index].headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+    };
+    let servers: Vec<_> = spans.iter().filter(|span| span.kind == SpanKind::Server as i32).collect();
+    let none = find(&spans, "none");
+    assert!(none.parent_span_id.is_empty() && hex(&none.trace_id) != TRACE, "{none:#?}");
+    let [link] = &none.links[..] else { panic!("{none:#?}") };
+    let linked = servers.iter().find(|server| server.span_id == link.span_id).unwrap();
+    assert_eq!((hex(&linked.trace_id), hex(&linked.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+    let traceparent = |span: &Span| Some(format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id)));
+    assert_eq!((header(0, "traceparent"), header(0, "tracestate")), (traceparent(none), None));
+    for (index, id, state) in [(1, "same", None), (2, "state", Some("b=2"))] {
+        let span = find(&spans, id);
+        assert!(servers.iter().any(|server| server.span_id == span.parent_span_id), "{span:#?}");
+        assert_eq!(hex(&span.trace_id), TRACE);
+        assert_eq!(header(index, "traceparent"), traceparent(span));
+        assert_eq!(header(index, "tracestate").as_deref(), state);
+    }
+    let plain = find(&spans, "plain");
+    assert!(servers.iter().any(|server| server.span_id == plain.parent_span_id), "{plain:#?}");
 }
 
 /// One call with so many records; returns how long it took.

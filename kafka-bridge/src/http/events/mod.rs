@@ -12,6 +12,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use wicketgate_envelope::event::{Attributes, Extension as Attribute};
@@ -20,6 +21,7 @@ use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
 
 use crate::clusters::Cluster;
 use crate::http::admission::Proof;
+use crate::http::at_most::AtMost;
 use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming, Pass};
 use crate::http::{Shared, body, request_id, results};
@@ -153,14 +155,7 @@ impl Destination<'_> {
 
     /// An array of events in JSON, all enqueued before the first is waited for.
     fn batch(&self, body: &[u8], pass: &mut Pass) -> Result<Vec<Enqueued>, Problem> {
-        let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
-            Problem::new(Kind::BadRequest, format!("body: wanted a JSON array of events: {error}"))
-        })?;
-        let most = self.shared.limits.records;
-        if events.len() > most {
-            let detail = format!("body: wanted at most {most} events in a batch, got {}", events.len());
-            return Err(Problem::new(Kind::TooLarge, detail));
-        }
+        let events = elements(body, self.shared.limits.records)?;
         let enqueue = |event: &RawValue| match self.event(event.get(), pass) {
             Ok((enqueued, _)) => enqueued,
             Err(error) => {
@@ -211,6 +206,24 @@ impl Destination<'_> {
     }
 }
 
+/// The elements of a JSON array, at most so many.
+fn elements(body: &[u8], most: usize) -> Result<Vec<&RawValue>, Problem> {
+    let mut too_many = false;
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = AtMost::<&RawValue>::new(most, &mut too_many).deserialize(&mut json);
+    match read.and_then(|events| json.end().map(|()| events)) {
+        Ok(events) => Ok(events),
+        Err(_) if too_many => {
+            let detail = format!("body: wanted at most {most} events in a batch, got more");
+            Err(Problem::new(Kind::TooLarge, detail))
+        }
+        Err(error) => {
+            let detail = format!("body: wanted a JSON array of events: {error}");
+            Err(Problem::new(Kind::BadRequest, detail))
+        }
+    }
+}
+
 fn answer(result: RecordResult, id: String) -> Result<Response, Problem> {
     let problem = match result {
         RecordResult::Acknowledged { receipt, replayed } => {
@@ -243,4 +256,21 @@ fn answer(result: RecordResult, id: String) -> Result<Response, Problem> {
         ),
     };
     Err(problem.about_event(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_not_read_beyond_the_limit() {
+        assert_eq!(elements(b"[1,{}]", 2).unwrap().len(), 2);
+        // What comes after is not even JSON.
+        let problem = format!("{:?}", elements(b"[1,2,3,\xff", 2).unwrap_err());
+        assert!(problem.contains("TooLarge") && problem.contains("at most 2 events"), "{problem}");
+        for bad in [&b"[1,\xff"[..], b"{}", b"[1] x", b""] {
+            let problem = format!("{:?}", elements(bad, 2).unwrap_err());
+            assert!(problem.contains("BadRequest"), "{problem}");
+        }
+    }
 }
