@@ -253,7 +253,7 @@ impl Inner {
     /// written, nobody here can say to which.
     fn follow(self: &Arc<Self>, identity: &Identity) -> Delivery {
         let (mut reply, delivery) = oneshot::channel();
-        let (inner, key) = (Arc::clone(self), key(&identity.name));
+        let (inner, key, content) = (Arc::clone(self), key(&identity.name), hex(&identity.content));
         tokio::spawn(async move {
             let deadline = Instant::now() + inner.answer_timeout;
             let outcome = loop {
@@ -265,7 +265,9 @@ impl Inner {
                 pipeline.cmd("GET").arg(&key);
                 let answer: Option<Vec<Option<String>>> = inner.ask(&pipeline).await;
                 let value = answer.and_then(|values| values.into_iter().next()).flatten();
-                match value.as_deref().and_then(Entry::parse).map(|entry| entry.state) {
+                // Another event may have taken the name since.
+                let entry = value.as_deref().and_then(Entry::parse).filter(|entry| entry.content == content);
+                match entry.map(|entry| entry.state) {
                     Some(State::Written(outcome)) => break outcome,
                     Some(State::Pending(_)) if Instant::now() < deadline => {}
                     _ => break Outcome::Unknown,

@@ -1,9 +1,21 @@
 //! The few things that are asked of a disk, in one place, so that tests can have it fail.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+/// For files that nobody else may read: records have whatever callers have sent.
+pub(super) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// Makes a directory, and those above it, that nobody else may look into.
+pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
 
 /// The disk. In tests it may have faults.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +60,7 @@ impl Disk {
     /// Writes a file anew, so that after a crash there is the old one or the new one, whole.
     pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let fresh = path.with_extension("new");
-        let file = File::create(&fresh)?;
+        let file = private().create(true).truncate(true).write(true).open(&fresh)?;
         self.write(&file, bytes, 0)?;
         self.sync(&file)?;
         fs::rename(&fresh, path)?;

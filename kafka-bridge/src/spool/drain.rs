@@ -21,6 +21,9 @@ use crate::producer::{DrainProducer, DrainSettings, Drained, Draining, NotTaken}
 /// The most records that are looked after at a time.
 const WINDOW: usize = 100_000;
 
+/// How long to wait after a record could not be read.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often the checkpoint is written while records are drained. After a crash, what was drained since is drained once
 /// more.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
@@ -101,6 +104,8 @@ pub(super) struct Drainer {
     checkpoint_due: Instant,
     /// Whether the disk has something else where a record should be.
     damaged: bool,
+    /// Whether the last attempt to read failed for another reason.
+    unreadable: bool,
     refused_since_log: u64,
     refused_logged: Option<Instant>,
     aside_failed: bool,
@@ -145,6 +150,7 @@ impl Drainer {
             checkpointed: done,
             checkpoint_due: now,
             damaged: false,
+            unreadable: false,
             refused_since_log: 0,
             refused_logged: None,
             aside_failed: false,
@@ -209,6 +215,10 @@ impl Drainer {
         self.window.get_mut(index)
     }
 
+    fn is_done(&mut self, sequence: u64) -> bool {
+        self.slot(sequence).is_none_or(|slot| slot.done)
+    }
+
     /// Reads a record that is being looked after.
     fn read(&mut self, sequence: u64) -> Option<Vec<u8>> {
         let slot = self.slot(sequence).filter(|slot| !slot.done)?;
@@ -217,10 +227,19 @@ impl Drainer {
             Some(reading) if reading.path == path => segment::read_at(&reading.file, offset),
             _ => File::open(&*path).and_then(|file| segment::read_at(&file, offset)),
         };
-        read.map_err(|error| self.found_damaged(&path, offset, &error)).ok()
+        read.map_err(|error| self.found_unreadable(&path, offset, &error)).ok()
     }
 
-    fn found_damaged(&mut self, path: &std::path::Path, offset: u64, error: &io::Error) {
+    /// A record could not be read. What is wrong with the disk or the process may pass, and is tried again; what is in
+    /// the file will stay as it is.
+    fn found_unreadable(&mut self, path: &std::path::Path, offset: u64, error: &io::Error) {
+        if error.kind() != io::ErrorKind::InvalidData {
+            self.not_before = Instant::now() + READ_PAUSE;
+            if !std::mem::replace(&mut self.unreadable, true) {
+                tracing::error!(path = %path.display(), offset, %error, "the spool cannot be read; trying again");
+            }
+            return;
+        }
         if !std::mem::replace(&mut self.damaged, true) {
             tracing::error!(
                 path = %path.display(), offset, %error,
@@ -232,6 +251,10 @@ impl Drainer {
     /// Hands over what waits to be.
     fn send_waiting(&mut self) {
         while let Some(sequence) = self.to_send_alone.front().copied() {
+            if self.is_done(sequence) {
+                self.to_send_alone.pop_front();
+                continue;
+            }
             let Some(bytes) = self.read(sequence) else { break };
             if !self.hand_over(sequence, &bytes, true) {
                 return;
@@ -239,6 +262,10 @@ impl Drainer {
             self.to_send_alone.pop_front();
         }
         while let Some(sequence) = self.to_send.front().copied() {
+            if self.is_done(sequence) {
+                self.to_send.pop_front();
+                continue;
+            }
             let Some(bytes) = self.read(sequence) else { break };
             if !self.hand_over(sequence, &bytes, false) {
                 return;
@@ -256,11 +283,15 @@ impl Drainer {
                 Err(error) => {
                     let at = self.reading.as_ref().map(|reading| (Arc::clone(&reading.path), reading.offset));
                     let (path, offset) = at.unwrap_or_else(|| (Arc::new(self.directory.clone()), 0));
-                    return self.found_damaged(&path, offset, &error);
+                    return self.found_unreadable(&path, offset, &error);
                 }
             };
+            self.unreadable = false;
             if !self.hand_over(sequence, &bytes, false) {
-                self.to_send.push_back(sequence);
+                // A producer that had to be replaced has left it there already.
+                if !self.to_send.contains(&sequence) {
+                    self.to_send.push_back(sequence);
+                }
                 return;
             }
         }
@@ -283,7 +314,9 @@ impl Drainer {
             match &mut self.reading {
                 Some(reading) if *reading.path == segment.path => reading.end = segment.next,
                 _ => {
-                    let file = File::open(&segment.path)?;
+                    let file = File::open(&segment.path).map_err(|error| {
+                        io::Error::new(error.kind(), format!("{}: {error}", segment.path.display()))
+                    })?;
                     self.reading = Some(Reading {
                         path: Arc::new(segment.path),
                         file,

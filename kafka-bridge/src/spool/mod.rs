@@ -77,8 +77,8 @@ impl DirectoryLock {
     /// If that cannot be done, or another bridge has it.
     pub fn take(directory: &Path) -> Result<Self, SpoolError> {
         let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
-        fs::create_dir_all(directory).map_err(|error| failed(error.to_string()))?;
-        let file = File::options().create(true).truncate(false).write(true).open(directory.join("lock"));
+        disk::create_directory(directory).map_err(|error| failed(error.to_string()))?;
+        let file = disk::private().create(true).truncate(false).write(true).open(directory.join("lock"));
         let file = file.map_err(|error| failed(format!("lock: {error}")))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -373,14 +373,17 @@ fn checkpoint_path(directory: &Path) -> PathBuf {
 fn recover(disk: &Disk, directory: &Path) -> Result<(State, Recovered), SpoolError> {
     let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
     let read = |error: io::Error| failed(error.to_string());
-    fs::create_dir_all(refused::directory(directory)).map_err(read)?;
+    disk::create_directory(&refused::directory(directory)).map_err(read)?;
     disk.sync_directory(directory).map_err(read)?;
 
     let mut state = State { done: read_checkpoint(directory).map_err(read)?, ..State::default() };
     let mut recovered = Recovered::default();
-    let found = segment::list(directory).map_err(read)?;
+    let mut found = segment::list(directory).map_err(read)?;
+    // A segment that could not be removed, or came back, may have a gap behind it that nobody misses.
+    let done_with = found.iter().skip(1).take_while(|(first, _)| *first <= state.done + 1).count();
+    let left_behind: Vec<PathBuf> = found.drain(..done_with).map(|(_, path)| path).collect();
     let newest = found.last().map(|(first, _)| *first);
-    let mut torn = None;
+    let mut last = None;
     for (first, path) in found {
         let bytes = fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
         if let Some(before) = state.segments.back().filter(|before| before.next != first) {
@@ -415,13 +418,18 @@ fn recover(disk: &Disk, directory: &Path) -> Result<(State, Recovered), SpoolErr
         let good = match end {
             End::Clean if named => bytes.len(),
             End::Torn { good } if named => {
-                torn = Some((path.clone(), good, bytes.len()));
+                tracing::warn!(
+                    path = %path.display(),
+                    bytes = bytes.len() - good,
+                    "the spool ends with a record that was being written when the bridge ended, and that nobody was told of; \
+                     it is cut off"
+                );
                 good
             }
             End::Damaged { good } => {
                 return Err(failed(format!(
                     "{} is damaged at byte {good} of {}: {} records before it are good, and acknowledged ones come after it. \
-                     Nothing was changed; see \"Damage\" in docs/spool.md for what to do",
+                     Nothing was changed; see \"When something breaks\" in docs/spool.md for what to do",
                     path.display(),
                     bytes.len(),
                     next - first
@@ -431,16 +439,20 @@ fn recover(disk: &Disk, directory: &Path) -> Result<(State, Recovered), SpoolErr
                 return Err(failed(format!("{}: it has the name of another segment", path.display())));
             }
         };
+        if newest == Some(first) {
+            let mut bytes = bytes;
+            bytes.truncate(good);
+            last = Some((path.clone(), bytes));
+        }
         state.segments.push_back(Segment { first, next, path, len: good as u64 });
     }
-    if let Some((path, good, len)) = torn {
-        tracing::warn!(
-            path = %path.display(),
-            bytes = len - good,
-            "the spool ends with a record that was being written when the bridge ended, and that nobody was told of; cut off"
-        );
-        let file = File::options().write(true).open(&path).map_err(read)?;
-        disk.truncate(&file, good as u64).map_err(read)?;
+    // What can be read back need not be durable: the last bridge may have ended between writing and syncing, or after a
+    // sync that failed. From here on it counts as acknowledged, so it is written once more.
+    if let Some((path, bytes)) = last {
+        disk.replace(&path, &bytes).map_err(read)?;
+    }
+    for path in left_behind {
+        disk.remove(&path).map_err(read)?;
     }
     // One without records would have the name of the next.
     if let Some(empty) = state.segments.pop_back_if(|segment| segment.next == segment.first) {

@@ -1,10 +1,10 @@
 //! Segment files: their names, how one is begun, and what is found in one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::format::{self, Entry, Frame, SEGMENT_HEADER};
 
 const EXTENSION: &str = "segment";
@@ -48,7 +48,7 @@ impl Open {
     /// Begins a segment, durably.
     pub(super) fn create(disk: &Disk, directory: &Path, first: u64) -> io::Result<Self> {
         let path = path(directory, first);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let file = disk::private().read(true).write(true).create_new(true).open(&path)?;
         let begun = disk
             .write(&file, &format::segment_header(first), 0)
             .and_then(|()| disk.sync(&file))

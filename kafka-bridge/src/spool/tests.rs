@@ -375,3 +375,66 @@ fn what_was_refused_can_be_looked_at_and_tried_again() {
     assert_eq!(refused::count(&directory.0).unwrap(), (0, 0));
     assert_eq!(open(&directory).1.records, 3);
 }
+
+#[test]
+fn what_is_found_again_counts_only_once_it_is_durable() {
+    let directory = Directory::new("found-again");
+    let (spool, _) = open(&directory);
+    assert_eq!(outcome(append(&spool, b"a")), SPOOLED);
+    stop(&spool);
+    // Nothing but a sync shows that the last bridge came to its own.
+    let path = paths(&directory).pop().unwrap();
+    let before = fs::metadata(&path).unwrap();
+    let disk = Disk::default();
+    // The directory's succeeds, that of the records does not.
+    disk.faults.syncs.store(1, Ordering::SeqCst);
+    assert!(open_with(&directory, &disk, LIMITS).is_err());
+    let (spool, recovered) = open(&directory);
+    assert_eq!(recovered.records, 1);
+    stop(&spool);
+    let after = fs::metadata(&path).unwrap();
+    assert_ne!(
+        std::os::unix::fs::MetadataExt::ino(&before),
+        std::os::unix::fs::MetadataExt::ino(&after),
+        "the same pages may be clean without being written"
+    );
+}
+
+#[test]
+fn nobody_else_may_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = Directory::new("private");
+    let spools = directory.0.join("spools");
+    let lock = DirectoryLock::take(&spools).unwrap();
+    let inner = Directory(spools.join("c"));
+    let (spool, _) = open(&inner);
+    assert_eq!(outcome(append(&spool, b"a")), SPOOLED);
+    stop(&spool);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&spools), mode(&inner.0)), (0o700, 0o700));
+    for file in paths(&inner).iter().chain([&spools.join("lock")]) {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    drop(lock);
+}
+
+#[test]
+fn what_is_done_with_and_left_behind_is_removed() {
+    let directory = Directory::new("left-behind");
+    let (spool, _) = open(&directory);
+    for _ in 0..40 {
+        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
+    }
+    stop(&spool);
+    let segments = segment::list(&directory.0).unwrap();
+    let (last, _) = segments.last().unwrap();
+    assert!(segments.len() > 3, "{}", segments.len());
+    // The second cannot be missed: all before the last is in Kafka.
+    fs::remove_file(&segments[1].1).unwrap();
+    fs::write(checkpoint_path(&directory.0), format::checkpoint(*last)).unwrap();
+    let (spool, recovered) = open(&directory);
+    stop(&spool);
+    assert!(recovered.records > 0);
+    let left = segment::list(&directory.0).unwrap();
+    assert_eq!(left.first().map(|(first, _)| first), Some(last));
+}
