@@ -121,9 +121,9 @@ impl Memory {
             return Ok(None);
         }
         let mut memory = Self::bounded(limit, config.idempotency_window, metrics);
-        if let Some(directory) = &config.idempotency_dir {
+        if let Some(directory) = config.journal_dir() {
             let bounds = Bounds { window: config.idempotency_window, entries: limit };
-            let (journal, known) = Journal::open(directory, bounds, Arc::clone(&memory.metrics))?;
+            let (journal, known) = Journal::open(&directory, bounds, Arc::clone(&memory.metrics))?;
             for known in &known {
                 memory.restore(known.identity, known.outcome, known.age);
             }

@@ -34,7 +34,7 @@ use idempotency::{Memory, MemoryError};
 use metrics::Metrics;
 use reload::{Reloads, Running};
 use server::{Listener, Served, Settings};
-use spool::{SpoolError, Spools};
+use spool::{DirectoryLock, SpoolError, Spools};
 use telemetry::Telemetry;
 use topics::Topics;
 
@@ -87,8 +87,10 @@ pub async fn run(
     let Loaded { config, said, guard, tls } = loaded;
     let metrics = Arc::new(Metrics::default());
     let clusters = Arc::new(Clusters::new(&config, bootstrap_servers, &metrics)?);
+    // What is remembered may be in there too.
+    let lock = config.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
     let memory = Memory::new(&config, Arc::clone(&metrics))?;
-    let spools = Spools::open(&config, bootstrap_servers, memory.as_deref(), &metrics)?.map(Arc::new);
+    let spools = Spools::open(&config, bootstrap_servers, lock, memory.as_deref(), &metrics)?.map(Arc::new);
     let background = clusters.supervise();
     let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
     let shared = Shared {

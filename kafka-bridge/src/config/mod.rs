@@ -130,7 +130,8 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_ENTRIES", default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
     pub idempotency_entries: u32,
 
-    /// A directory, for this bridge alone, in which the events that are remembered outlive the process.
+    /// A directory, for this bridge alone, in which the events that are remembered outlive the process. With a spool
+    /// they do in any case, beside it.
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_DIR", value_name = "DIRECTORY")]
     pub idempotency_dir: Option<PathBuf>,
 
@@ -406,6 +407,13 @@ impl Config {
             );
         }
         errors
+    }
+
+    /// Where events that are remembered outlive the process: as set, or else beside what is spooled.
+    pub fn journal_dir(&self) -> Option<PathBuf> {
+        // No cluster, and so no spool, can have this name.
+        let beside_spool = || self.spool_dir.as_ref().map(|directory| directory.join("+idempotency"));
+        self.idempotency_dir.clone().or_else(beside_spool)
     }
 
     /// How long a caller can wait for the answer to a record that was enqueued.

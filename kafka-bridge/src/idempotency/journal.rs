@@ -12,8 +12,9 @@
 //! nobody who is in Kafka.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -272,7 +273,7 @@ struct Files {
 
 impl Files {
     fn open(directory: &Path, bounds: Bounds, now: u64) -> io::Result<(Self, Vec<Known>)> {
-        fs::create_dir_all(directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::other("another bridge is using it; give each its own"),

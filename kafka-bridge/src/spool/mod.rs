@@ -271,11 +271,11 @@ impl Spools {
     pub fn open(
         config: &Config,
         bootstrap_servers: &str,
+        lock: Option<DirectoryLock>,
         memory: Option<&Memory>,
         metrics: &Arc<AllMetrics>,
     ) -> Result<Option<Self>, SpoolError> {
-        let Some(directory) = &config.spool_dir else { return Ok(None) };
-        let lock = DirectoryLock::take(directory)?;
+        let (Some(directory), Some(lock)) = (&config.spool_dir, lock) else { return Ok(None) };
         let default = config.default_cluster(bootstrap_servers);
         let clusters: Vec<_> = std::iter::once(&default).chain(&config.clusters).collect();
         for found in clusters_in(directory)? {

@@ -172,3 +172,26 @@ async fn a_journal_that_cannot_be_kept_is_no_start() {
         assert!(!output.status.success() && text.contains(wanted), "{flag}: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_spool_receipts_outlive_kill_9_without_being_asked_to() {
+    let cluster = cluster();
+    let directory = Directory::new("journal-beside-spool");
+    let flag = format!("--spool-dir={}", directory.0.display());
+    let mut process = start(&cluster, &[&flag]).await;
+    let first = process.client.event("t", event("a", 10)).await;
+    assert_eq!((first.status.as_u16(), &first.json()["ack"]), (202, &"all".into()), "{first:?}");
+    process.signal("-KILL");
+    process.ended(Duration::from_secs(10)).await;
+
+    let process = start(&cluster, &[&flag]).await;
+    let again = process.client.event("t", event("a", 10)).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotency-replayed")),
+        (202, Some("true")),
+        "{again:?}"
+    );
+    assert_eq!(again.json(), first.json());
+    process.client.event("t", event("a", 11)).await.assert_problem(422, "idempotency-conflict");
+    assert_eq!(count(&cluster, "t"), 1);
+}
