@@ -154,8 +154,12 @@ pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
         )
         .set("queue.buffering.max.kbytes", cluster.queue_kbytes.unwrap_or(config.queue_kbytes).to_string())
         .set("delivery.timeout.ms", delivery.to_string())
-        // A topic that does not exist is reported as such before the delivery timeout makes it "unknown".
-        .set("topic.metadata.propagation.max.ms", (delivery / 2).clamp(1, 5_000).to_string())
+        // A topic that does not exist is reported as such before its breaker takes it for one that stalls, and before the
+        // delivery timeout makes it "unknown".
+        .set(
+            "topic.metadata.propagation.max.ms",
+            (config.breaker_stall().as_millis() / 2).clamp(1, 5_000).to_string(),
+        )
         // After an outage a broker is tried again within a second.
         .set("reconnect.backoff.ms", RECONNECT_BACKOFF_MS.0.to_string())
         .set("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MS.1.to_string())
