@@ -1,7 +1,6 @@
 //! Kafka does not take what it is given.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
