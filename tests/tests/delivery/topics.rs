@@ -1,6 +1,7 @@
 //! Kafka does not take what it is given.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -87,8 +88,12 @@ async fn what_was_written_before_writing_was_forbidden_is_not_said_to_be_refused
     assert!(written.is_ok(), "the record did not reach Kafka");
     deny_writing(&topic).await;
     // The broker takes a moment to go by what it has been told.
-    let denied =
-        until(LIMIT, || async { (send_to(&direct, "probe").await.unwrap().status == 502).then_some(()) });
+    let probes = AtomicUsize::new(0);
+    let denied = until(LIMIT, || async {
+        // One that comes again would be answered as the first time.
+        let probe = format!("probe-{}", probes.fetch_add(1, Ordering::Relaxed));
+        (send_to(&direct, &probe).await.unwrap().status == 502).then_some(())
+    });
     assert!(denied.await.is_ok(), "the topic can be written to even so");
     kafka.proxy().set(Traffic::Resets);
     tokio::time::sleep(Duration::from_millis(100)).await;
