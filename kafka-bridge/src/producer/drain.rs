@@ -7,7 +7,6 @@ use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
 };
@@ -170,17 +169,13 @@ impl DrainProducer {
 }
 
 fn hand_over(client: &ThreadedProducer<Context>, record: &Draining<'_>) -> Result<(), NotTaken> {
-    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-    for &(key, value) in record.headers {
-        headers = headers.insert(Header { key, value: Some(value) });
-    }
     let message = BaseRecord {
         topic: record.topic,
         partition: record.partition,
         payload: record.value,
         key: record.key,
         timestamp: Some(record.timestamp),
-        headers: Some(headers),
+        headers: Some(super::headers(record.headers)),
         delivery_opaque: Box::new(record.sequence),
     };
     client.send(message).map_err(|(error, _)| match error.rdkafka_error_code() {

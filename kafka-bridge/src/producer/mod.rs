@@ -205,17 +205,13 @@ impl Producer {
             permit,
             span: record.span.cloned(),
         });
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for &(key, value) in record.headers {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
         let message = BaseRecord {
             topic: record.topic,
             partition: record.partition,
             payload: record.value,
             key: record.key,
             timestamp: Some(created),
-            headers: Some(headers),
+            headers: Some(headers(record.headers)),
             delivery_opaque: ticket,
         };
         match self.send(record.ack, message) {
@@ -319,4 +315,10 @@ fn unanswered(client: &Client, timeout: Duration) -> usize {
         tracing::error!(%error, "records are left without an answer");
     }
     usize::try_from(client.in_flight_count()).unwrap_or(0)
+}
+
+/// Headers as librdkafka has them.
+fn headers(headers: &[(&str, &[u8])]) -> OwnedHeaders {
+    let empty = OwnedHeaders::new_with_capacity(headers.len());
+    headers.iter().fold(empty, |all, &(key, value)| all.insert(Header { key, value: Some(value) }))
 }

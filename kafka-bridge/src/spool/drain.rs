@@ -250,28 +250,22 @@ impl Drainer {
 
     /// Hands over what waits to be.
     fn send_waiting(&mut self) {
-        while let Some(sequence) = self.to_send_alone.front().copied() {
-            if self.is_done(sequence) {
-                self.to_send_alone.pop_front();
-                continue;
+        let _ = self.send_from(|drainer| &mut drainer.to_send_alone, true)
+            && self.send_from(|drainer| &mut drainer.to_send, false);
+    }
+
+    /// Hands over what is in a queue; returns whether the producer takes more.
+    fn send_from(&mut self, queue: fn(&mut Self) -> &mut VecDeque<u64>, alone: bool) -> bool {
+        while let Some(sequence) = queue(self).front().copied() {
+            if !self.is_done(sequence) {
+                let Some(bytes) = self.read(sequence) else { break };
+                if !self.hand_over(sequence, &bytes, alone) {
+                    return false;
+                }
             }
-            let Some(bytes) = self.read(sequence) else { break };
-            if !self.hand_over(sequence, &bytes, true) {
-                return;
-            }
-            self.to_send_alone.pop_front();
+            queue(self).pop_front();
         }
-        while let Some(sequence) = self.to_send.front().copied() {
-            if self.is_done(sequence) {
-                self.to_send.pop_front();
-                continue;
-            }
-            let Some(bytes) = self.read(sequence) else { break };
-            if !self.hand_over(sequence, &bytes, false) {
-                return;
-            }
-            self.to_send.pop_front();
-        }
+        true
     }
 
     /// Looks after further records.
