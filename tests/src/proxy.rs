@@ -122,9 +122,11 @@ async fn connection(client: TcpStream, server: SocketAddr, told: watch::Receiver
     };
     let mut resetting = told.clone();
     tokio::select! {
-        result = both_ways => result,
+        // First, so that what has been held up does not pass on the way to a reset.
+        biased;
         // Or the proxy is gone.
         _ = resetting.wait_for(|traffic| *traffic == Traffic::Resets) => Ok(()),
+        result = both_ways => result,
     }
 }
 
