@@ -186,7 +186,7 @@ impl Kafka {
 
     /// Blocks until a client is told of so many brokers. Panics when one of ours has ended, unless that was wanted.
     pub fn wait_for_brokers(&self, count: usize) {
-        let client: BaseConsumer = self.client_config().create().expect("a Kafka client can be made");
+        let client = self.client(&self.bootstrap_servers);
         let ready = until_blocking(START_LIMIT, || {
             if count == self.brokers.len() {
                 let ended = self.nodes().any(|node| node.process().exit_status().is_some());
@@ -205,7 +205,7 @@ impl Kafka {
 
     /// Blocks until each partition of a topic has all its replicas in sync.
     pub fn wait_for_replicas(&self, topic: &str) {
-        let client: BaseConsumer = self.client_config().create().expect("a Kafka client can be made");
+        let client = self.client(&self.bootstrap_servers);
         let complete = until_blocking(START_LIMIT, || {
             let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(1)).ok()?;
             let partitions = metadata.topics().first()?.partitions();
@@ -213,6 +213,39 @@ impl Kafka {
             (all && !partitions.is_empty()).then_some(())
         });
         assert!(complete.is_ok(), "{topic} lacks replicas after {START_LIMIT:?}\n{}", self.log_tails());
+    }
+
+    /// The place in [`Self::brokers`] of the broker that leads a topic's first partition. Blocks until there is one,
+    /// other than `not`.
+    pub fn leader(&self, topic: &str, not: Option<usize>) -> usize {
+        let client = self.client(&self.bootstrap_servers);
+        let leader = until_blocking(START_LIMIT, || {
+            let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(1)).ok()?;
+            let id = metadata.topics().first()?.partitions().first()?.leader();
+            let leader = usize::try_from(id).ok()?.checked_sub(1)?;
+            (leader < self.brokers.len() && Some(leader) != not).then_some(leader)
+        });
+        leader.unwrap_or_else(|_| {
+            panic!("{topic} has no leader after {START_LIMIT:?}\n{}", self.log_tails());
+        })
+    }
+
+    /// Blocks until the broker at this place in [`Self::brokers`] is the only replica in sync of a topic's first
+    /// partition. It is the only one that is asked, as the others may be frozen.
+    pub fn wait_until_alone(&self, topic: &str, leader: usize) {
+        let server = self.bootstrap_servers.split(',').nth(leader).expect("a broker of this cluster");
+        let client = self.client(server);
+        let alone = until_blocking(START_LIMIT, || {
+            let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(1)).ok()?;
+            let in_sync = metadata.topics().first()?.partitions().first()?.isr().to_vec();
+            (in_sync == [i32::try_from(leader + 1).ok()?]).then_some(())
+        });
+        assert!(alone.is_ok(), "{topic} has other replicas after {START_LIMIT:?}\n{}", self.log_tails());
+    }
+
+    fn client(&self, servers: &str) -> BaseConsumer {
+        let mut config = self.client_config();
+        config.set("bootstrap.servers", servers).create().expect("a Kafka client can be made")
     }
 
     /// The ends of the logs of all its processes, for the text of a failure.

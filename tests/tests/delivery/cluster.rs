@@ -10,7 +10,8 @@ use wicketgate_tests::kafka::{Kafka, Setup};
 use crate::load::{Door, Load, Plan, Told};
 use crate::scene::{SOME, Scene, blocking, topic, turn};
 
-fn three_brokers() -> &'static Kafka {
+/// The cluster, with all its brokers running. The caller has its [`turn`].
+pub(crate) fn three_brokers() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
     blocking(|| {
         let kafka = KAFKA.get_or_init(|| {
@@ -19,11 +20,12 @@ fn three_brokers() -> &'static Kafka {
             let setup = setup.property("broker.session.timeout.ms", "3000");
             setup.property("broker.heartbeat.interval.ms", "500").start()
         });
-        // A row that failed may have left some of them down.
+        // A row that failed may have left some of them down or frozen.
         for broker in kafka.brokers() {
             if broker.process().exit_status().is_some() {
                 broker.start();
             }
+            broker.thaw();
         }
         kafka.wait_for_brokers(3);
         kafka

@@ -17,6 +17,7 @@ mod callers;
 mod cluster;
 mod disks;
 mod gateway;
+mod leader;
 mod load;
 mod network;
 mod readiness;
