@@ -2,19 +2,63 @@
 
 use crate::idempotency::Identity;
 
-/// Begins a segment; the last byte is the version of the format.
-const SEGMENT_MAGIC: [u8; 8] = *b"WGSPOOL\x01";
-/// Begins a frame, so that frames can be found behind a damaged one.
-const FRAME_MAGIC: [u8; 4] = *b"WGR\x01";
+/// Begins a segment, before the version of the format.
+const SEGMENT_MAGIC: [u8; 7] = *b"WGSPOOL";
+/// The version of the format of segments.
+pub(super) const VERSION: u8 = 2;
 /// Begins the checkpoint.
 const CHECKPOINT_MAGIC: [u8; 8] = *b"WGDONE\0\x01";
 
-/// Bytes of a segment's header: magic, first sequence number, checksum.
-pub(super) const SEGMENT_HEADER: usize = 8 + 8 + 4;
-/// Bytes of a frame before its body: magic, length of the body, checksum.
-pub(super) const FRAME_HEADER: usize = 4 + 4 + 4;
+/// Bytes of a segment's header: magic, version, first sequence number, marker, checksum.
+pub(super) const SEGMENT_HEADER: usize = 7 + 1 + 8 + MARKER + 4;
+/// Bytes of a checkpoint: magic, sequence number, checksum.
+const CHECKPOINT: usize = 8 + 8 + 4;
+/// Bytes of a [`Marker`].
+const MARKER: usize = 16;
+/// Bytes of a frame before its body: marker, length of the body, checksum.
+pub(super) const FRAME_HEADER: usize = MARKER + 4 + 4;
 /// Bytes that a body starts with and that are filled in when it is written: sequence number, durable length.
 const LATE_FIELDS: usize = 8 + 8;
+
+/// Begins each frame of a segment, so that frames can be found behind a damaged one. Each segment has a random one of its
+/// own: a caller, who never learns it, can put nothing into a record that looks like a frame, nor do old blocks of a disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marker(pub(super) [u8; MARKER]);
+
+impl Marker {
+    /// One that nobody can guess.
+    ///
+    /// # Errors
+    /// If the system has no random bytes.
+    pub(super) fn random() -> std::io::Result<Self> {
+        let mut bytes = [0; MARKER];
+        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl std::fmt::Debug for Marker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Marker(..)")
+    }
+}
+
+/// What a segment begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The number of the first record.
+    pub(super) first: u64,
+    pub(super) marker: Marker,
+}
+
+/// What is wrong with bytes that should be the header of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadHeader {
+    /// It is not whole.
+    Damaged,
+    /// It is of this version of the format.
+    OtherVersion(u8),
+}
 
 const HAS_KEY: u8 = 1;
 const HAS_VALUE: u8 = 2;
@@ -66,8 +110,7 @@ impl<'a> Entry<'a> {
         let sizes = [self.key, self.value].into_iter().flatten().map(<[u8]>::len);
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len() + 8);
         let mut out = Vec::with_capacity(128 + self.topic.len() + sizes.chain(headers).sum::<usize>());
-        out.extend_from_slice(&FRAME_MAGIC);
-        out.extend_from_slice(&[0; FRAME_HEADER - FRAME_MAGIC.len() + LATE_FIELDS]);
+        out.extend_from_slice(&[0; FRAME_HEADER + LATE_FIELDS]);
         let flag = |there: bool, flag: u8| if there { flag } else { 0 };
         out.push(
             flag(self.key.is_some(), HAS_KEY)
@@ -94,7 +137,7 @@ impl<'a> Entry<'a> {
             put(&mut out, value);
         }
         let body = u32::try_from(out.len() - FRAME_HEADER).unwrap_or(u32::MAX);
-        if let Some(length) = out.get_mut(4..8) {
+        if let Some(length) = out.get_mut(MARKER..MARKER + 4) {
             length.copy_from_slice(&body.to_le_bytes());
         }
         out
@@ -134,36 +177,40 @@ impl<'a> Entry<'a> {
 }
 
 /// Fills in what is known only when a frame is written, and its checksum.
-pub(super) fn seal(frame: &mut [u8], sequence: u64, durable: u64) {
+pub(super) fn seal(frame: &mut [u8], marker: Marker, sequence: u64, durable: u64) {
     if let Some((header, body)) = frame.split_at_mut_checked(FRAME_HEADER) {
         if let Some((late, _)) = body.split_at_mut_checked(LATE_FIELDS) {
             let fields = sequence.to_le_bytes().into_iter().chain(durable.to_le_bytes());
             late.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
         }
-        if let Some((before, checksum)) = header.split_at_mut_checked(8) {
-            let length = before.get(4..).unwrap_or_default();
-            let crc = crc32c::crc32c_append(crc32c::crc32c(length), body);
-            checksum.copy_from_slice(&crc.to_le_bytes());
+        if let Some((start, rest)) = header.split_at_mut_checked(MARKER)
+            && let Some((length, stored)) = rest.split_at_mut_checked(4)
+        {
+            start.copy_from_slice(&marker.0);
+            stored.copy_from_slice(&checksum(length, body).to_le_bytes());
         }
     }
 }
 
+fn checksum(length: &[u8], body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(length), body)
+}
+
 /// The whole length of a frame that starts like this; `None` if no frame does.
 pub(super) fn frame_len(header: &[u8]) -> Option<usize> {
-    let mut rest = header;
-    (take(&mut rest)? == FRAME_MAGIC).then_some(())?;
+    let mut rest = header.get(MARKER..)?;
     let body = usize::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
     (body > LATE_FIELDS).then(|| FRAME_HEADER + body)
 }
 
-/// The frame at the start of `bytes`.
+/// The frame at the start of `bytes`, where one was written: whatever its marker is, its checksum has to hold.
 pub(super) fn frame(bytes: &[u8]) -> Result<Frame<'_>, BadFrame> {
     let len = frame_len(bytes).ok_or(BadFrame)?;
     let whole = bytes.get(..len).ok_or(BadFrame)?;
     let (header, body) = whole.split_at_checked(FRAME_HEADER).ok_or(BadFrame)?;
-    let length = header.get(4..8).ok_or(BadFrame)?;
-    let stored = header.get(8..).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).ok_or(BadFrame)?;
-    if crc32c::crc32c_append(crc32c::crc32c(length), body) != u32::from_le_bytes(stored) {
+    let mut rest = header.get(MARKER..).ok_or(BadFrame)?;
+    let (length, stored): ([u8; 4], _) = (take(&mut rest).ok_or(BadFrame)?, take(&mut rest).ok_or(BadFrame)?);
+    if checksum(&length, body) != u32::from_le_bytes(stored) {
         return Err(BadFrame);
     }
     let mut rest = body;
@@ -172,46 +219,60 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Frame<'_>, BadFrame> {
     Ok(Frame { sequence, durable, payload: rest, len })
 }
 
-/// The first frame that is whole at or after `from`, and where it is.
-pub(super) fn next_frame(bytes: &[u8], from: usize) -> Option<(usize, Frame<'_>)> {
+/// The frame of a segment with this marker at the start of `bytes`.
+pub(super) fn marked_frame(bytes: &[u8], marker: Marker) -> Result<Frame<'_>, BadFrame> {
+    if bytes.starts_with(&marker.0) { frame(bytes) } else { Err(BadFrame) }
+}
+
+/// The first frame of a segment with this marker that is whole, at or after `from`, and where it is.
+pub(super) fn next_frame(bytes: &[u8], marker: Marker, from: usize) -> Option<(usize, Frame<'_>)> {
     let tail = bytes.get(from..)?;
-    let starts = tail.windows(FRAME_MAGIC.len()).enumerate().filter(|(_, window)| *window == FRAME_MAGIC);
+    let starts = tail.windows(MARKER).enumerate().filter(|(_, window)| *window == marker.0);
     starts.map(|(index, _)| from + index).find_map(|at| Some((at, frame(bytes.get(at..)?).ok()?)))
 }
 
-/// The header of a segment whose first record has this number.
-pub(super) fn segment_header(first: u64) -> [u8; SEGMENT_HEADER] {
-    numbered(SEGMENT_MAGIC, first)
+/// The header of a segment.
+pub(super) fn segment_header(header: &Header) -> [u8; SEGMENT_HEADER] {
+    checked(&[&SEGMENT_MAGIC, &[VERSION], &header.first.to_le_bytes(), &header.marker.0])
 }
 
-/// The number in a segment's header; `None` if it is not one.
-pub(super) fn read_segment_header(bytes: &[u8]) -> Option<u64> {
-    read_numbered(SEGMENT_MAGIC, bytes.get(..SEGMENT_HEADER)?)
+/// The header at the start of a segment.
+pub(super) fn read_segment_header(bytes: &[u8]) -> Result<Header, BadHeader> {
+    let mut rest = bytes.strip_prefix(&SEGMENT_MAGIC).ok_or(BadHeader::Damaged)?;
+    let [version] = take(&mut rest).ok_or(BadHeader::Damaged)?;
+    let mut fields = rest;
+    let header = take(&mut fields).zip(take(&mut fields));
+    let header =
+        header.map(|(first, marker)| Header { first: u64::from_le_bytes(first), marker: Marker(marker) });
+    // With the right number for the version it may be whole, and is damaged where the version is.
+    let whole =
+        header.filter(|header| segment_header(header).get(8..).is_some_and(|after| rest.starts_with(after)));
+    match whole {
+        Some(header) if version == VERSION => Ok(header),
+        None if version != VERSION => Err(BadHeader::OtherVersion(version)),
+        _ => Err(BadHeader::Damaged),
+    }
 }
 
 /// A checkpoint: all records up to this number are done with.
-pub(super) fn checkpoint(done: u64) -> [u8; SEGMENT_HEADER] {
-    numbered(CHECKPOINT_MAGIC, done)
+pub(super) fn checkpoint(done: u64) -> [u8; CHECKPOINT] {
+    checked(&[&CHECKPOINT_MAGIC, &done.to_le_bytes()])
 }
 
 /// The number in a checkpoint; `None` if it is not one.
 pub(super) fn read_checkpoint(bytes: &[u8]) -> Option<u64> {
-    read_numbered(CHECKPOINT_MAGIC, bytes)
+    let mut rest = bytes.strip_prefix(&CHECKPOINT_MAGIC)?;
+    let done = u64::from_le_bytes(take(&mut rest)?);
+    (checkpoint(done) == bytes).then_some(done)
 }
 
-fn numbered(magic: [u8; 8], number: u64) -> [u8; SEGMENT_HEADER] {
-    let mut out = [0; SEGMENT_HEADER];
-    let start: Vec<u8> = magic.into_iter().chain(number.to_le_bytes()).collect();
+/// These parts, and their checksum.
+fn checked<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut out = [0; N];
+    let start = parts.concat();
     let crc = crc32c::crc32c(&start).to_le_bytes();
     out.iter_mut().zip(start.into_iter().chain(crc)).for_each(|(to, from)| *to = from);
     out
-}
-
-fn read_numbered(magic: [u8; 8], bytes: &[u8]) -> Option<u64> {
-    let mut rest = bytes;
-    let found: [u8; 8] = take(&mut rest)?;
-    let number = u64::from_le_bytes(take(&mut rest)?);
-    (found == magic && numbered(magic, number) == bytes).then_some(number)
 }
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -240,6 +301,9 @@ fn text(bytes: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MARKER_BYTES: Marker = Marker(*b"0123456789abcdef");
+    const HEADER: Header = Header { first: 5, marker: MARKER_BYTES };
 
     fn full() -> Entry<'static> {
         Entry {
@@ -273,7 +337,7 @@ mod tests {
 
     fn sealed(entry: &Entry<'_>) -> Vec<u8> {
         let mut frame = entry.encode();
-        seal(&mut frame, 5, 20);
+        seal(&mut frame, MARKER_BYTES, 5, 20);
         frame
     }
 
@@ -283,11 +347,14 @@ mod tests {
 
     #[test]
     fn the_bytes_on_disk_are_these() {
-        assert_eq!(hex(&segment_header(5)), "574753504f4f4c0105000000000000006269621c");
+        assert_eq!(
+            hex(&segment_header(&HEADER)),
+            "574753504f4f4c0205000000000000003031323334353637383961626364656664fdabac"
+        );
         assert_eq!(hex(&checkpoint(5)), "5747444f4e4500010500000000000000214e1e1b");
         assert_eq!(
             hex(&sealed(&least())),
-            "57475201\
+            "30313233343536373839616263646566\
              2a000000\
              e4d6a969\
              0500000000000000\
@@ -299,7 +366,7 @@ mod tests {
         );
         assert_eq!(
             hex(&sealed(&full())),
-            "57475201\
+            "30313233343536373839616263646566\
              73000000\
              af016450\
              0500000000000000\
@@ -327,38 +394,57 @@ mod tests {
             assert_eq!((frame.sequence, frame.durable, frame.len), (5, 20, bytes.len()));
             assert_eq!(Entry::decode(&frame), Some(entry));
         }
-        assert_eq!(read_segment_header(&segment_header(u64::MAX)), Some(u64::MAX));
+        let header = Header { first: u64::MAX, ..HEADER };
+        assert_eq!(read_segment_header(&segment_header(&header)), Ok(header));
         assert_eq!(read_checkpoint(&checkpoint(7)), Some(7));
-        assert_eq!(read_checkpoint(&segment_header(7)), None);
+        assert_eq!(read_checkpoint(&segment_header(&header)), None);
     }
 
     #[test]
     fn every_flipped_bit_and_every_missing_byte_shows() {
         let bytes = sealed(&full());
         for index in 0..bytes.len() {
-            assert_eq!(frame(&bytes[..index]), Err(BadFrame), "{index}");
+            assert_eq!(marked_frame(&bytes[..index], MARKER_BYTES), Err(BadFrame), "{index}");
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[index] ^= 1 << bit;
-                assert_eq!(frame(&damaged), Err(BadFrame), "{index}.{bit}");
+                assert_eq!(marked_frame(&damaged, MARKER_BYTES), Err(BadFrame), "{index}.{bit}");
             }
         }
-        let header = segment_header(5);
+        let header = segment_header(&HEADER);
         for index in 0..header.len() {
-            assert_eq!(read_segment_header(&header[..index]), None);
+            assert_eq!(read_segment_header(&header[..index]), Err(BadHeader::Damaged), "{index}");
             let mut damaged = header;
             damaged[index] ^= 0x10;
-            assert_eq!(read_segment_header(&damaged), None);
+            assert_eq!(read_segment_header(&damaged), Err(BadHeader::Damaged), "{index}");
         }
     }
 
     #[test]
+    fn another_version_is_no_damage() {
+        // As version 1 began a segment.
+        let old = b"WGSPOOL\x01\x05\0\0\0\0\0\0\0bib\x1c and frames";
+        assert_eq!(read_segment_header(old), Err(BadHeader::OtherVersion(1)));
+        assert_eq!(read_segment_header(&old[..20]), Err(BadHeader::OtherVersion(1)));
+    }
+
+    #[test]
+    fn markers_are_random_and_in_no_log() {
+        let (one, other) = (Marker::random().unwrap(), Marker::random().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(format!("{one:?}"), "Marker(..)");
+    }
+
+    #[test]
     fn frames_are_found_behind_what_is_none() {
-        let mut bytes = b"WGR\x01WGR".to_vec();
+        let mut bytes = MARKER_BYTES.0[..7].to_vec();
+        bytes.extend(MARKER_BYTES.0);
         bytes.extend(sealed(&least()));
-        let (at, found) = next_frame(&bytes, 0).unwrap();
-        assert_eq!((at, found.sequence), (7, 5));
-        assert_eq!(next_frame(&bytes, 8), None);
-        assert_eq!(next_frame(b"", 0), None);
+        let (at, found) = next_frame(&bytes, MARKER_BYTES, 0).unwrap();
+        assert_eq!((at, found.sequence), (23, 5));
+        assert_eq!(next_frame(&bytes, MARKER_BYTES, at + 1), None);
+        assert_eq!(next_frame(b"", MARKER_BYTES, 0), None);
+        // Another segment's.
+        assert_eq!(next_frame(&bytes, Marker(*b"fedcba9876543210"), 0), None);
     }
 }

@@ -414,7 +414,7 @@ fn recover(disk: &Disk, directory: &Path) -> Result<(State, Recovered), SpoolErr
             }
             Ok(())
         })?;
-        let named = format::read_segment_header(&bytes).is_none_or(|number| number == first);
+        let named = format::read_segment_header(&bytes).map_or(true, |header| header.first == first);
         let good = match end {
             End::Clean if named => bytes.len(),
             End::Torn { good } if named => {
@@ -425,6 +425,9 @@ fn recover(disk: &Disk, directory: &Path) -> Result<(State, Recovered), SpoolErr
                      it is cut off"
                 );
                 good
+            }
+            End::OtherVersion(version) => {
+                return Err(failed(format!("{}: {}", path.display(), segment::other_version(version))));
             }
             End::Damaged { good } => {
                 return Err(failed(format!(

@@ -43,7 +43,7 @@ impl Aside {
                 self.open.insert(open)
             }
         };
-        format::seal(&mut frame, sequence, open.len);
+        format::seal(&mut frame, open.marker, sequence, open.len);
         if let Err(segment::AppendError::Write(error) | segment::AppendError::Sync(error)) =
             open.append(&self.disk, &frame)
         {
@@ -92,6 +92,10 @@ pub(super) fn each(
     match segment::scan(&bytes, true, &mut visit)? {
         // One that was being set aside when the bridge ended is still where it was.
         End::Clean | End::Torn { .. } => Ok(()),
+        End::OtherVersion(version) => {
+            let text = format!("{}: {}", path.display(), segment::other_version(version));
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
         End::Damaged { good } => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!(

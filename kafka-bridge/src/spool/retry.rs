@@ -86,7 +86,7 @@ pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
                 None => open.insert(Open::create(&disk, directory, next)?),
             };
             // All of it becomes durable at once.
-            format::seal(&mut frame, next, format::SEGMENT_HEADER as u64);
+            format::seal(&mut frame, open.marker, next, format::SEGMENT_HEADER as u64);
             disk.write(&open.file, &frame, open.len)?;
             open.len += frame.len() as u64;
             next += 1;

@@ -5,9 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Disk};
-use super::format::{self, Entry, Frame, SEGMENT_HEADER};
+use super::format::{self, BadHeader, Entry, Frame, Header, Marker, SEGMENT_HEADER};
 
 const EXTENSION: &str = "segment";
+
+/// Up to how many bytes a frame is taken at its word before it is read.
+const SMALL: usize = 1 << 20;
 
 /// Where a segment is whose first record has this number.
 pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
@@ -40,6 +43,8 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 pub(super) struct Open {
     pub(super) path: PathBuf,
     pub(super) file: File,
+    /// What each of its frames begins with.
+    pub(super) marker: Marker,
     /// The durable length, in bytes.
     pub(super) len: u64,
 }
@@ -48,9 +53,10 @@ impl Open {
     /// Begins a segment, durably.
     pub(super) fn create(disk: &Disk, directory: &Path, first: u64) -> io::Result<Self> {
         let path = path(directory, first);
+        let marker = Marker::random()?;
         let file = disk::private().read(true).write(true).create_new(true).open(&path)?;
         let begun = disk
-            .write(&file, &format::segment_header(first), 0)
+            .write(&file, &format::segment_header(&Header { first, marker }), 0)
             .and_then(|()| disk.sync(&file))
             .and_then(|()| disk.sync_directory(directory));
         if let Err(error) = begun {
@@ -58,7 +64,7 @@ impl Open {
             let _ = disk.remove(&path);
             return Err(error);
         }
-        Ok(Self { path, file, len: SEGMENT_HEADER as u64 })
+        Ok(Self { path, file, marker, len: SEGMENT_HEADER as u64 })
     }
 
     /// Appends whole frames, durably.
@@ -105,6 +111,8 @@ pub(super) enum End {
         /// The bytes before it.
         good: usize,
     },
+    /// Before it has begun: it is of this version of the format, which cannot be read.
+    OtherVersion(u8),
 }
 
 /// Reads all frames of a segment, in order, until one is not whole. `last`: whether records may have been being written
@@ -117,12 +125,18 @@ pub(super) fn scan<'a, E>(
     last: bool,
     mut each: impl FnMut(Found<'a>) -> Result<(), E>,
 ) -> Result<End, E> {
-    if format::read_segment_header(bytes).is_none() {
-        return Ok(end(bytes, 0, last));
-    }
+    let marker = match format::read_segment_header(bytes) {
+        Ok(header) => header.marker,
+        Err(BadHeader::OtherVersion(version)) => return Ok(End::OtherVersion(version)),
+        // A header is durable before there is anything behind it.
+        Err(BadHeader::Damaged) if last && bytes.len() <= SEGMENT_HEADER => return Ok(End::Torn { good: 0 }),
+        Err(BadHeader::Damaged) => return Ok(End::Damaged { good: 0 }),
+    };
     let mut offset = SEGMENT_HEADER;
     while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
-        let Ok(frame) = format::frame(rest) else { return Ok(end(bytes, offset, last)) };
+        let Ok(frame) = format::marked_frame(rest, marker) else {
+            return Ok(end(bytes, marker, offset, last));
+        };
         each(Found { offset, frame })?;
         offset += frame.len;
     }
@@ -131,15 +145,24 @@ pub(super) fn scan<'a, E>(
 
 /// What ends a segment at `good`. Of frames that are written together none is durable before all are, and the next say
 /// what was durable before them: a whole frame that does so proves that something durable is broken here.
-fn end(bytes: &[u8], good: usize, last: bool) -> End {
+fn end(bytes: &[u8], marker: Marker, good: usize, last: bool) -> End {
     let mut from = good;
-    while let Some((at, frame)) = format::next_frame(bytes, from) {
-        if frame.durable > good as u64 {
+    while let Some((at, frame)) = format::next_frame(bytes, marker, from) {
+        if (good as u64 + 1..=at as u64).contains(&frame.durable) {
             return End::Damaged { good };
         }
-        from = at + 1;
+        from = at + frame.len;
     }
     if last { End::Torn { good } } else { End::Damaged { good } }
+}
+
+/// What there is to say of a file of another version of the format.
+pub(super) fn other_version(version: u8) -> String {
+    format!(
+        "it is of version {version} of the format, and this bridge reads version {}; have a bridge that reads it drain it, or \
+         move it away",
+        format::VERSION
+    )
 }
 
 /// Reads a frame that is known to be at an offset.
@@ -148,7 +171,12 @@ pub(super) fn read_at(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "no whole record where one was written");
     let mut header = [0; format::FRAME_HEADER];
     file.read_exact_at(&mut header, offset)?;
-    let mut bytes = vec![0; format::frame_len(&header).ok_or_else(damaged)?];
+    let len = format::frame_len(&header).ok_or_else(damaged)?;
+    // What is damaged may say that it is as long as memory.
+    if len > SMALL && file.metadata()?.len().saturating_sub(offset) < len as u64 {
+        return Err(damaged());
+    }
+    let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, offset)?;
     format::frame(&bytes).map_err(|_| damaged())?;
     Ok(bytes)
@@ -167,9 +195,11 @@ mod tests {
 
     use super::*;
 
+    const MARKER: Marker = Marker([7; 16]);
+
     /// A segment of records that were written in these groups.
     fn segment(groups: &[usize]) -> (Vec<u8>, Vec<usize>) {
-        let mut bytes = format::segment_header(1).to_vec();
+        let mut bytes = format::segment_header(&Header { first: 1, marker: MARKER }).to_vec();
         let (mut sequence, mut ends) = (1, Vec::new());
         for &group in groups {
             let durable = bytes.len() as u64;
@@ -188,7 +218,7 @@ mod tests {
                     reason: None,
                 };
                 let mut frame = entry.encode();
-                format::seal(&mut frame, sequence, durable);
+                format::seal(&mut frame, MARKER, sequence, durable);
                 bytes.extend(frame);
                 ends.push(bytes.len());
                 sequence += 1;
@@ -257,5 +287,73 @@ mod tests {
         damaged[ends[1] + 9] ^= 1;
         assert_eq!(scanned(&damaged, true).1, End::Torn { good: ends[1] });
         assert_eq!(scanned(&damaged, false).1, End::Damaged { good: ends[1] });
+    }
+
+    #[test]
+    fn a_header_is_durable_before_anything_is_behind_it() {
+        let (bytes, _) = segment(&[1]);
+        let torn = [0; SEGMENT_HEADER];
+        assert_eq!(scanned(&torn, true), (vec![], End::Torn { good: 0 }));
+        assert_eq!(scanned(&torn, false), (vec![], End::Damaged { good: 0 }));
+        let mut damaged = bytes;
+        damaged[..SEGMENT_HEADER].fill(0);
+        assert_eq!(scanned(&damaged, true), (vec![], End::Damaged { good: 0 }));
+        assert_eq!(scanned(b"WGSPOOL\x01 and more", true), (vec![], End::OtherVersion(1)));
+    }
+
+    /// A record whose value is a segment: whatever a caller sends, he does not know the marker.
+    #[test]
+    fn what_a_record_holds_is_no_frame() {
+        let (inner, _) = segment(&[1, 1, 1]);
+        let (mut bytes, ends) = segment(&[1]);
+        let other = Marker([8; 16]);
+        bytes[..SEGMENT_HEADER].copy_from_slice(&format::segment_header(&Header { first: 1, marker: other }));
+        bytes[SEGMENT_HEADER..SEGMENT_HEADER + 16].copy_from_slice(&other.0);
+        assert_eq!(scanned(&bytes, true).1, End::Clean);
+        let entry = Entry {
+            spooled_at: 1,
+            timestamp: 1,
+            topic: "t",
+            partition: None,
+            key: None,
+            headers: Vec::new(),
+            value: Some(&inner),
+            identity: None,
+            request_id: None,
+            reason: None,
+        };
+        let mut frame = entry.encode();
+        format::seal(&mut frame, other, 2, ends[0] as u64);
+        bytes.extend(&frame[..frame.len() - 1]);
+        assert_eq!(scanned(&bytes, true), (vec![1], End::Torn { good: ends[0] }));
+    }
+
+    /// The search behind a torn frame reads each byte about once, whatever is there.
+    #[test]
+    fn a_torn_tail_is_searched_in_one_go() {
+        let (mut bytes, ends) = segment(&[1]);
+        let before = bytes.len();
+        let forged = b"WGR\x01\xff\xff\x0f\0".repeat(1 << 20);
+        bytes.extend(&forged);
+        let began = std::time::Instant::now();
+        assert_eq!(scanned(&bytes, true).1, End::Torn { good: ends[0] });
+        // Frames of the same write that are whole, behind one that is not.
+        bytes.truncate(before);
+        bytes.extend([0; 64]);
+        let (group, _) = segment(&[1, 300]);
+        bytes.extend(&group[before..]);
+        assert_eq!(scanned(&bytes, true).1, End::Torn { good: ends[0] });
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn what_says_that_it_is_longer_than_its_file_takes_no_memory() {
+        let path = std::env::temp_dir().join(format!("kafka-bridge-segment-{}", std::process::id()));
+        let (mut bytes, _) = segment(&[1]);
+        bytes[SEGMENT_HEADER + 16..SEGMENT_HEADER + 20].copy_from_slice(&u32::MAX.to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        let error = read_at(&File::open(&path).unwrap(), SEGMENT_HEADER as u64).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -223,6 +223,44 @@ fn damage_is_told_and_nothing_is_touched() {
 }
 
 #[test]
+fn a_file_of_another_version_is_refused_by_name() {
+    let directory = Directory::new("version");
+    for inner in [directory.0.clone(), refused::directory(&directory.0)] {
+        fs::create_dir_all(&inner).unwrap();
+        let path = segment::path(&inner, 1);
+        fs::write(&path, b"WGSPOOL\x01\x01\0\0\0\0\0\0\0abcd").unwrap();
+        let error = open_with(&directory, &Disk::default(), LIMITS).unwrap_err().to_string();
+        assert!(
+            error.contains(path.to_str().unwrap())
+                && error.contains("version 1 of the format, and this bridge reads version 2"),
+            "{error}"
+        );
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+/// A caller who sends what looks like records on disk, and a bridge that ends in the middle of it.
+#[test]
+fn a_value_that_looks_like_a_segment_does_no_harm() {
+    let directory = Directory::new("inner");
+    let (spool, _) = open(&directory);
+    for value in [b"1", b"2", b"3"] {
+        assert_eq!(outcome(append(&spool, value)), SPOOLED);
+    }
+    stop(&spool);
+    let inner = fs::read(paths(&directory).pop().unwrap()).unwrap();
+    let (spool, _) = open(&directory);
+    assert_eq!(outcome(append(&spool, &inner)), SPOOLED);
+    stop(&spool);
+    let path = paths(&directory).pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let (spool, recovered) = open(&directory);
+    assert_eq!(recovered.records, 3);
+    stop(&spool);
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_read_loses_nothing() {
     let directory = Directory::new("checkpoint");
     let (spool, _) = open(&directory);

@@ -147,12 +147,12 @@ impl Writer {
             let start = bytes.len();
             bytes.extend_from_slice(&pending.frame);
             if let Some(frame) = bytes.get_mut(start..) {
-                format::seal(frame, sequence, open.len);
+                format::seal(frame, open.marker, sequence, open.len);
             }
         }
         let started = Instant::now();
         if let Err(error) = open.append(&self.disk, &bytes) {
-            if let Some(Open { path, file, len }) = self.open.take() {
+            if let Some(Open { path, file, len, .. }) = self.open.take() {
                 let rewrite = matches!(error, AppendError::Sync(_));
                 self.repair = Some(Repair { path, file, len, truncated: false, rewrite });
                 self.shared.lock().broken = true;
