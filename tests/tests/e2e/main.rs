@@ -15,6 +15,7 @@ mod claims;
 mod cloudevents;
 mod cloudevents_schema;
 mod cloudevents_sdk;
+mod clusters;
 mod compressed;
 mod cors;
 mod denials;
