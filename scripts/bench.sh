@@ -11,10 +11,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 need_rust
 need_c_toolchain
+ensure_bridge_libraries
 ensure_packages java=default-jre-headless mvn=maven
 scripts/fetch-kafka.sh
 say "Building the bridge and the load generator, as they ship"
-cargo build --locked --release -p kafka-bridge --bins
+cargo build --locked --release -p kafka-bridge --bins --features "$bridge_features"
 cargo build --locked --release -p wicketgate-tests --example bench_bridge
 say "Measuring"
 target/release/examples/bench_bridge "$@"

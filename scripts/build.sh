@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Builds what runs: target/wicketgate.wasm and target/release/kafka-bridge. Further arguments go to the bridge's
 # `cargo build` (the demo adds `--example tail`).
+#
+# The bridge reaches Kafka with TLS, every SASL mechanism and OpenID Connect, by the machine's OpenSSL and libcurl.
+# BRIDGE_FEATURES='' builds one without, for which a C and C++ tool chain is enough.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -8,6 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_rust
 need_c_toolchain
 ensure_rust_target wasm32-wasip1
+ensure_bridge_libraries
 
 say "Building the filter (target/wicketgate.wasm)"
 cargo build --locked --profile wasm --target wasm32-wasip1 -p wicketgate-filter
@@ -16,4 +20,4 @@ cp target/wasm32-wasip1/wasm/wicketgate.wasm target/.wicketgate.wasm.new
 mv target/.wicketgate.wasm.new target/wicketgate.wasm
 
 say "Building the bridge (target/release/kafka-bridge; librdkafka is compiled the first time)"
-cargo build --locked --release -p kafka-bridge --bins "$@"
+cargo build --locked --release -p kafka-bridge --bins --features "$bridge_features" "$@"

@@ -149,6 +149,11 @@ check_ports
 trap stop_all EXIT
 trap 'stopped_by_user=1; exit 0' INT TERM HUP
 
+# It has no use for TLS to Kafka, so a look at it takes no packages for that.
+if [[ -z "${BRIDGE_FEATURES+set}" ]] && ! have_libraries "${bridge_libraries[@]}"; then
+  say "The bridge is built without TLS to Kafka, as OpenSSL's and libcurl's development packages are not here (\`make build\` takes them)"
+  export BRIDGE_FEATURES=''
+fi
 run build scripts/build.sh --example tail
 run fetch-envoy scripts/fetch-envoy.sh
 

@@ -11,6 +11,10 @@ cd "$root" || exit 1
 export CARGO_TARGET_DIR="$root/target"
 unset CARGO_BUILD_TARGET
 
+# What the bridge is built with, see scripts/build.sh.
+bridge_features="${BRIDGE_FEATURES-oidc}"
+bridge_libraries=(openssl=libssl-dev libcurl=libcurl4-openssl-dev)
+
 # Tools that take minutes to build outlive `cargo clean` and serve every clone.
 tool_cache="${XDG_CACHE_HOME:-$HOME/.cache}/wicketgate/tools"
 
@@ -130,6 +134,19 @@ ensure_libraries() {
     pkg-config --exists "${pair%%=*}" || packages+=("${pair#*=}")
   done
   install_packages "${packages[@]}"
+}
+
+# ensure_bridge_libraries: those that the bridge is built with, if it is built with any.
+ensure_bridge_libraries() {
+  [[ -z "$bridge_features" ]] || ensure_libraries "${bridge_libraries[@]}"
+}
+
+# have_libraries LIBRARY=PACKAGE...: whether all of them are there to build with.
+have_libraries() {
+  local pair
+  for pair in "$@"; do
+    pkg-config --exists "${pair%%=*}" 2>/dev/null || return
+  done
 }
 
 # install_packages PACKAGE...: Debian packages, where we may; elsewhere the sentence that says what to install.
