@@ -2,7 +2,10 @@
 //! order of records through every outage.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crate::config::{Cluster, Config};
+use crate::producer::{outcome, settings};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -10,10 +13,9 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
 };
-use std::time::Duration;
 
-use crate::config::{Cluster, Config};
-use crate::producer::{outcome, settings};
+/// How long Kafka has to say whether it has a topic.
+const PRESENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What became of a record that was handed to Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +26,59 @@ pub enum Drained {
     Refused(String),
     /// Kafka did not take the batch that it was in, which may be the fault of another.
     RefusedWithOthers,
+    /// Kafka does not have its topic, and says so in these words.
+    TopicMissing(String),
+    /// Kafka gave up on it with this error, of which nobody knows whether it would come again.
+    Failed(String),
+    /// It was given up with this error, which comes from Kafka being out of reach or out of order, and not from the record.
+    Unanswered(String),
     /// Nobody knows: the producer has failed for good, or was taken from it.
     Lost,
 }
 
-/// Told what became of a record, by its number. Called on a thread of librdkafka's, so it must not block.
-pub type Report = Arc<dyn Fn(u64, Drained) + Send + Sync>;
+impl Drained {
+    /// From the error that a record came back with, or was not taken with. `alone`: in a batch of its own. `placed`: for a
+    /// partition of the record's own choice.
+    fn of(error: &KafkaError, code: RDKafkaErrorCode, alone: bool, placed: bool) -> Self {
+        use RDKafkaErrorCode as Code;
+        let text = || error.to_string();
+        match code {
+            Code::PurgeQueue | Code::PurgeInflight | Code::Fatal | Code::BrokerDestroy => Self::Lost,
+            code if outcome::is_of_batch(code) && !alone => Self::RefusedWithOthers,
+            Code::UnknownTopic | Code::UnknownTopicOrPartition => Self::TopicMissing(text()),
+            // Where the key decides, it is because the topic is about to go or has just come.
+            Code::UnknownPartition if !placed => Self::TopicMissing(text()),
+            code if outcome::is_permanent(code) => Self::Refused(text()),
+            code if outcome::is_of_cluster(code) => Self::Unanswered(text()),
+            _ => Self::Failed(text()),
+        }
+    }
+}
+
+/// An answer for a record, and which of the two clients it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The record's number.
+    pub sequence: u64,
+    /// Whether the record had been sent by itself.
+    pub alone: bool,
+    /// What became of it.
+    pub drained: Drained,
+}
+
+/// Told what became of a record. Called on a thread of librdkafka's, so it must not block.
+pub type Report = Arc<dyn Fn(Answer) + Send + Sync>;
+
+/// What Kafka says of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It can be written, or it is somebody else's to say why not.
+    There,
+    /// It is not there.
+    Missing,
+    /// Kafka does not say.
+    Unknown,
+}
 
 /// A record, ready to be handed over.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +106,35 @@ pub enum NotTaken {
     Full,
     /// The producer has failed for good.
     Failed(String),
-    /// It cannot be handed over at all, for this reason.
-    Refused(String),
+    /// It is answered already.
+    Answered(Drained),
+}
+
+/// How long the drainer waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long a record that is next may be without an answer before it is asked about.
+    pub(crate) stall: Duration,
+    /// How long, after it has been written by itself, the other client has to show that it can write it too.
+    pub(crate) proof: Duration,
+    /// How long a topic that is not there has to come back.
+    pub(crate) missing: Duration,
+    /// How long until a record is tried again, after the first time; each pause is twice the one before.
+    pub(crate) pause: Duration,
+    /// How long a topic that was waited for in vain is not waited for again.
+    pub(crate) spent: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(30),
+            proof: Duration::from_secs(10),
+            missing: Duration::from_secs(30),
+            pause: Duration::from_secs(1),
+            spent: Duration::from_secs(300),
+        }
+    }
 }
 
 /// What both producers are made of.
@@ -67,19 +143,19 @@ pub enum NotTaken {
 pub struct DrainSettings {
     many: ClientConfig,
     one: ClientConfig,
+    pub(crate) patience: Patience,
 }
 
 impl DrainSettings {
     /// As configured, but for what draining needs.
     pub fn new(config: &Config, cluster: &Cluster) -> Self {
         let many = settings::drain(config, cluster);
-        let mut one = many.clone();
-        one.set("batch.num.messages", "1");
-        Self { many, one }
+        let one = settings::drain_alone(&many);
+        Self { many, one, patience: Patience::default() }
     }
 }
 
-/// A client for many records at a time, and one, made when it is needed, for those that were refused with others.
+/// A client for many records at a time, and one, made when it is needed, for those that have to be sent by themselves.
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
 pub struct DrainProducer {
     settings: DrainSettings,
@@ -91,6 +167,12 @@ pub struct DrainProducer {
 struct Context {
     report: Report,
     alone: bool,
+}
+
+/// Travels with a record through librdkafka.
+struct Ticket {
+    sequence: u64,
+    placed: bool,
 }
 
 impl ClientContext for Context {
@@ -105,18 +187,18 @@ impl ClientContext for Context {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = Box<u64>;
+    type DeliveryOpaque = Box<Ticket>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, sequence: Box<u64>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        let Ticket { sequence, placed } = *ticket;
         let drained = match result {
             Ok(_) => Drained::Written,
             Err((error, _)) => match error.rdkafka_error_code() {
-                Some(code) if outcome::is_of_batch(code) && !self.alone => Drained::RefusedWithOthers,
-                Some(code) if outcome::is_permanent(code) => Drained::Refused(error.to_string()),
-                _ => Drained::Lost,
+                Some(code) => Drained::of(error, code, self.alone, placed),
+                None => Drained::Failed(error.to_string()),
             },
         };
-        (self.report)(*sequence, drained);
+        (self.report)(Answer { sequence, alone: self.alone, drained });
     }
 }
 
@@ -139,11 +221,16 @@ impl DrainProducer {
         hand_over(&self.many, record)
     }
 
-    /// Hands over a record that was refused with others, to be sent by itself.
+    /// Hands over a record, to be sent by itself. It comes back after a few attempts or half a minute at most, whatever is
+    /// the matter.
     ///
     /// # Errors
     /// Why it was not taken.
     pub fn send_alone(&mut self, record: &Draining<'_>) -> Result<(), NotTaken> {
+        // The other one is not disturbed by what this one meets.
+        if self.one.as_ref().is_some_and(|client| client.client().fatal_error().is_some()) {
+            self.one.take().into_iter().for_each(|client| flush(&client, Instant::now()));
+        }
         let client = match &mut self.one {
             Some(client) => client,
             None => {
@@ -155,16 +242,44 @@ impl DrainProducer {
         hand_over(client, record)
     }
 
-    /// Waits until all that was handed over has its answer, for at most `timeout`, and then takes back what has none:
-    /// it is reported as lost.
-    pub fn close(self, timeout: Duration) {
-        for client in std::iter::once(&self.many).chain(&self.one) {
-            if client.flush(timeout).is_err() {
-                client.purge(PurgeConfig::default().queue().inflight());
-                // Reports of what was purged.
-                let _ = client.flush(Duration::from_secs(1));
-            }
+    /// Why the client for many has failed for good; `None` if it has not.
+    pub fn fatal_error(&self) -> Option<String> {
+        self.many.client().fatal_error().map(|(_, text)| text)
+    }
+
+    /// Asks whether a topic is there, so that the client for many knows it too. Blocks, for a second at most.
+    pub fn presence(&self, topic: &str) -> Presence {
+        let Ok(metadata) = self.many.client().fetch_metadata(Some(topic), PRESENCE_TIMEOUT) else {
+            return Presence::Unknown;
+        };
+        match metadata.topics().iter().find(|found| found.name() == topic) {
+            None => Presence::Missing,
+            Some(found) => match found.error().map(RDKafkaErrorCode::from) {
+                Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                    Presence::Missing
+                }
+                // It is being made.
+                Some(RDKafkaErrorCode::LeaderNotAvailable) => Presence::Unknown,
+                None if found.partitions().is_empty() => Presence::Unknown,
+                Some(_) | None => Presence::There,
+            },
         }
+    }
+
+    /// Waits until all that was handed over has its answer, until `deadline` at most, and then takes back what has none:
+    /// it is reported as lost.
+    pub fn close(self, deadline: Instant) {
+        for client in std::iter::once(&self.many).chain(&self.one) {
+            flush(client, deadline);
+        }
+    }
+}
+
+fn flush(client: &ThreadedProducer<Context>, deadline: Instant) {
+    if client.flush(deadline.saturating_duration_since(Instant::now())).is_err() {
+        client.purge(PurgeConfig::default().queue().inflight());
+        // Reports of what was purged.
+        let _ = client.flush(Duration::from_secs(1));
     }
 }
 
@@ -176,12 +291,56 @@ fn hand_over(client: &ThreadedProducer<Context>, record: &Draining<'_>) -> Resul
         key: record.key,
         timestamp: Some(record.timestamp),
         headers: Some(super::headers(record.headers)),
-        delivery_opaque: Box::new(record.sequence),
+        delivery_opaque: Box::new(Ticket { sequence: record.sequence, placed: record.partition.is_some() }),
     };
     client.send(message).map_err(|(error, _)| match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => NotTaken::Full,
-        Some(code) if !outcome::is_permanent(code) => NotTaken::Failed(error.to_string()),
+        // What is too large for librdkafka is so whatever it is sent with.
+        Some(code) => match Drained::of(&error, code, true, record.partition.is_some()) {
+            answered @ (Drained::Refused(_) | Drained::TopicMissing(_)) => NotTaken::Answered(answered),
+            _ => NotTaken::Failed(error.to_string()),
+        },
         // Without a code it cannot even be expressed to librdkafka.
-        _ => NotTaken::Refused(error.to_string()),
+        None => NotTaken::Answered(Drained::Refused(error.to_string())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_says_that_the_producer_has_failed_has_it_replaced() {
+        use RDKafkaErrorCode as Code;
+        let of = |code: Code, alone, placed| {
+            Drained::of(&KafkaError::MessageProduction(code), code, alone, placed)
+        };
+        let text = |code: Code| KafkaError::MessageProduction(code).to_string();
+        for code in [Code::PurgeQueue, Code::PurgeInflight, Code::Fatal] {
+            assert_eq!(of(code, false, false), Drained::Lost, "{code:?}");
+        }
+        // Among them what a broker may say one day.
+        for code in [
+            Code::Unknown,
+            Code::InvalidMessage,
+            Code::InvalidProducerEpoch,
+            Code::OutOfOrderSequenceNumber,
+            Code::InvalidReplicationFactor,
+            Code::SecurityDisabled,
+        ] {
+            assert_eq!(of(code, false, false), Drained::Failed(text(code)), "{code:?}");
+            assert_eq!(of(code, true, false), Drained::Failed(text(code)), "{code:?}");
+        }
+        for code in [Code::NotEnoughReplicas, Code::MessageTimedOut, Code::BrokerTransportFailure] {
+            assert_eq!(of(code, true, false), Drained::Unanswered(text(code)), "{code:?}");
+        }
+        for code in [Code::UnknownTopic, Code::UnknownTopicOrPartition] {
+            assert_eq!(of(code, false, true), Drained::TopicMissing(text(code)), "{code:?}");
+        }
+        let partition = Code::UnknownPartition;
+        assert_eq!(of(partition, false, false), Drained::TopicMissing(text(partition)));
+        assert_eq!(of(partition, false, true), Drained::Refused(text(partition)));
+        assert_eq!(of(Code::InvalidRecord, false, false), Drained::RefusedWithOthers);
+        assert_eq!(of(Code::InvalidRecord, true, false), Drained::Refused(text(Code::InvalidRecord)));
+    }
 }

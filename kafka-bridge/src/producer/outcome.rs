@@ -90,6 +90,36 @@ pub(super) fn is_permanent(code: Code) -> bool {
     permanent(code).is_some()
 }
 
+/// Whether this is said of a cluster that is out of reach or out of order, and not of a record: it passes, and the same
+/// record is taken then.
+pub(super) fn is_of_cluster(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageTimedOut
+            | Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::RequestTimedOut
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::NetworkException
+            | Code::SSL
+            | Code::Authentication
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::BrokerNotAvailable
+            | Code::ReplicaNotAvailable
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::KafkaStorageError
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::ThrottlingQuotaExceeded
+    )
+}
+
 /// Codes after which sending the same record again has the same result.
 fn permanent(code: Code) -> Option<Outcome> {
     Some(match code {

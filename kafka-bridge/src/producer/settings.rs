@@ -16,8 +16,13 @@ const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
 const DRAIN_RECORDS: u32 = 20_000;
 const DRAIN_KBYTES: u32 = 64 << 10;
 
-/// How long a topic that Kafka does not know may yet turn up, such as one that is being created.
-const DRAIN_PROPAGATION: Duration = Duration::from_secs(30);
+/// How long a topic that is new to librdkafka may yet turn up, such as one that is being created. The drainer waits longer
+/// than that, without others having to wait.
+const DRAIN_PROPAGATION: Duration = Duration::from_secs(2);
+
+/// How long a record that is sent by itself may take, and how often it is tried, before it comes back with what it met.
+const ALONE_TIMEOUT: Duration = Duration::from_secs(30);
+const ALONE_RETRIES: u32 = 2;
 
 /// How long it is until a broker is tried again, at first and at most, in milliseconds.
 pub(crate) const RECONNECT_BACKOFF_MS: (u32, u32) = (100, 1_000);
@@ -120,6 +125,20 @@ pub(super) fn drain(config: &Config, cluster: &Cluster) -> ClientConfig {
         // Nobody waits, so batches may form.
         .set("linger.ms", "5")
         .set("statistics.interval.ms", "0");
+    // With it, a single record that is refused ends the producer.
+    settings.remove("enable.gapless.guarantee");
+    settings
+}
+
+/// The settings of the producer of spooled records that have to be sent by themselves: the same as [`drain`]'s, but it
+/// gives up, so as to learn what is the matter. librdkafka goes on for ever with some errors that a record may be to blame for.
+pub(super) fn drain_alone(drain: &ClientConfig) -> ClientConfig {
+    let mut settings = drain.clone();
+    settings
+        .set("batch.num.messages", "1")
+        .set("linger.ms", "0")
+        .set("delivery.timeout.ms", ALONE_TIMEOUT.as_millis().to_string())
+        .set("retries", ALONE_RETRIES.to_string());
     settings
 }
 

@@ -1,6 +1,6 @@
 //! The thread that drains: hands records to Kafka in their order, and remembers up to which one all are done with.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
@@ -11,12 +11,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::disk::Disk;
 use super::format::{self, Entry, SEGMENT_HEADER};
+use super::held::{Held, Step, Verdict};
 use super::metrics::Counts;
 use super::refused::Aside;
 use super::segment;
 use super::state::Shared;
 use crate::metrics::ClusterMetrics;
-use crate::producer::{DrainProducer, DrainSettings, Drained, Draining, NotTaken};
+use crate::producer::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence};
 
 /// The most records that are looked after at a time.
 const WINDOW: usize = 100_000;
@@ -42,15 +43,8 @@ const REFUSED_LOG_PAUSE: Duration = Duration::from_secs(60);
 pub(super) enum Event {
     /// There is more that is durable.
     Durable,
-    /// What became of a record that a producer had.
-    Answer {
-        /// Which producer.
-        generation: u64,
-        /// Which record.
-        sequence: u64,
-        /// What.
-        drained: Drained,
-    },
+    /// What became of a record that a producer had, and which producer.
+    Answer(u64, Answer),
     /// It is time to end, by then.
     Stop(Instant),
 }
@@ -60,7 +54,19 @@ pub(super) enum Event {
 struct Slot {
     path: Arc<PathBuf>,
     offset: u64,
+    topic: Arc<str>,
     done: bool,
+    /// Whether the producer has it, with others.
+    sent: bool,
+}
+
+/// A record that has been next for long, although the producer has it, and was sent by itself as well to learn why.
+#[derive(Debug)]
+struct Asked {
+    sequence: u64,
+    topic: Arc<str>,
+    /// When that was written.
+    written: Option<Instant>,
 }
 
 /// A segment that is being read.
@@ -94,6 +100,11 @@ pub(super) struct Drainer {
     to_send: VecDeque<u64>,
     /// What is to be handed over by itself.
     to_send_alone: VecDeque<u64>,
+    /// What waits, topic by topic.
+    held: Held,
+    /// The record that is next, and since when.
+    next_since: (u64, Instant),
+    asked: Option<Asked>,
     /// What is to be set aside, and why.
     to_set_aside: VecDeque<(u64, String)>,
     producer: Option<DrainProducer>,
@@ -127,6 +138,7 @@ impl Drainer {
     ) -> Self {
         let done = shared.lock().done;
         let now = Instant::now();
+        let held = Held::new(settings.patience, now);
         Self {
             aside: Aside::new(&directory, segment_bytes, disk.clone()),
             directory,
@@ -142,6 +154,9 @@ impl Drainer {
             window: VecDeque::new(),
             to_send: VecDeque::new(),
             to_send_alone: VecDeque::new(),
+            held,
+            next_since: (done + 1, now),
+            asked: None,
             to_set_aside: VecDeque::new(),
             producer: None,
             generation: 0,
@@ -162,12 +177,15 @@ impl Drainer {
     pub(super) fn run(mut self) {
         loop {
             if Instant::now() >= self.not_before {
+                self.tend_held();
                 self.send_waiting();
                 self.feed();
+                self.ask_after_next();
             }
             self.set_aside();
             self.advance(false);
-            let busy = self.checkpointed < self.base - 1 || !self.to_set_aside.is_empty();
+            let busy =
+                self.checkpointed < self.base - 1 || !self.to_set_aside.is_empty() || !self.held.is_empty();
             let wait = if busy { CHECKPOINT_PAUSE } else { IDLE };
             match self.events.recv_timeout(wait) {
                 Ok(event) => {
@@ -192,22 +210,82 @@ impl Drainer {
         match event {
             Event::Durable => {}
             Event::Stop(deadline) => return Some(deadline),
-            Event::Answer { sequence, drained: Drained::Written, .. } => {
-                if let Some(slot) = self.slot(sequence) {
-                    slot.done = true;
-                    self.counts.drained();
-                    self.rebuild_pause = *REBUILD_PAUSE.start();
-                }
-            }
-            // What an earlier producer did not write is in the hands of the present one.
-            Event::Answer { generation, .. } if generation != self.generation => {}
-            Event::Answer { sequence, drained, .. } => match drained {
-                Drained::Refused(reason) => self.to_set_aside.push_back((sequence, reason)),
-                Drained::RefusedWithOthers => self.to_send_alone.push_back(sequence),
-                Drained::Written | Drained::Lost => self.rebuild("records came back"),
-            },
+            Event::Answer(generation, answer) => self.answered(generation, answer),
         }
         None
+    }
+
+    fn answered(&mut self, generation: u64, answer: Answer) {
+        let now = Instant::now();
+        let Answer { sequence, alone, drained } = answer;
+        let open = self.slot(sequence).filter(|slot| !slot.done).map(|slot| Arc::clone(&slot.topic));
+        if drained == Drained::Written {
+            self.answered_for_asked(sequence, alone, &drained, now);
+            let Some(topic) = open else { return };
+            if let Some(slot) = self.slot(sequence) {
+                slot.done = true;
+            }
+            self.counts.drained();
+            self.rebuild_pause = *REBUILD_PAUSE.start();
+            let released = self.held.settled(&topic, sequence, true, now);
+            return self.release(released);
+        }
+        // What an earlier producer did not write is in the hands of the present one.
+        if generation != self.generation {
+            return;
+        }
+        let stuck = self.answered_for_asked(sequence, alone, &drained, now);
+        let Some(topic) = open else { return };
+        if let Some(slot) = self.slot(sequence).filter(|_| !alone) {
+            slot.sent = false;
+        }
+        if let Some(stuck) = stuck {
+            if !stuck {
+                return;
+            }
+            self.send_one_by_one(&topic, &format!("a record comes back with {drained:?}"));
+        }
+        match drained {
+            // Each comes back with the reason for which the producer failed.
+            _ if !alone
+                && self.producer.as_ref().is_some_and(|producer| producer.fatal_error().is_some()) =>
+            {
+                let why = self.producer.as_ref().and_then(DrainProducer::fatal_error).unwrap_or_default();
+                self.rebuild(&why);
+            }
+            Drained::Refused(reason) => {
+                let released = self.held.settled(&topic, sequence, false, now);
+                self.to_set_aside.push_back((sequence, reason));
+                self.release(released);
+            }
+            Drained::RefusedWithOthers if self.held.holds(&topic) => {
+                self.held.wait(&topic, sequence, true, now);
+            }
+            Drained::RefusedWithOthers => self.to_send_alone.push_back(sequence),
+            Drained::TopicMissing(reason) => self.held.missing(&topic, sequence, reason, now),
+            Drained::Failed(reason) => {
+                let verdict = self.held.failed(&topic, sequence, alone, reason, now);
+                self.take(verdict);
+            }
+            Drained::Unanswered(_) => self.held.unanswered(&topic, sequence, now),
+            // The client for single records is replaced by itself.
+            Drained::Lost if alone => self.held.unanswered(&topic, sequence, now),
+            Drained::Lost | Drained::Written => self.rebuild("records came back"),
+        }
+    }
+
+    /// Takes over what was decided of records that waited.
+    fn take(&mut self, verdict: Verdict) {
+        self.to_set_aside.extend(verdict.given_up);
+        self.release(verdict.released);
+    }
+
+    /// Has records handed over that had to wait, in order.
+    fn release(&mut self, released: Vec<u64>) {
+        if !released.is_empty() {
+            let all: BTreeSet<u64> = self.to_send.drain(..).chain(released).collect();
+            self.to_send = all.into_iter().collect();
+        }
     }
 
     fn slot(&mut self, sequence: u64) -> Option<&mut Slot> {
@@ -248,6 +326,125 @@ impl Drainer {
         }
     }
 
+    /// Does what is due for topics that are waited for.
+    fn tend_held(&mut self) {
+        let now = Instant::now();
+        self.held.forget(now);
+        while let Some(step) = self.held.next(now) {
+            match step {
+                Step::Send(topic, sequence) => {
+                    if self.is_done(sequence) {
+                        let released = self.held.settled(&topic, sequence, false, now);
+                        self.release(released);
+                        continue;
+                    }
+                    let Some(bytes) = self.read(sequence) else { return };
+                    self.held.sent(&topic, sequence);
+                    if !self.hand_over(sequence, &bytes, true) {
+                        return self.held.unanswered(&topic, sequence, now);
+                    }
+                }
+                Step::Ask(topic) => {
+                    let presence = match self.producer() {
+                        Ok(producer) => producer.presence(&topic),
+                        Err(error) => return self.rebuild(&error),
+                    };
+                    // It may have taken its time.
+                    let now = Instant::now();
+                    match presence {
+                        Presence::There => {
+                            let released = self.held.there(&topic, now);
+                            self.release(released);
+                        }
+                        Presence::Missing => self.to_set_aside.extend(self.held.absent(&topic, now)),
+                        Presence::Unknown => return self.held.unknown(now),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks after a record that is next for longer than any outage of one broker should take. librdkafka tries for ever what
+    /// Kafka calls corrupt, and does not tell; a copy that is sent by itself comes back with what it met.
+    fn ask_after_next(&mut self) {
+        let now = Instant::now();
+        let patience = self.settings.patience;
+        if self.next_since.0 != self.base {
+            self.next_since = (self.base, now);
+        }
+        if let Some(Asked { topic, written: Some(at), .. }) = &self.asked
+            && now.saturating_duration_since(*at) >= patience.proof
+        {
+            let topic = Arc::clone(topic);
+            self.asked = None;
+            return self.send_one_by_one(&topic, "a record was taken by itself that is not with others");
+        }
+        let sequence = self.base;
+        if self.asked.is_some() || now.saturating_duration_since(self.next_since.1) < patience.stall {
+            return;
+        }
+        let Some(topic) = self.slot(sequence).filter(|slot| slot.sent).map(|slot| Arc::clone(&slot.topic))
+        else {
+            return;
+        };
+        if self.held.has(&topic, sequence) {
+            return;
+        }
+        let Some(bytes) = self.read(sequence) else { return };
+        self.asked = Some(Asked { sequence, topic, written: None });
+        if !self.hand_over(sequence, &bytes, true) {
+            self.asked = None;
+        }
+        self.next_since.1 = now;
+    }
+
+    /// Takes note of an answer for a record that was asked after, if it is for one; returns whether it shows that the producer
+    /// will not get on with it.
+    fn answered_for_asked(
+        &mut self,
+        sequence: u64,
+        alone: bool,
+        drained: &Drained,
+        now: Instant,
+    ) -> Option<bool> {
+        let asked = self.asked.as_mut().filter(|asked| asked.sequence == sequence)?;
+        match drained {
+            Drained::Written if alone => asked.written = Some(now),
+            // The producer gets on by itself.
+            _ if !alone => self.asked = None,
+            Drained::Refused(_) | Drained::Failed(_) => {
+                self.asked = None;
+                return Some(true);
+            }
+            _ => {
+                self.asked = None;
+                return Some(false);
+            }
+        }
+        None
+    }
+
+    /// Takes from the producer what it has of a topic, to be sent record by record.
+    fn send_one_by_one(&mut self, topic: &Arc<str>, why: &str) {
+        let of_topic = |slot: &Slot| slot.sent && !slot.done && slot.topic == *topic;
+        let sent = (self.base..).zip(&self.window).filter(|(_, slot)| of_topic(slot));
+        let sent: Vec<u64> = sent.map(|(sequence, _)| sequence).collect();
+        tracing::warn!(
+            topic = &**topic,
+            why,
+            records = sent.len(),
+            "the producer that drains the spool does not get on with a topic, whose records are sent one by one"
+        );
+        self.replace_producer();
+        let now = Instant::now();
+        for sequence in sent {
+            if !self.is_done(sequence) {
+                self.held.wait(topic, sequence, true, now);
+            }
+        }
+        self.send_all_again();
+    }
+
     /// Hands over what waits to be.
     fn send_waiting(&mut self) {
         let _ = self.send_from(|drainer| &mut drainer.to_send_alone, true)
@@ -256,16 +453,34 @@ impl Drainer {
 
     /// Hands over what is in a queue; returns whether the producer takes more.
     fn send_from(&mut self, queue: fn(&mut Self) -> &mut VecDeque<u64>, alone: bool) -> bool {
-        while let Some(sequence) = queue(self).front().copied() {
-            if !self.is_done(sequence) {
-                let Some(bytes) = self.read(sequence) else { break };
-                if !self.hand_over(sequence, &bytes, alone) {
-                    return false;
-                }
+        while let Some(sequence) = queue(self).pop_front() {
+            if self.is_done(sequence) || self.waits(sequence, alone) {
+                continue;
             }
-            queue(self).pop_front();
+            let generation = self.generation;
+            let taken = match self.read(sequence) {
+                Some(bytes) => self.hand_over(sequence, &bytes, alone),
+                None => false,
+            };
+            if !taken {
+                // Where the producer had to be replaced, all is in its queue again.
+                if generation == self.generation {
+                    queue(self).push_front(sequence);
+                }
+                return false;
+            }
         }
         true
+    }
+
+    /// Whether a record has to wait for others of its topic; from then on it does.
+    fn waits(&mut self, sequence: u64, alone: bool) -> bool {
+        let Some(topic) = self.slot(sequence).map(|slot| Arc::clone(&slot.topic)) else { return false };
+        let waits = self.held.holds(&topic);
+        if waits {
+            self.held.wait(&topic, sequence, alone, Instant::now());
+        }
+        waits
     }
 
     /// Looks after further records.
@@ -281,9 +496,10 @@ impl Drainer {
                 }
             };
             self.unreadable = false;
-            if !self.hand_over(sequence, &bytes, false) {
-                // A producer that had to be replaced has left it there already.
-                if !self.to_send.contains(&sequence) {
+            let generation = self.generation;
+            if !self.waits(sequence, false) && !self.hand_over(sequence, &bytes, false) {
+                // Where the producer had to be replaced, it is there already.
+                if generation == self.generation {
                     self.to_send.push_back(sequence);
                 }
                 return;
@@ -324,7 +540,7 @@ impl Drainer {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         loop {
             let bytes = segment::read_at(&reading.file, reading.offset)?;
-            let (sequence, _) = segment::entry(&bytes)?;
+            let (sequence, entry) = segment::entry(&bytes)?;
             if sequence != reading.next {
                 let text = format!("wanted record {}, found {sequence}", reading.next);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -335,7 +551,11 @@ impl Drainer {
             // At the start some of a segment may have been done with before.
             if sequence == wanted {
                 let path = Arc::clone(&reading.path);
-                self.window.push_back(Slot { path, offset, done: false });
+                let topic = match self.window.back() {
+                    Some(last) if *last.topic == *entry.topic => Arc::clone(&last.topic),
+                    _ => entry.topic.into(),
+                };
+                self.window.push_back(Slot { path, offset, topic, done: false, sent: false });
                 return Ok(Some((sequence, bytes)));
             }
         }
@@ -365,11 +585,17 @@ impl Drainer {
             Err(error) => Err(NotTaken::Failed(error)),
         };
         match sent {
-            Ok(()) => true,
-            Err(NotTaken::Full) => false,
-            Err(NotTaken::Refused(reason)) => {
-                self.to_set_aside.push_back((sequence, reason));
+            Ok(()) => {
+                if let Some(slot) = self.slot(sequence).filter(|_| !alone) {
+                    slot.sent = true;
+                }
                 true
+            }
+            Err(NotTaken::Full) => false,
+            Err(NotTaken::Answered(drained)) => {
+                let generation = self.generation;
+                self.answered(generation, Answer { sequence, alone, drained });
+                generation == self.generation
             }
             Err(NotTaken::Failed(error)) => {
                 self.rebuild(&error);
@@ -383,9 +609,9 @@ impl Drainer {
             Some(producer) => producer,
             None => {
                 let (generation, sender) = (self.generation, self.sender.clone());
-                let report = move |sequence, drained| {
+                let report = move |answer| {
                     // The drainer may have ended.
-                    let _ = sender.send(Event::Answer { generation, sequence, drained });
+                    let _ = sender.send(Event::Answer(generation, answer));
                 };
                 DrainProducer::new(&self.settings, Arc::new(report)).map_err(|error| error.to_string())?
             }
@@ -396,8 +622,16 @@ impl Drainer {
     /// Gives up the producer. What it has not written goes to the next, in order.
     fn rebuild(&mut self, why: &str) {
         tracing::error!(why, "the producer that drains the spool has failed and is being replaced");
+        self.replace_producer();
+        self.send_all_again();
+        self.not_before = Instant::now() + self.rebuild_pause;
+        self.rebuild_pause = (self.rebuild_pause * 2).min(*REBUILD_PAUSE.end());
+    }
+
+    /// Ends the producer, once what it has written is known.
+    fn replace_producer(&mut self) {
         if let Some(producer) = self.producer.take() {
-            producer.close(Duration::ZERO);
+            producer.close(Instant::now());
             self.metrics.producer_rebuilt();
         }
         self.generation += 1;
@@ -405,21 +639,30 @@ impl Drainer {
         let mut others = Vec::new();
         while let Ok(event) = self.events.try_recv() {
             match event {
-                Event::Answer { .. } => drop(self.handle(event)),
+                Event::Answer(generation, answer) => self.answered(generation, answer),
                 other => others.push(other),
             }
         }
         for event in others {
             let _ = self.sender.send(event);
         }
-        let kept: Vec<u64> = self.to_set_aside.iter().map(|(sequence, _)| *sequence).collect();
+        for slot in &mut self.window {
+            slot.sent = false;
+        }
+        self.held.all_came_back();
+        self.asked = None;
         self.to_send_alone.clear();
-        let base = self.base;
-        let open = self.window.iter().enumerate().filter(|(_, slot)| !slot.done);
-        self.to_send =
-            open.map(|(index, _)| base + index as u64).filter(|sequence| !kept.contains(sequence)).collect();
-        self.not_before = Instant::now() + self.rebuild_pause;
-        self.rebuild_pause = (self.rebuild_pause * 2).min(*REBUILD_PAUSE.end());
+    }
+
+    /// Has all that is not done with, and neither waits nor is to be set aside, handed over, in order.
+    fn send_all_again(&mut self) {
+        let kept: BTreeSet<u64> = self.to_set_aside.iter().map(|(sequence, _)| *sequence).collect();
+        let (base, held) = (self.base, &self.held);
+        let open = (base..).zip(&self.window).filter(|(_, slot)| !slot.done);
+        self.to_send = open
+            .filter(|(sequence, slot)| !kept.contains(sequence) && !held.has(&slot.topic, *sequence))
+            .map(|(sequence, _)| sequence)
+            .collect();
     }
 
     /// Sets aside what Kafka does not take.
@@ -518,10 +761,10 @@ impl Drainer {
     /// Lets what is on its way arrive, and says what stays.
     fn end(mut self, deadline: Instant) {
         if let Some(producer) = self.producer.take() {
-            producer.close(deadline.saturating_duration_since(Instant::now()));
+            producer.close(deadline);
         }
         while let Ok(event) = self.events.try_recv() {
-            if let Event::Answer { drained: Drained::Written | Drained::Refused(_), .. } = &event {
+            if let Event::Answer(_, Answer { drained: Drained::Written | Drained::Refused(_), .. }) = &event {
                 let _ = self.handle(event);
             }
         }

@@ -177,6 +177,11 @@ impl Counts {
         self.drained.inc();
     }
 
+    #[cfg(test)]
+    pub(super) fn drained_so_far(&self) -> u64 {
+        self.drained.get()
+    }
+
     pub(super) fn full(&self, bound: &'static str) {
         self.full
             .get_or_create(&BoundLabels { cluster: Arc::clone(&self.cluster), bound: Name(bound) })

@@ -6,6 +6,7 @@
 mod disk;
 mod drain;
 mod format;
+mod held;
 mod metrics;
 mod refused;
 mod retry;

@@ -7,6 +7,8 @@ use clap::Parser as _;
 use super::*;
 use crate::config::Config;
 
+mod draining;
+
 /// A directory that goes with the test.
 struct Directory(PathBuf);
 

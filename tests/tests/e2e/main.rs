@@ -39,5 +39,6 @@ mod refusals;
 mod replies;
 mod rig;
 mod signed;
+mod spooled;
 mod topics;
 mod uploads;
