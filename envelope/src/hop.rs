@@ -18,7 +18,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::octets::Octets;
@@ -32,6 +33,13 @@ pub const RECORDS_CONTENT_TYPE: &str = "application/vnd.wicketgate.records+json"
 /// A response header that the bridge puts on each of its answers and nobody else does. A 503 or 504 without it
 /// was made by the proxy on the way, and says nothing of what Kafka has.
 pub const BRIDGE_HEADER: &str = "wicketgate-bridge";
+
+/// The most headers that a record has of its own. Those that are made of its event come on top; they have a bound of
+/// their own, [`crate::event::MAX_EXTENSIONS`].
+pub const MAX_HEADERS: usize = 256;
+
+/// The most bytes that their names and values have together.
+pub const MAX_HEADER_BYTES: usize = 256 << 10;
 
 /// What one call carries. [`RecordWriter`] writes it without building it first.
 #[derive(Debug, Deserialize)]
@@ -52,8 +60,8 @@ pub struct Record<'a> {
     /// The key; absent means that the record has none, which is not the same as an empty one.
     #[serde(borrow, default)]
     pub key: Option<Octets<'a>>,
-    /// Record headers, in order; names may repeat.
-    #[serde(borrow, default)]
+    /// Record headers, in order; names may repeat. Of more than [`MAX_HEADERS`] only one more is kept, to tell.
+    #[serde(borrow, default, deserialize_with = "headers")]
     pub headers: Vec<(Cow<'a, str>, Octets<'a>)>,
     /// The partition; absent leaves the choice to the key, or to the bridge where there is none.
     #[serde(default)]
@@ -78,6 +86,36 @@ pub struct Record<'a> {
     #[serde(borrow)]
     pub event: &'a RawValue,
 }
+
+/// Reads the headers of a record, and passes over those that are too many: they would take several times the memory of
+/// their text.
+fn headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(Cow<'de, str>, Octets<'de>)>, D::Error> {
+    struct Headers;
+    impl<'de> Visitor<'de> for Headers {
+        type Value = Vec<(Cow<'de, str>, Octets<'de>)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut headers = Vec::new();
+            while headers.len() <= MAX_HEADERS {
+                let Some((Text(name), value)) = seq.next_element()? else { return Ok(headers) };
+                headers.push((name, value));
+            }
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(headers)
+        }
+    }
+    deserializer.deserialize_seq(Headers)
+}
+
+/// A string that is borrowed where it can be, which `Cow` by itself never is.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// How an event lies in a Kafka record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ pub use identity::{Content, Data, Identity, Name};
 pub use journal::JournalError;
 use journal::{Bounds, Journal};
 use shared::Shared;
-pub use shared::{Verdict, client as redis_client};
+pub use shared::{Hold, Verdict, client as redis_client};
 
 /// Something to do once it is safe that others hear of it.
 type Then = Box<dyn FnOnce() + Send>;
@@ -48,8 +48,8 @@ pub enum MemoryError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The settings of what bridges share are wrong.
-    #[error("{0}")]
-    Shared(String),
+    #[error("{}", .0.join("; "))]
+    Shared(Vec<String>),
 }
 
 #[derive(Debug, Default)]
@@ -176,13 +176,14 @@ impl Memory {
             match verdict {
                 Verdict::Conflict => self.metrics.idempotency_conflict(),
                 Verdict::Written(_) | Verdict::Elsewhere(_) => self.metrics.idempotency_replay(),
-                Verdict::Ours | Verdict::Unavailable => {}
+                Verdict::Ours(_) | Verdict::Unavailable => {}
             }
         }
         // In the order of those that were asked about; each of the others is this bridge's own to decide.
         let mut answers = unknown.iter().zip(verdicts).peekable();
         let answer = |identity| {
-            answers.next_if(|(asked, _)| **asked == identity).map_or(Verdict::Ours, |(_, verdict)| verdict)
+            let asked = answers.next_if(|(asked, _)| **asked == identity);
+            asked.map_or(Verdict::Ours(None), |(_, verdict)| verdict)
         };
         identities.iter().copied().map(answer).collect()
     }
@@ -197,8 +198,15 @@ impl Memory {
         Duration::from_nanos(self.window.load(Ordering::Relaxed))
     }
 
-    /// Looks up an event that is about to be written at `now`, for somebody who wants it to get as far as `wanted`.
-    pub fn admit(self: &Arc<Self>, identity: Identity, wanted: Ack, now: Instant) -> Admission {
+    /// Looks up an event that is about to be written at `now`, for somebody who wants it to get as far as `wanted`, and
+    /// who holds it if other bridges were asked.
+    pub fn admit(
+        self: &Arc<Self>,
+        identity: Identity,
+        wanted: Ack,
+        hold: Option<Hold>,
+        now: Instant,
+    ) -> Admission {
         let mut state = self.state();
         let window = self.window();
         state.forget(|since| now.saturating_duration_since(since) >= window);
@@ -212,7 +220,7 @@ impl Memory {
                 Ack::None => Admission::InFlight(wait(&mut event.waiting_for_queue)),
                 Ack::All | Ack::Leader | Ack::Spooled => Admission::InFlight(wait(&mut event.waiting)),
             },
-            None => self.claim(&mut state, identity),
+            None => self.claim(&mut state, identity, hold),
         };
         self.metrics.idempotency_entries(state.entries.len());
         drop(state);
@@ -224,15 +232,19 @@ impl Memory {
         admission
     }
 
-    fn claim(self: &Arc<Self>, state: &mut State, identity: Identity) -> Admission {
+    fn claim(self: &Arc<Self>, state: &mut State, identity: Identity, hold: Option<Hold>) -> Admission {
         let mut excess = (state.entries.len() + 1).saturating_sub(self.limit);
         state.forget(|_| {
             let goes = excess > 0;
             excess = excess.saturating_sub(1);
             goes
         });
+        let claim = |number, hold| {
+            Admission::New(Claim { memory: Arc::clone(self), identity, number, hold, settled: false })
+        };
         if state.entries.len() >= self.limit {
-            return Admission::Unremembered;
+            // Other bridges have room for it.
+            return if hold.is_some() { claim(None, hold) } else { Admission::Unremembered };
         }
         state.claims += 1;
         let number = state.claims;
@@ -243,7 +255,7 @@ impl Memory {
             waiting_for_queue: Vec::new(),
         });
         state.entries.insert(identity.name, Entry { content: identity.content, progress });
-        Admission::New(Claim { memory: Arc::clone(self), identity, number, settled: false })
+        claim(Some(number), hold)
     }
 
     /// Remembers an event that was written `age` ago, before the bridge was started. Of two with one name
@@ -270,14 +282,17 @@ impl Memory {
     }
 
     /// Ends a claim once other bridges know, if they are to, and does `then`.
-    fn share(self: Arc<Self>, identity: Identity, outcome: Outcome, then: impl FnOnce() + Send + 'static) {
+    fn share(self: Arc<Self>, claimed: Claimed, outcome: Outcome, then: impl FnOnce() + Send + 'static) {
+        let Claimed { identity, here, hold } = claimed;
         let memory = Arc::clone(&self);
         let settle = move || {
-            memory.settle(identity.name, outcome, Instant::now());
+            if here {
+                memory.settle(identity.name, outcome, Instant::now());
+            }
             then();
         };
         match &self.shared {
-            Some(shared) => shared.settle(identity, outcome, Box::new(settle)),
+            Some(shared) => shared.settle(identity, hold, outcome, Box::new(settle)),
             None => settle(),
         }
     }
@@ -301,10 +316,10 @@ impl Memory {
     }
 
     /// A queue has taken what this claim is for, unless it has come to its end meanwhile.
-    fn queued(&self, name: &Digest, claim: u64) {
+    fn queued(&self, name: &Digest, claim: Option<u64>) {
         let mut state = self.state();
         let waiting = match state.entries.get_mut(name).map(|entry| &mut entry.progress) {
-            Some(Progress::InFlight(event)) if event.claim == claim => {
+            Some(Progress::InFlight(event)) if Some(event.claim) == claim => {
                 event.queued = true;
                 std::mem::take(&mut event.waiting_for_queue)
             }
@@ -348,8 +363,19 @@ impl State {
 pub struct Claim {
     memory: Arc<Memory>,
     identity: Identity,
-    number: u64,
+    /// Its number in the memory; none if there was no room, and only other bridges know it.
+    number: Option<u64>,
+    /// What other bridges are kept off by.
+    hold: Option<Hold>,
     settled: bool,
+}
+
+/// What a claim leaves behind that has come to its end.
+struct Claimed {
+    identity: Identity,
+    /// Whether the memory has it.
+    here: bool,
+    hold: Option<Hold>,
 }
 
 /// The way to say of an event that it is in a queue, after its claim has gone along with it.
@@ -357,7 +383,7 @@ pub struct Claim {
 pub struct Queueing {
     memory: Arc<Memory>,
     name: Digest,
-    claim: u64,
+    claim: Option<u64>,
 }
 
 impl Queueing {
@@ -383,21 +409,27 @@ impl Claim {
     /// before. Never blocks.
     pub fn settle_then(mut self, outcome: Outcome, then: impl FnOnce() + Send + 'static) {
         self.settled = true;
-        let (memory, identity) = (Arc::clone(&self.memory), self.identity);
-        let share = move || memory.share(identity, outcome, then);
+        let (memory, claimed) = (Arc::clone(&self.memory), self.claimed());
+        let (identity, here) = (claimed.identity, claimed.here);
+        let share = move || memory.share(claimed, outcome, then);
         match (&self.memory.journal, outcome) {
-            (Some(journal), Outcome::Acknowledged { ack, place }) => {
+            (Some(journal), Outcome::Acknowledged { ack, place }) if here => {
                 journal.append(identity, ack, place, Box::new(share));
             }
             _ => share(),
         }
+    }
+
+    fn claimed(&mut self) -> Claimed {
+        Claimed { identity: self.identity, here: self.number.is_some(), hold: self.hold.take() }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            Arc::clone(&self.memory).share(self.identity, Outcome::Unknown, || {});
+            let claimed = self.claimed();
+            Arc::clone(&self.memory).share(claimed, Outcome::Unknown, || {});
         }
     }
 }

@@ -142,12 +142,7 @@ async fn serve(loaded: Loaded, bootstrap_servers: &str, log: LogControl) -> Resu
         tracing::info!(listen = %listener.at(), "listening");
         listeners.push(listener);
     }
-    if loaded.guard.is_open() {
-        tracing::warn!(
-            "anybody who reaches the bridge may write; --hop-secret-file, --hop-token-file or --tls-client-ca-file closes it"
-        );
-    }
-    for warning in config.warnings() {
+    for warning in config.warnings(&loaded.guard) {
         tracing::warn!("{warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");

@@ -112,6 +112,14 @@ impl Running {
         let config = take_over(&self.config, &new);
         // What was good together with the rest of its own configuration need not be with what goes on as it was.
         config.check()?;
+        // A file that is lost, or a setting that is, is more likely than the wish to let everybody in.
+        if guard.is_open() && !self.shared.guard.is_open() {
+            return Err(vec![
+                "hop_secret_file, hop_token_file, tls_client_ca_file: none is left, and anybody who reaches the bridge could \
+                 write; opening a closed bridge takes a restart"
+                    .to_owned(),
+            ]);
+        }
         guard.remember_as(&self.shared.guard);
         if let Some(memory) = &self.shared.idempotency {
             memory.set_window(config.idempotency_window);
@@ -140,6 +148,9 @@ impl Running {
             changed = changed.join(","),
             "the configuration was taken over, with the files that it names"
         );
+        for warning in config.warnings(&self.shared.guard) {
+            tracing::warn!("{warning}");
+        }
         self.shared.metrics.configuration_taken_over();
         (self.config, self.last) = (config, said);
         Ok(())

@@ -98,3 +98,18 @@ fn the_name_of_a_cluster_is_short_and_plain() {
         assert!(!is_cluster_name(name), "{name}");
     }
 }
+
+#[test]
+fn of_too_many_headers_only_one_more_is_kept() {
+    for (count, kept) in
+        [(0, 0), (MAX_HEADERS, MAX_HEADERS), (MAX_HEADERS + 1, MAX_HEADERS + 1), (100_000, MAX_HEADERS + 1)]
+    {
+        let headers = vec![("x", &b"1"[..]); count];
+        let body = call(&Destination::topic("t"), &headers);
+        let request: RecordsRequest<'_> = serde_json::from_str(&body).unwrap();
+        assert_eq!(request.records[0].headers.len(), kept, "{count}");
+        assert!(matches!(request.records[0].headers.first(), None | Some((Cow::Borrowed("x"), _))));
+    }
+    let bad = r#"{"records":[{"topic":"t","headers":[["x"]],"event":{}}]}"#;
+    serde_json::from_str::<RecordsRequest<'_>>(bad).unwrap_err();
+}

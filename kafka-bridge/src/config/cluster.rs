@@ -147,7 +147,7 @@ impl Config {
             bootstrap_servers: bootstrap_servers.to_owned(),
             allowed_topics: self.allowed_topics.clone(),
             topics: self.topics.clone(),
-            required: true,
+            required: self.required,
             queue_records: None,
             queue_kbytes: None,
             librdkafka: self.librdkafka.clone(),
@@ -158,6 +158,13 @@ impl Config {
     /// What the settings of named clusters contradict.
     pub(super) fn check_clusters(&self) -> Vec<String> {
         let mut errors = forbidden(&self.topics, &self.allowed_topics, "");
+        if !self.required && !self.clusters.iter().any(|cluster| cluster.required) {
+            errors.push(
+                "--required false: no cluster is required then, and /readyz would be 200 whatever becomes of them; \
+                 require the default cluster or another"
+                    .to_owned(),
+            );
+        }
         for Cluster { name, allowed_topics, topics, queue_kbytes, .. } in &self.clusters {
             if allowed_topics.is_empty() && !self.allowed_topics.is_empty() {
                 errors.push(format!(

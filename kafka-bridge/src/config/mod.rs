@@ -11,9 +11,9 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 
-use crate::hop::ClientName;
+use crate::hop::{ClientName, Guard};
 use crate::topics::{self, Pattern};
 pub use cluster::{Cluster, DEFAULT_CLUSTER};
 pub use librdkafka::Property;
@@ -135,13 +135,28 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_DIR", value_name = "DIRECTORY")]
     pub idempotency_dir: Option<PathBuf>,
 
-    /// A Redis, redis://HOST:PORT, in which several bridges share what they remember of events.
+    /// A Redis, redis://HOST:PORT, in which several bridges share what they remember of events; rediss://HOST:PORT with
+    /// TLS. redis://USER@HOST:PORT/NUMBER is for another user than the default one, and another database than 0.
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS", value_name = "URL")]
     pub idempotency_redis: Option<String>,
 
     /// A file with the password that Redis asks for.
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub idempotency_redis_password_file: Option<PathBuf>,
+
+    /// The authorities of which one has to have signed the certificate of a rediss:// Redis, in PEM; those of the
+    /// operating system if not set.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_CA_FILE", value_name = "FILE")]
+    pub idempotency_redis_ca_file: Option<PathBuf>,
+
+    /// The certificate, in PEM, that the bridge shows to a rediss:// Redis that asks for one, those that lead to its
+    /// authority behind it.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub idempotency_redis_certificate_file: Option<PathBuf>,
+
+    /// The private key to it, in PEM.
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_KEY_FILE", value_name = "FILE")]
+    pub idempotency_redis_key_file: Option<PathBuf>,
 
     /// How long Redis has to answer.
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_TIMEOUT", default_value = "250ms", value_name = "DURATION", value_parser = positive_duration)]
@@ -214,6 +229,11 @@ pub struct Config {
     /// running with the spool.
     #[arg(long, value_name = "WHAT", requires = "spool_dir")]
     pub spool_refused: Option<SpoolRefused>,
+
+    /// Whether the bridge as a whole is ready only if the default cluster can be written. It always is the one that counts
+    /// where there is no other.
+    #[arg(long, env = "BRIDGE_REQUIRED", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub required: bool,
 
     /// An option of librdkafka, such as compression.type=zstd; may be given several times. The file is the place for
     /// those that are secret.
@@ -335,8 +355,8 @@ impl Config {
                 humantime::format_duration(self.delivery_timeout)
             ));
         }
-        if let Err(error) = crate::idempotency::redis_client(self) {
-            errors.push(error);
+        if let Err(wrong) = crate::idempotency::redis_client(self) {
+            errors.extend(wrong);
         } else if self.idempotency_entries == 0
             && (self.idempotency_redis.is_some() || self.idempotency_dir.is_some())
         {
@@ -363,17 +383,19 @@ impl Config {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// What the configuration leaves open, for the log; without secrets.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What the configuration leaves open, for the log; without secrets. `guard` is made of the files that it names.
+    pub fn warnings(&self, guard: &Guard) -> Vec<String> {
         let named = self.clusters.iter().map(|cluster| (cluster.name.as_str(), &cluster.librdkafka));
         let clusters = std::iter::once((DEFAULT_CLUSTER, &self.librdkafka)).chain(named);
-        clusters
-            .flat_map(|(name, options)| {
-                conflicts::warnings(options)
-                    .into_iter()
-                    .map(move |warning| format!("cluster {name}: {warning}"))
-            })
-            .collect()
+        let of_clusters = clusters.flat_map(|(name, options)| {
+            let warnings = conflicts::warnings(options).into_iter();
+            warnings.map(move |warning| format!("cluster {name}: {warning}"))
+        });
+        let open = guard.is_open().then(|| {
+            "anybody who reaches the bridge may write; --hop-secret-file, --hop-token-file or --tls-client-ca-file closes it"
+                .to_owned()
+        });
+        open.into_iter().chain(of_clusters).collect()
     }
 
     /// How long records may wait without one being acknowledged, set or not.

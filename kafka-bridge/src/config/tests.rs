@@ -33,6 +33,13 @@ fn one_cluster_is_required_and_only_one() {
     assert!(parse(&["--bootstrap-servers", "a:9092, b:9092"]).is_ok());
     let none = parse(&[]).unwrap_err();
     assert!(none.contains("--bootstrap-servers") && none.contains("--embedded-broker"), "{none}");
+    let optional = parse(&["--embedded-broker", "--required", "false"]).unwrap_err();
+    assert!(optional.starts_with("--required false: no cluster is required"), "{optional}");
+    let other = "[clusters.eu]\nbootstrap_servers = \"b:1\"\n";
+    let file = format!("embedded_broker = true\nrequired = false\n{other}");
+    let config = with(&[], &[], Some(&file)).unwrap();
+    assert!(!config.default_cluster("").required && config.clusters[0].required);
+    with(&[], &[], Some(&format!("{file}required = false\n"))).unwrap_err();
     let both = parse(&["--embedded-broker", "--bootstrap-servers", "a:9092"]).unwrap_err();
     assert!(both.contains("KAFKA_BOOTSTRAP_SERVERS") && both.contains("a:9092"), "{both}");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant as Moment;
 
 use tokio::time::Instant;
-use wicketgate_envelope::hop::{Ack, Receipt, RecordResult, is_cluster_name};
+use wicketgate_envelope::hop::{Ack, MAX_HEADER_BYTES, MAX_HEADERS, Receipt, RecordResult, is_cluster_name};
 use wicketgate_envelope::kafka::Message;
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
@@ -136,8 +136,9 @@ pub(super) fn enqueue(
         let (id, topic) = (record.event_id.to_owned(), record.topic.to_owned());
         Enqueued::Settled(result(outcome, record.ack, id, topic, replayed))
     };
-    match verdicts.next() {
-        None | Some(Verdict::Ours) => {}
+    let hold = match verdicts.next() {
+        None => None,
+        Some(Verdict::Ours(hold)) => hold,
         Some(Verdict::Conflict) => return Enqueued::Settled(RecordResult::Conflict),
         Some(Verdict::Written(outcome)) => return settled(outcome, true),
         Some(Verdict::Elsewhere(delivery)) => return waiting(delivery, true),
@@ -145,7 +146,7 @@ pub(super) fn enqueue(
             shared.count_record(record.cluster, "unavailable");
             return settled(Outcome::Unavailable, false);
         }
-    }
+    };
     let spool = shared.spools.as_ref().filter(|_| record.ack == Ack::Spooled);
     let spool = spool.and_then(|spools| spools.of(&cluster.name));
     let identity = (spool.is_some() || shared.idempotency.is_some()).then(|| identity(&cluster.name, record));
@@ -153,7 +154,7 @@ pub(super) fn enqueue(
         .idempotency
         .as_ref()
         .zip(identity)
-        .map(|(memory, identity)| memory.admit(identity, record.ack, Moment::now()));
+        .map(|(memory, identity)| memory.admit(identity, record.ack, hold, Moment::now()));
     let claim = match admission {
         Some(Admission::New(claim)) => Some(claim),
         None | Some(Admission::Unremembered) => None,
@@ -326,6 +327,15 @@ fn check(record: &Incoming<'_>) -> Result<(), String> {
             Timestamp::from_nanos(u64::MAX).as_millis()
         ));
     }
+    if record.headers.len() > MAX_HEADERS {
+        return Err(format!("headers: wanted at most {MAX_HEADERS}, got more"));
+    }
+    let bytes: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES {
+        return Err(format!(
+            "headers: wanted at most {MAX_HEADER_BYTES} bytes of names and values, got {bytes}"
+        ));
+    }
     for (index, (name, _)) in record.headers.iter().enumerate() {
         // librdkafka takes names as C strings.
         if name.is_empty() || name.contains('\0') {
@@ -382,6 +392,14 @@ mod tests {
             let error = record("t", &[("fine", b"1"), (name, b"2")]).unwrap_err();
             assert!(error.starts_with("headers[1]: "), "{error}");
         }
+        let most: Vec<(&str, &[u8])> = vec![("x", b"1"); MAX_HEADERS];
+        assert!(record("t", &most).is_ok());
+        let error = record("t", &[&most[..], &most[..1]].concat()).unwrap_err();
+        assert_eq!(error, "headers: wanted at most 256, got more");
+        let large = vec![0; MAX_HEADER_BYTES - 1];
+        assert!(record("t", &[("x", &large)]).is_ok());
+        let error = record("t", &[("xy", &large)]).unwrap_err();
+        assert_eq!(error, "headers: wanted at most 262144 bytes of names and values, got 262145");
         let error = check(&Incoming { cluster: Some("a b"), ..incoming }).unwrap_err();
         assert_eq!(error, "cluster: wanted 1 to 64 of the characters a-z A-Z 0-9 . _ -, got \"a b\"");
         assert!(check(&Incoming { cluster: Some("eu-1"), ..incoming }).is_ok());

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) type Digest = [u8; 16];
 
 /// An event, as short as it can be remembered: its name, and what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub(super) name: Digest,
     pub(super) content: Digest,

@@ -19,7 +19,7 @@ fn written(offset: i64) -> Outcome {
 }
 
 fn claim(memory: &Arc<Memory>, name: u8, now: Instant) -> Claim {
-    match memory.admit(identity(name, 0), Ack::All, now) {
+    match memory.admit(identity(name, 0), Ack::All, None, now) {
         Admission::New(claim) => claim,
         other => panic!("{name}: {other:?}"),
     }
@@ -27,7 +27,7 @@ fn claim(memory: &Arc<Memory>, name: u8, now: Instant) -> Claim {
 
 fn is_written(memory: &Arc<Memory>, name: u8, now: Instant) -> bool {
     // An event that is not known is no longer so when its claim is dropped.
-    matches!(memory.admit(identity(name, 0), Ack::All, now), Admission::Written(_))
+    matches!(memory.admit(identity(name, 0), Ack::All, None, now), Admission::Written(_))
 }
 
 #[test]
@@ -36,10 +36,10 @@ fn what_is_acknowledged_is_remembered_with_its_place() {
     let now = Instant::now();
     claim(&memory, 1, now).settle(written(7));
     assert!(
-        matches!(memory.admit(identity(1, 0), Ack::All, now), Admission::Written(outcome) if outcome == written(7))
+        matches!(memory.admit(identity(1, 0), Ack::All, None, now), Admission::Written(outcome) if outcome == written(7))
     );
-    assert!(matches!(memory.admit(identity(1, 1), Ack::All, now), Admission::Conflict));
-    assert!(matches!(memory.admit(identity(2, 0), Ack::All, now), Admission::New(_)));
+    assert!(matches!(memory.admit(identity(1, 1), Ack::All, None, now), Admission::Conflict));
+    assert!(matches!(memory.admit(identity(2, 0), Ack::All, None, now), Admission::New(_)));
 }
 
 #[test]
@@ -48,7 +48,10 @@ fn what_failed_may_be_tried_again_even_as_another_event() {
     let now = Instant::now();
     for outcome in [Outcome::Unknown, Outcome::Unavailable, Outcome::Refused, Outcome::TooLarge] {
         claim(&memory, 1, now).settle(outcome);
-        assert!(matches!(memory.admit(identity(1, 1), Ack::All, now), Admission::New(_)), "{outcome:?}");
+        assert!(
+            matches!(memory.admit(identity(1, 1), Ack::All, None, now), Admission::New(_)),
+            "{outcome:?}"
+        );
     }
     assert!(memory.state().entries.is_empty() && memory.state().acknowledged.is_empty());
 }
@@ -59,11 +62,11 @@ fn what_comes_while_the_first_is_in_flight_gets_the_same_outcome() {
         let memory = memory(10);
         let now = Instant::now();
         let first = claim(&memory, 1, now);
-        let [mut second, third] = [0, 1].map(|_| match memory.admit(identity(1, 0), Ack::All, now) {
+        let [mut second, third] = [0, 1].map(|_| match memory.admit(identity(1, 0), Ack::All, None, now) {
             Admission::InFlight(delivery) => delivery,
             other => panic!("{other:?}"),
         });
-        assert!(matches!(memory.admit(identity(1, 1), Ack::All, now), Admission::Conflict));
+        assert!(matches!(memory.admit(identity(1, 1), Ack::All, None, now), Admission::Conflict));
         assert!(second.try_recv().is_err());
         // Nobody minds one that does not wait.
         drop(third);
@@ -74,7 +77,7 @@ fn what_comes_while_the_first_is_in_flight_gets_the_same_outcome() {
 
 #[test]
 fn who_asks_for_no_more_than_a_queue_waits_for_that_and_no_longer() {
-    let admit = |memory: &Arc<Memory>, ack| match memory.admit(identity(1, 0), ack, Instant::now()) {
+    let admit = |memory: &Arc<Memory>, ack| match memory.admit(identity(1, 0), ack, None, Instant::now()) {
         Admission::InFlight(delivery) => delivery,
         other => panic!("{other:?}"),
     };
@@ -103,7 +106,7 @@ fn who_asks_for_no_more_than_a_queue_waits_for_that_and_no_longer() {
         [Ack::None, Ack::Spooled, Ack::Leader, Ack::All].map(|ack| admit(&memory, ack));
     first.queueing().done();
     assert_eq!(none.try_recv(), Ok(QUEUED));
-    let copy = memory.admit(identity(1, 0), Ack::None, Instant::now());
+    let copy = memory.admit(identity(1, 0), Ack::None, None, Instant::now());
     assert!(matches!(copy, Admission::Written(QUEUED)), "{copy:?}");
     for copy in [&mut spooled, &mut leader, &mut all] {
         assert!(copy.try_recv().is_err());
@@ -117,10 +120,10 @@ fn a_claim_that_is_lost_is_unknown_and_free_again() {
     let memory = memory(10);
     let now = Instant::now();
     let first = claim(&memory, 1, now);
-    let Admission::InFlight(mut second) = memory.admit(identity(1, 0), Ack::All, now) else { panic!() };
+    let Admission::InFlight(mut second) = memory.admit(identity(1, 0), Ack::All, None, now) else { panic!() };
     drop(first);
     assert_eq!(second.try_recv(), Ok(Outcome::Unknown));
-    assert!(matches!(memory.admit(identity(1, 0), Ack::All, now), Admission::New(_)));
+    assert!(matches!(memory.admit(identity(1, 0), Ack::All, None, now), Admission::New(_)));
 }
 
 #[test]
@@ -145,14 +148,17 @@ fn the_oldest_makes_room_and_what_is_in_flight_does_not() {
         assert_eq!(is_written(&memory, name, now), known, "{name}");
     }
     let claims: Vec<_> = (5..=7).map(|name| claim(&memory, name, now)).collect();
-    assert!(matches!(memory.admit(identity(8, 0), Ack::All, now), Admission::Unremembered));
-    assert!(matches!(memory.admit(identity(5, 0), Ack::All, now), Admission::InFlight(_)));
+    assert!(matches!(memory.admit(identity(8, 0), Ack::All, None, now), Admission::Unremembered));
+    assert!(matches!(memory.admit(identity(5, 0), Ack::All, None, now), Admission::InFlight(_)));
     assert_eq!(memory.state().entries.len(), 3);
     for claim in claims {
         claim.settle(written(0));
     }
     assert!(is_written(&memory, 5, now) && is_written(&memory, 7, now));
-    assert!(matches!(memory.admit(identity(1, 0), Ack::All, now), Admission::New(_)), "1 had to go long ago");
+    assert!(
+        matches!(memory.admit(identity(1, 0), Ack::All, None, now), Admission::New(_)),
+        "1 had to go long ago"
+    );
 }
 
 #[test]
@@ -163,16 +169,16 @@ fn of_two_that_an_earlier_process_has_left_the_later_one_counts() {
         memory.restore(identity(1, content), written(content.into()), age);
     }
     let now = Instant::now();
-    let answer = memory.admit(identity(1, 3), Ack::All, now);
+    let answer = memory.admit(identity(1, 3), Ack::All, None, now);
     assert!(matches!(answer, Admission::Written(outcome) if outcome == written(3)), "{answer:?}");
     for content in [1, 2, 4] {
         assert!(
-            matches!(memory.admit(identity(1, content), Ack::All, now), Admission::Conflict),
+            matches!(memory.admit(identity(1, content), Ack::All, None, now), Admission::Conflict),
             "{content}"
         );
     }
     // It is forgotten in its own time, not in that of the earlier ones.
     assert_eq!(memory.state().acknowledged.len(), 1);
     let later = now + WINDOW - Duration::from_secs(2);
-    assert!(matches!(memory.admit(identity(1, 3), Ack::All, later), Admission::Written(_)));
+    assert!(matches!(memory.admit(identity(1, 3), Ack::All, None, later), Admission::Written(_)));
 }

@@ -122,3 +122,16 @@ async fn a_cluster_that_is_down_is_named_and_does_no_harm_to_the_others() {
     assert_eq!((count(&home, "t"), count(&eu, "t")), (11, 1));
     assert!(bridge.stop().await.is_none());
 }
+
+#[tokio::test]
+async fn the_default_cluster_may_be_one_that_is_not_required() {
+    let eu = cluster();
+    let flags = ["--required", "false", "--topics", "orders"];
+    let bridge = Bridge::start_with_clusters("127.0.0.1:1", &flags, &table("eu", &eu, "")).await;
+    bridge.client.until_ready(true, WITHIN).await;
+    let text = String::from_utf8(bridge.client.get("/readyz").await.body.to_vec()).unwrap();
+    assert!(text.starts_with("ready; cluster default, which is not required: "), "{text}");
+    assert_eq!(send(&bridge, "/v1/clusters/eu/topics/t/events", "1").await.status, 202);
+    eu.broker_down(1).unwrap();
+    bridge.client.until_ready(false, WITHIN).await;
+}

@@ -260,3 +260,36 @@ async fn heads_that_never_end_are_given_up_and_keep_nobody_else_waiting() {
         assert!(lasted >= Duration::from_millis(900), "{lasted:?}");
     }
 }
+
+/// Too many headers, or too large ones, are about the record that has them.
+#[tokio::test]
+async fn the_headers_of_a_record_are_bounded() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    let record = |id: &str, headers: &str| {
+        format!(r#"{{"topic":"t","headers":[{headers}],"event":{}}}"#, event(id, 10))
+    };
+    let many = |count: usize| vec![r#"["x","1"]"#; count].join(",");
+    let large = format!(r#"["x","{}"]"#, "v".repeat(262_144));
+    let records =
+        [record("1", &many(200_000)), record("2", &many(256)), record("3", &large), record("4", "")];
+    let answer = bridge.client.records(format!(r#"{{"records":[{}]}}"#, records.join(","))).await;
+    assert_eq!(answer.status, 207, "{answer:?}");
+    let json = answer.json();
+    let results: Vec<_> = json["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| result["detail"].as_str().or(result["outcome"].as_str()).unwrap())
+        .collect();
+    let wanted = [
+        "headers: wanted at most 256, got more",
+        "acknowledged",
+        "headers: wanted at most 262144 bytes of names and values, got 262145",
+        "acknowledged",
+    ];
+    assert_eq!(results, wanted);
+    let alone = bridge.client.records(format!(r#"{{"records":[{}]}}"#, record("5", &many(257)))).await;
+    assert_eq!(alone.json()["results"][0]["detail"], wanted[0], "{alone:?}");
+    assert_eq!(count(&cluster, "t"), 2);
+}

@@ -244,6 +244,37 @@ async fn a_configuration_with_a_mistake_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_closed_bridge_is_not_opened_and_what_is_open_is_said_again() {
+    let cluster = cluster();
+    let warned = "allowed_topics = [\"*\"]\nrequired = false\nbootstrap_servers = \"127.0.0.1:1\"\n\
+                  [clusters.other.librdkafka]\nsecurity.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"\n\
+                  sasl.username = \"u\"\nsasl.password = \"hunter2\"\n";
+    let config = |top: &str| format!("{top}\n[clusters.other]\n{warned}");
+    let closed = config("hop_token_file = \"FOLDER/tokens\"");
+    let process = Process::start("reload-open", &cluster, &[("tokens", OLD)], &closed).await;
+    let times = |text: &str| process.log().matches(text).count();
+    let (open, unencrypted) = ("anybody who reaches the bridge may write", "crosses the network unencrypted");
+    assert_eq!((times(open), times(unencrypted)), (0, 1));
+    process.reload("taken_over").await;
+    assert_eq!((times(open), times(unencrypted)), (0, 2));
+    // The setting is lost, as with a deployment that forgets a part.
+    process.configure(&config("allowed_topics = [\"a\"]"));
+    process.reload("refused").await;
+    process.logged("opening a closed bridge takes a restart").await;
+    assert_eq!((process.post(OLD, "t").await, process.post(NEW, "t").await), (202, 401));
+    assert_eq!((times(open), times(unencrypted)), (0, 2));
+    // Another proof instead is as good.
+    process.write("secrets", NEW);
+    process.configure(&config("hop_secret_file = \"FOLDER/secrets\""));
+    process.reload("taken_over").await;
+    assert_eq!(process.post(OLD, "t").await, 401);
+
+    let process = Process::start("reload-opened", &cluster, &[], &config("")).await;
+    process.reload("taken_over").await;
+    assert_eq!(process.log().matches(open).count(), 2, "{}", process.log());
+}
+
+#[tokio::test]
 async fn a_signed_call_that_was_let_in_is_not_let_in_again_after_it() {
     let cluster = cluster();
     let config = "hop_secret_file = \"FOLDER/secrets\"\n";

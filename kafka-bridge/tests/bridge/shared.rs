@@ -4,7 +4,9 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{Answer, Bridge, Cluster, cluster, count, event};
+use crate::certificates::Authority;
+use crate::common::process::command;
+use crate::common::{Answer, Bridge, Cluster, cluster, count, event, until};
 
 /// A Redis of one test, gone with it.
 struct Redis {
@@ -19,8 +21,13 @@ impl Redis {
     }
 
     fn start_on(port: u16, flags: &[&str]) -> Self {
+        Self::listening_on(port, &[&["--port", &port.to_string()], flags].concat())
+    }
+
+    /// With these flags, by which it listens on this port.
+    fn listening_on(port: u16, flags: &[&str]) -> Self {
         let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(flags)
             .stdout(Stdio::null())
             .spawn()
@@ -42,6 +49,25 @@ impl Redis {
 
     fn connection(&self) -> redis::Connection {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> redis::Value {
+        let (command, arguments) = words.split_first().unwrap();
+        redis::cmd(command).arg(arguments).query(&mut self.connection()).unwrap()
+    }
+
+    /// Has all that write wait, until `CLIENT UNPAUSE`.
+    fn pause_writes(&self) {
+        self.command(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    }
+
+    /// Waits until so many clients wait for an answer.
+    async fn until_waiting(&self, clients: usize) {
+        until(async || {
+            let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut self.connection()).unwrap();
+            list.lines().filter(|client| client.contains(" flags=b ")).count() == clients
+        })
+        .await;
     }
 
     fn keys(&self) -> Vec<String> {
@@ -255,4 +281,330 @@ async fn redis_may_ask_for_a_password() {
     assert!(!replayed(&one.client.event("t", event("1", 10)).await));
     assert!(replayed(&two.client.event("t", event("1", 10)).await));
     without.client.event("t", event("2", 10)).await.assert_problem(503, "unavailable");
+}
+
+/// A claim that lasts longer than this test, so that nothing ends by itself.
+const PATIENT: [&str; 2] = ["--delivery-timeout", "120s"];
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_redis_is_asked_leaves_no_claim_behind() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let one = bridge(&cluster, &redis.url(), &PATIENT).await;
+    let two = bridge(&cluster, &redis.url(), &PATIENT).await;
+    // Each is connected, and done with its checks.
+    for (bridge, id) in [(&one, "0"), (&two, "1")] {
+        assert!(!replayed(&bridge.client.event("t", event(id, 10)).await));
+    }
+    let before = redis.keys().len();
+    redis.pause_writes();
+    let client = one.client.clone();
+    let leaving = tokio::spawn(async move { client.event("t", event("2", 10)).await });
+    redis.until_waiting(1).await;
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+    redis.command(&["CLIENT", "UNPAUSE"]);
+    assert!(!replayed(&two.client.event("t", event("2", 10)).await));
+    assert_eq!((redis.keys().len(), count(&cluster, "t")), (before + 1, 3));
+}
+
+/// Of two with one event only one leaves: what it leaves behind is the other's.
+#[tokio::test]
+async fn a_caller_that_leaves_takes_nothing_from_one_that_stays() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let one = bridge(&cluster, &redis.url(), &PATIENT).await;
+    let two = bridge(&cluster, &redis.url(), &PATIENT).await;
+    for (bridge, id) in [(&one, "0"), (&two, "1")] {
+        assert!(!replayed(&bridge.client.event("t", event(id, 10)).await));
+    }
+    redis.pause_writes();
+    let calls = [(); 2].map(|()| {
+        let client = one.client.clone();
+        tokio::spawn(async move { client.event("t", event("2", 10)).await })
+    });
+    redis.until_waiting(1).await;
+    let [leaving, staying] = calls;
+    leaving.abort();
+    cluster.broker_round_trip_time(1, Duration::from_secs(1)).unwrap();
+    redis.command(&["CLIENT", "UNPAUSE"]);
+    let (first, again) = tokio::join!(staying, two.client.event("t", event("2", 10)));
+    let first = first.unwrap();
+    assert_eq!((first.status, again.status), (hyper::StatusCode::ACCEPTED, hyper::StatusCode::ACCEPTED));
+    assert_eq!(first.body, again.body);
+    assert_eq!(count(&cluster, "t"), 3);
+}
+
+/// A bridge whose own memory is full of events in flight still tells the others.
+#[tokio::test]
+async fn what_a_bridge_has_no_room_to_remember_others_do() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let flags = ["--idempotency-redis", &redis.url(), "--idempotency-redis-timeout", "5s"];
+    let one = Bridge::ready(&cluster, &[&["--idempotency-entries", "1"], &flags[..]].concat()).await;
+    let two = bridge(&cluster, &redis.url(), &[]).await;
+    for (bridge, id) in [(&one, "0"), (&two, "1")] {
+        assert!(!replayed(&bridge.client.event("t", event(id, 10)).await));
+    }
+    cluster.broker_round_trip_time(1, Duration::from_millis(800)).unwrap();
+    // Sent together, they are in flight together.
+    let record = |id: &str| format!(r#"{{"topic":"t","event":{}}}"#, event(id, 10));
+    let records = ["2", "3"].map(record).join(",");
+    let results = one.client.records(format!(r#"{{"records":[{records}]}}"#)).await.json();
+    assert!(results["results"].as_array().unwrap().iter().all(|result| result["outcome"] == "acknowledged"));
+    for id in ["2", "3"] {
+        assert!(replayed(&two.client.event("t", event(id, 10)).await), "{id}");
+    }
+    assert_eq!(count(&cluster, "t"), 4);
+}
+
+/// What is wrong with one key says nothing of the others, and Redis is not taken for gone.
+#[tokio::test]
+async fn one_key_that_cannot_be_read_is_about_one_event() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let deny = bridge(&cluster, &redis.url(), &[]).await;
+    let allow = bridge(&cluster, &redis.url(), &["--idempotency-on-error", "allow"]).await;
+    for (number, spoil) in [&["LPUSH", "KEY", "x"][..], &["SET", "KEY", "x"], &["SET", "KEY", "\u{7f}p c"]]
+        .into_iter()
+        .enumerate()
+    {
+        let (bad, good) = (format!("bad-{number}"), format!("good-{number}"));
+        let first = bridge(&cluster, &redis.url(), &[]).await;
+        let known = redis.keys();
+        assert!(!replayed(&first.client.event("t", event(&bad, 10)).await));
+        let key = redis.keys().into_iter().find(|key| !known.contains(key)).unwrap();
+        redis.command(&["DEL", &key]);
+        let spoil: Vec<_> =
+            spoil.iter().map(|word| if *word == "KEY" { key.as_str() } else { word }).collect();
+        redis.command(&spoil);
+        let record = |id: &str| format!(r#"{{"topic":"t","event":{}}}"#, event(id, 10));
+        let records = format!(r#"{{"records":[{},{}]}}"#, record(&bad), record(&good));
+        let results = deny.client.records(records).await.json();
+        let outcome = |index: usize| results["results"][index]["outcome"].as_str().unwrap().to_owned();
+        assert_eq!((outcome(0).as_str(), outcome(1).as_str()), ("unavailable", "acknowledged"), "{spoil:?}");
+        assert!(!replayed(&allow.client.event("t", event(&bad, 10)).await), "{spoil:?}");
+        assert!(replayed(&allow.client.event("t", event(&good, 10)).await), "{spoil:?}");
+        // Written, it is one that can be read.
+        assert!(replayed(&deny.client.event("t", event(&bad, 10)).await), "{spoil:?}");
+    }
+    for bridge in [&deny, &allow] {
+        assert_eq!(bridge.client.metric("kafka_bridge_idempotency_redis_up").await, 1);
+        assert_eq!(bridge.client.metric("kafka_bridge_idempotency_unshared_total").await, 3);
+    }
+}
+
+/// The log of a bridge with these flags, up to the first line that has this in it.
+fn log_until(text: &str, flags: &[&str]) -> String {
+    let mut child = command(flags).args(["--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let (sender, lines) = std::sync::mpsc::channel();
+    let stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        use std::io::BufRead as _;
+        stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    let mut log = String::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !log.contains(text) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = lines.recv_timeout(left).unwrap_or_else(|_| panic!("{text:?} is not in the log:\n{log}"));
+        log.push_str(&line);
+        log.push('\n');
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    log
+}
+
+#[tokio::test]
+async fn a_command_that_redis_does_not_permit_is_told_at_the_start() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    redis.command(&["ACL", "SETUSER", "default", "-eval"]);
+    let bridge = bridge(&cluster, &redis.url(), &["--max-record-bytes", "100000"]).await;
+    for number in 0..3 {
+        let large = event(&format!("large-{number}"), 200_000);
+        bridge.client.event("t", large).await.assert_problem(413, "too-large");
+        assert!(!replayed(&bridge.client.event("t", event(&number.to_string(), 10)).await));
+    }
+    assert_eq!(bridge.client.metric("kafka_bridge_idempotency_redis_up").await, 1);
+    let servers = cluster.bootstrap_servers();
+    let flags = ["--bootstrap-servers", &servers, "--idempotency-redis", &redis.url()];
+    let log = log_until("Redis refuses EVAL", &flags);
+    assert!(log.contains("+set +get +eval +del") && !log.contains("Redis refuses SET"), "{log}");
+    redis.command(&["ACL", "SETUSER", "default", "-set", "+eval"]);
+    log_until("Redis refuses SET", &flags);
+    bridge.client.event("t", event("another", 10)).await.assert_problem(503, "unavailable");
+}
+
+/// A Redis that says that it can't write, whatever it is asked, is as good as gone.
+#[tokio::test]
+async fn a_replica_is_no_redis_to_claim_in() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let bridge = bridge(&cluster, &redis.url(), &["--idempotency-on-error", "allow"]).await;
+    assert!(!replayed(&bridge.client.event("t", event("1", 10)).await));
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert!(!replayed(&bridge.client.event("t", event("2", 10)).await));
+    assert_eq!(bridge.client.metric("kafka_bridge_idempotency_redis_up").await, 0);
+    redis.command(&["REPLICAOF", "NO", "ONE"]);
+    let mut number = 3;
+    until(async || {
+        number += 1;
+        assert!(!replayed(&bridge.client.event("t", event(&number.to_string(), 10)).await));
+        bridge.client.metric("kafka_bridge_idempotency_redis_up").await == 1
+    })
+    .await;
+}
+
+/// A Redis with TLS and users, in a folder that goes with it.
+struct Secured {
+    redis: Redis,
+    folder: std::path::PathBuf,
+    authority: Authority,
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Secured {
+    fn start(name: &str, flags: &[&str]) -> Self {
+        let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("redis-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let authority = Authority::new(&folder, "authority");
+        let server = authority.issue("server", &["localhost", "127.0.0.1"]);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let (certificate, key) = (path(&server.certificate), path(&server.key));
+        let (ca, number) = (path(&authority.certificate), port.to_string());
+        let tls = [
+            &["--port", "0", "--tls-port", &number, "--tls-cert-file", &certificate][..],
+            &["--tls-key-file", &key, "--tls-ca-cert-file", &ca],
+            flags,
+        ];
+        Self { redis: Redis::listening_on(port, &tls.concat()), folder, authority }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn url(&self) -> String {
+        format!("rediss://localhost:{}", self.redis.port)
+    }
+
+    fn ca(&self) -> [String; 2] {
+        ["--idempotency-redis-ca-file".to_owned(), self.authority.certificate.to_str().unwrap().to_owned()]
+    }
+}
+
+#[tokio::test]
+async fn redis_may_be_reached_over_tls_if_it_has_a_certificate_of_the_authority() {
+    let (cluster, redis) = (cluster(), Secured::start("tls", &["--tls-auth-clients", "no"]));
+    let ca = redis.ca();
+    let ca: Vec<&str> = ca.iter().map(String::as_str).collect();
+    let one = bridge(&cluster, &redis.url(), &ca).await;
+    let two = bridge(&cluster, &redis.url(), &ca).await;
+    assert!(!replayed(&one.client.event("t", event("1", 10)).await));
+    assert!(replayed(&two.client.event("t", event("1", 10)).await));
+    assert_eq!(two.client.metric("kafka_bridge_idempotency_redis_up").await, 1);
+
+    // Another authority, another name of the server, and no authority but those of the machine.
+    let folder = redis.folder.join("other");
+    std::fs::create_dir_all(&folder).unwrap();
+    let other = Authority::new(&folder, "other");
+    let other = ["--idempotency-redis-ca-file", other.certificate.to_str().unwrap()];
+    let named = redis.url().replace("localhost", "127.0.0.2");
+    for (url, flags) in [(redis.url(), &other[..]), (named, &ca), (redis.url(), &[])] {
+        let stranger = bridge(&cluster, &url, flags).await;
+        stranger.client.event("t", event("2", 10)).await.assert_problem(503, "unavailable");
+        assert_eq!(stranger.client.metric("kafka_bridge_idempotency_redis_up").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn redis_may_ask_for_a_certificate_and_a_user() {
+    const PASSWORD: &str = "hunter2-hunter2";
+    let user = format!(">{PASSWORD}");
+    let keys = "~wicketgate:idempotency:1:*";
+    let users =
+        ["--user", "default", "off", "--user", "bridge", "on", &user, keys, "+set", "+get", "+eval", "+del"];
+    let (cluster, redis) = (cluster(), Secured::start("users", &users));
+    let identity = redis.authority.issue("bridge", &["bridge.test"]);
+    let (certificate, key) = (identity.certificate.to_str().unwrap(), identity.key.to_str().unwrap());
+    let file = redis.file("password", &format!("{PASSWORD}\n"));
+    let ca = redis.ca();
+    let ca: Vec<&str> = ca.iter().map(String::as_str).collect();
+    let shown = ["--idempotency-redis-certificate-file", certificate, "--idempotency-redis-key-file", key];
+    let password = ["--idempotency-redis-password-file", &file];
+    let url = redis.url().replace("://", "://bridge@");
+    let all = [&ca[..], &shown, &password].concat();
+    let one = bridge(&cluster, &url, &all).await;
+    let two = bridge(&cluster, &url, &all).await;
+    assert!(!replayed(&one.client.event("t", event("1", 10)).await));
+    assert!(replayed(&two.client.event("t", event("1", 10)).await));
+    // Nothing that is sent is forbidden: what failed is given up.
+    one.client.event("t", event("large", 9_000_000)).await.assert_problem(413, "too-large");
+    assert_eq!(count(&cluster, "t"), 1);
+
+    let no_certificate = bridge(&cluster, &url, &[&ca[..], &password].concat()).await;
+    no_certificate.client.event("t", event("2", 10)).await.assert_problem(503, "unavailable");
+    let wrong = redis.file("wrong", "hunter3-hunter3");
+    let wrong = ["--idempotency-redis-password-file", &wrong];
+    let flags = [&ca[..], &shown, &wrong].concat();
+    let wrong_password = bridge(&cluster, &url, &flags).await;
+    wrong_password.client.event("t", event("2", 10)).await.assert_problem(503, "unavailable");
+
+    // The log says why, and shows no password.
+    let servers = cluster.bootstrap_servers();
+    let bridge = ["--bootstrap-servers", &servers, "--log", "trace", "--idempotency-redis", &url];
+    let log = log_until("Redis does not answer", &[&bridge[..], &flags].concat());
+    assert!(log.contains("uthentication failed") && !log.contains("hunter"), "{log}");
+}
+
+#[test]
+fn what_is_wrong_with_the_way_to_redis_is_told_all_at_once_and_without_the_password() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("redis-wrong-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let junk = folder.join("junk");
+    std::fs::write(&junk, "hunter4").unwrap();
+    let junk = junk.to_str().unwrap();
+    let (ca, certificate, key) = (
+        "--idempotency-redis-ca-file",
+        "--idempotency-redis-certificate-file",
+        "--idempotency-redis-key-file",
+    );
+    let (redis, password) = ("--idempotency-redis", "--idempotency-redis-password-file");
+    for (flags, wanted) in [
+        (
+            &[redis, "rediss://bridge:hunter2@localhost:1/#insecure", ca, junk, certificate, junk, key, junk]
+                [..],
+            &[
+                "wanted no password in it",
+                "no #insecure",
+                "ca-file",
+                "certificate-file",
+                "a private key in PEM",
+            ][..],
+        ),
+        (&[redis, "redis://:hunter2@localhost:1/x"], &["wanted redis://HOST:PORT, or rediss://"]),
+        (&[redis, "redis://localhost:1", ca, junk], &["no --idempotency-redis rediss://HOST:PORT uses it"]),
+        (&[redis, "redis://bridge@localhost:1"], &["wanted --idempotency-redis-password-file with it"]),
+        (&[redis, "rediss://localhost:1", key, "/none"], &["certificate-file with it", "No such file"]),
+        (
+            &[ca, junk, password, junk],
+            &["ca-file: wanted --idempotency-redis with it", "password-file: wanted --idempotency-redis"],
+        ),
+    ] {
+        let output = command(&[&["--embedded-broker", "--check-config"], flags].concat()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(wanted.iter().all(|wanted| text.contains(wanted)), "{flags:?}: {text}");
+        assert!(!text.contains("hunter"), "{text}");
+    }
+    let good =
+        command(&["--embedded-broker", "--check-config", redis, "rediss://localhost:1"]).output().unwrap();
+    assert!(good.status.success(), "{good:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
