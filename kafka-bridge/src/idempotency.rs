@@ -259,7 +259,8 @@ impl Memory {
     }
 
     /// Remembers an event that was written `age` ago, before the bridge was started. Of two with one name
-    /// the later one stays, since by its time the other had been forgotten.
+    /// the later one stays, since by its time the other had been forgotten. Of more than there is room for the youngest
+    /// stay, in whatever order they come.
     pub fn restore(&self, identity: Identity, outcome: Outcome, age: Duration) {
         let Some(since) = Instant::now().checked_sub(age).filter(|_| age < self.window()) else { return };
         let mut state = self.state();
@@ -272,6 +273,9 @@ impl Memory {
             Some(_) => return,
         }
         if state.entries.len() >= self.limit {
+            if state.acknowledged.first().is_none_or(|(oldest, _)| *oldest > since) {
+                return;
+            }
             let mut first = true;
             state.forget(|_| std::mem::take(&mut first));
         }

@@ -34,7 +34,7 @@ use idempotency::{Memory, MemoryError};
 use metrics::Metrics;
 use reload::{Reloads, Running};
 use server::{Listener, Served, Settings};
-use spool::{DirectoryLock, SpoolError, Spools};
+use spool::{DirectoryLock, FoundSpools, SpoolError};
 use telemetry::Telemetry;
 use topics::Topics;
 
@@ -90,9 +90,11 @@ pub async fn run(
     // What is remembered may be in there too.
     let lock = config.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
     let memory = Memory::new(&config, Arc::clone(&metrics))?;
-    let spools = Spools::open(&config, bootstrap_servers, lock, memory.as_deref(), &metrics)?.map(Arc::new);
-    let background = clusters.supervise();
+    let spools = FoundSpools::look(&config, bootstrap_servers, lock, memory.as_deref(), &metrics)?;
     let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
+    // Last, so that nothing is drained by a bridge that does not come to run.
+    let spools = spools.map(FoundSpools::start).transpose()?.map(Arc::new);
+    let background = clusters.supervise();
     let shared = Shared {
         clusters: Arc::clone(&clusters),
         idempotency: memory.clone(),

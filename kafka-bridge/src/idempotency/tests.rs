@@ -182,3 +182,22 @@ fn of_two_that_an_earlier_process_has_left_the_later_one_counts() {
     let later = now + WINDOW - Duration::from_secs(2);
     assert!(matches!(memory.admit(identity(1, 3), Ack::All, None, later), Admission::Written(_)));
 }
+
+#[test]
+fn of_more_than_there_is_room_for_the_youngest_are_restored() {
+    let ages = [30, 10, 50, 20, 40];
+    for turn in 0..ages.len() {
+        let memory = memory(2);
+        let mut ages = ages;
+        ages.rotate_left(turn);
+        for age in ages {
+            memory.restore(identity(age, 0), written(1), Duration::from_secs(age.into()));
+        }
+        let now = Instant::now();
+        assert_eq!(
+            [10, 20, 30, 40, 50].map(|name| memory.state().entries.contains_key(&[name; 16])),
+            [true, true, false, false, false]
+        );
+        assert!(is_written(&memory, 10, now) && is_written(&memory, 20, now));
+    }
+}

@@ -5,16 +5,14 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+/// What the name of a file ends with that is to take the place of another.
+pub(super) const NEW: &str = ".new";
+
 /// For files that nobody else may read: records have whatever callers have sent.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
-}
-
-/// Makes a directory, and those above it, that nobody else may look into.
-pub(super) fn create_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The disk. In tests it may have faults.
@@ -25,8 +23,31 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// Makes a directory, and those above it that are not there, which nobody else may look into. Waits until their names
+    /// are durable.
+    pub(super) fn create_directory(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        // A relative path of one part is in the directory that the process is in.
+        let above =
+            path.parent().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+        if let Some(above) = above {
+            self.create_directory(above)?;
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        above.map_or(Ok(()), |above| self.sync_directory(above))
+    }
+
     /// Writes all of `bytes` at an offset.
     pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        #[cfg(test)]
+        let _step = self.faults.step();
         #[cfg(test)]
         if let Some(room) = self.faults.write(bytes.len()) {
             file.write_all_at(bytes.get(..room).unwrap_or_default(), offset)?;
@@ -38,12 +59,16 @@ impl Disk {
     /// Waits until what was written is durable, and with it the length of the file (`fdatasync`).
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
+        let _step = self.faults.step();
+        #[cfg(test)]
         self.faults.sync()?;
         file.sync_data()
     }
 
     /// Cuts a file off, and waits until that is durable.
     pub(super) fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        #[cfg(test)]
+        let _step = self.faults.step();
         #[cfg(test)]
         self.faults.truncate()?;
         file.set_len(len)?;
@@ -53,22 +78,33 @@ impl Disk {
     /// Waits until the names in a directory are durable.
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
-        self.faults.sync()?;
+        self.faults.sync_directory(path)?;
         File::open(path)?.sync_all()
     }
 
-    /// Writes a file anew, so that after a crash there is the old one or the new one, whole.
-    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let fresh = path.with_extension("new");
-        let file = private().create(true).truncate(true).write(true).open(&fresh)?;
+    /// Writes a file anew, so that after a crash there is the old one, or none if there was none, or the new one, whole.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(NEW);
+        let file = private().create(true).truncate(true).read(true).write(true).open(&fresh)?;
         self.write(&file, bytes, 0)?;
         self.sync(&file)?;
-        fs::rename(&fresh, path)?;
-        path.parent().map_or(Ok(()), |directory| self.sync_directory(directory))
+        self.rename(Path::new(&fresh), path)?;
+        path.parent().map_or(Ok(()), |directory| self.sync_directory(directory))?;
+        Ok(file)
+    }
+
+    /// Gives a file another name, in place of one that has it.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        let _step = self.faults.step();
+        fs::rename(from, to)
     }
 
     /// Removes a file. That it is gone need not be durable: what is found again is done with once more.
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        let _step = self.faults.step();
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
@@ -79,16 +115,28 @@ impl Disk {
 #[cfg(test)]
 pub(super) mod faults {
     use std::io;
+    use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Mutex, MutexGuard};
+
+    /// Called before each change, while nothing else changes.
+    type Watcher = Box<dyn FnMut() + Send>;
 
     /// What the disk is to fail at.
-    #[derive(Debug)]
     pub(in super::super) struct Faults {
         /// Bytes that there is still room for.
         pub(in super::super) room: AtomicUsize,
         /// Syncs that are still to succeed before one fails; one fails each time it reaches 0.
         pub(in super::super) syncs: AtomicUsize,
         pub(in super::super) truncation_fails: AtomicBool,
+        pub(in super::super) synced_directories: Mutex<Vec<PathBuf>>,
+        pub(in super::super) watcher: Mutex<Option<Watcher>>,
+    }
+
+    impl std::fmt::Debug for Faults {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Faults").finish_non_exhaustive()
+        }
     }
 
     impl Default for Faults {
@@ -97,11 +145,22 @@ pub(super) mod faults {
                 room: AtomicUsize::new(usize::MAX),
                 syncs: AtomicUsize::new(usize::MAX),
                 truncation_fails: AtomicBool::new(false),
+                synced_directories: Mutex::default(),
+                watcher: Mutex::default(),
             }
         }
     }
 
     impl Faults {
+        /// Begins a change, which has the disk to itself until it is over.
+        pub(super) fn step(&self) -> MutexGuard<'_, Option<Watcher>> {
+            let mut watcher = self.watcher.lock().unwrap();
+            if let Some(watcher) = &mut *watcher {
+                watcher();
+            }
+            watcher
+        }
+
         /// How much is written of what does not fit.
         pub(super) fn write(&self, len: usize) -> Option<usize> {
             let room = self.room.load(Ordering::SeqCst);
@@ -128,6 +187,11 @@ pub(super) mod faults {
                     Ok(())
                 }
             }
+        }
+
+        pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
+            self.synced_directories.lock().unwrap().push(path.to_owned());
+            self.sync()
         }
 
         pub(super) fn truncate(&self) -> io::Result<()> {

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::checkpoint::Keeper;
 use super::disk::Disk;
-use super::format::{self, Entry, SEGMENT_HEADER};
+use super::format::{Entry, SEGMENT_HEADER};
 use super::held::{Held, Step, Verdict};
 use super::metrics::Counts;
 use super::refused::Aside;
 use super::segment;
-use super::state::Shared;
+use super::state::{Segment, Shared};
 use crate::metrics::ClusterMetrics;
 use crate::producer::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence};
 
@@ -85,6 +86,7 @@ pub(super) struct Drainer {
     directory: PathBuf,
     disk: Disk,
     shared: Arc<Shared>,
+    checkpoint: Arc<Keeper>,
     metrics: ClusterMetrics,
     counts: Counts,
     settings: DrainSettings,
@@ -113,6 +115,8 @@ pub(super) struct Drainer {
     not_before: Instant,
     checkpointed: u64,
     checkpoint_due: Instant,
+    /// Segments that are done with, and are removed once a checkpoint says so.
+    gone: Vec<Segment>,
     /// Whether the disk has something else where a record should be.
     damaged: bool,
     /// Whether the last attempt to read failed for another reason.
@@ -130,6 +134,7 @@ impl Drainer {
         segment_bytes: u64,
         disk: Disk,
         shared: Arc<Shared>,
+        checkpoint: Arc<Keeper>,
         metrics: ClusterMetrics,
         counts: Counts,
         settings: DrainSettings,
@@ -144,6 +149,7 @@ impl Drainer {
             directory,
             disk,
             shared,
+            checkpoint,
             metrics,
             counts,
             settings,
@@ -164,6 +170,7 @@ impl Drainer {
             not_before: now,
             checkpointed: done,
             checkpoint_due: now,
+            gone: Vec::new(),
             damaged: false,
             unreadable: false,
             refused_since_log: 0,
@@ -184,8 +191,10 @@ impl Drainer {
             }
             self.set_aside();
             self.advance(false);
-            let busy =
-                self.checkpointed < self.base - 1 || !self.to_set_aside.is_empty() || !self.held.is_empty();
+            let busy = self.checkpointed < self.base - 1
+                || !self.gone.is_empty()
+                || !self.to_set_aside.is_empty()
+                || !self.held.is_empty();
             let wait = if busy { CHECKPOINT_PAUSE } else { IDLE };
             match self.events.recv_timeout(wait) {
                 Ok(event) => {
@@ -723,32 +732,36 @@ impl Drainer {
         let done = self.base - 1;
         let mut state = self.shared.lock();
         state.done_up_to(done);
-        let mut gone = Vec::new();
         while let Some(oldest) = state.segments.front()
             && oldest.next <= done + 1
             && state.open != Some(oldest.first)
         {
-            gone.extend(state.segments.pop_front());
+            self.gone.extend(state.segments.pop_front());
         }
-        self.counts.state(&state);
+        self.counts.state(&mut state);
         drop(state);
-        // Before the checkpoint, which a disk that is full may have no room for.
-        for segment in gone {
-            if let Err(error) = self.disk.remove(&segment.path) {
-                tracing::error!(path = %segment.path.display(), %error, "a segment that is done with cannot be removed");
-            }
-        }
-        if done > self.checkpointed && (now || Instant::now() >= self.checkpoint_due) {
-            self.checkpoint(done);
+        let wanted = done > self.checkpointed || !self.gone.is_empty();
+        if now || (wanted && Instant::now() >= self.checkpoint_due) {
+            self.write_checkpoint(done);
         }
     }
 
-    fn checkpoint(&mut self, done: u64) {
+    /// Writes a checkpoint, and removes what it says is done with.
+    fn write_checkpoint(&mut self, done: u64) {
         self.checkpoint_due = Instant::now() + CHECKPOINT_PAUSE;
-        match self.disk.replace(&super::checkpoint_path(&self.directory), &format::checkpoint(done)) {
+        let mut written = self.checkpoint.write(&self.shared);
+        if written.is_err() && self.make_room() {
+            written = self.checkpoint.write(&self.shared);
+        }
+        match written {
             Ok(()) => {
                 self.checkpointed = done;
                 self.checkpoint_failed = false;
+                for segment in self.gone.drain(..) {
+                    if let Err(error) = self.disk.remove(&segment.path) {
+                        tracing::error!(path = %segment.path.display(), %error, "a segment that is done with cannot be removed");
+                    }
+                }
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.checkpoint_failed, true) {
@@ -756,6 +769,24 @@ impl Drainer {
                 }
             }
         }
+    }
+
+    /// A disk that is full may have no room for a checkpoint. Segments that are done with are cut down to their headers,
+    /// by which a start knows what they were; returns whether that was done to any. The newest is not: its records tell
+    /// the number of the next.
+    fn make_room(&mut self) -> bool {
+        let newest = self.shared.lock().segments.is_empty();
+        let mut made = false;
+        let count = self.gone.len().saturating_sub(usize::from(newest));
+        for segment in self.gone.iter_mut().take(count).filter(|segment| segment.len > SEGMENT_HEADER as u64)
+        {
+            let cut = File::options().write(true).open(&segment.path);
+            if cut.and_then(|file| self.disk.truncate(&file, SEGMENT_HEADER as u64)).is_ok() {
+                segment.len = SEGMENT_HEADER as u64;
+                made = true;
+            }
+        }
+        made
     }
 
     /// Lets what is on its way arrive, and says what stays.

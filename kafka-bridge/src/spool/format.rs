@@ -1,5 +1,6 @@
 //! How records lie in a segment. `docs/spool.md` specifies it; the golden bytes in the tests hold it still.
 
+use super::checkpoint::Checkpoint;
 use crate::idempotency::Identity;
 
 /// Begins a segment, before the version of the format.
@@ -7,12 +8,12 @@ const SEGMENT_MAGIC: [u8; 7] = *b"WGSPOOL";
 /// The version of the format of segments.
 pub(super) const VERSION: u8 = 2;
 /// Begins the checkpoint.
-const CHECKPOINT_MAGIC: [u8; 8] = *b"WGDONE\0\x01";
+const CHECKPOINT_MAGIC: [u8; 8] = *b"WGDONE\0\x02";
 
 /// Bytes of a segment's header: magic, version, first sequence number, marker, checksum.
 pub(super) const SEGMENT_HEADER: usize = 7 + 1 + 8 + MARKER + 4;
-/// Bytes of a checkpoint: magic, sequence number, checksum.
-const CHECKPOINT: usize = 8 + 8 + 4;
+/// Bytes of a checkpoint: magic, three numbers, checksum.
+const CHECKPOINT: usize = 8 + 3 * 8 + 4;
 /// Bytes of a [`Marker`].
 const MARKER: usize = 16;
 /// Bytes of a frame before its body: marker, length of the body, checksum.
@@ -254,16 +255,20 @@ pub(super) fn read_segment_header(bytes: &[u8]) -> Result<Header, BadHeader> {
     }
 }
 
-/// A checkpoint: all records up to this number are done with.
-pub(super) fn checkpoint(done: u64) -> [u8; CHECKPOINT] {
-    checked(&[&CHECKPOINT_MAGIC, &done.to_le_bytes()])
+/// A checkpoint.
+pub(super) fn checkpoint(checkpoint: &Checkpoint) -> [u8; CHECKPOINT] {
+    let Checkpoint { done, next, newest } = *checkpoint;
+    let [done, next, newest] = [done, next, newest.unwrap_or(0)].map(u64::to_le_bytes);
+    checked(&[&CHECKPOINT_MAGIC, &done, &next, &newest])
 }
 
-/// The number in a checkpoint; `None` if it is not one.
-pub(super) fn read_checkpoint(bytes: &[u8]) -> Option<u64> {
+/// What a checkpoint says; `None` if it is not one.
+pub(super) fn read_checkpoint(bytes: &[u8]) -> Option<Checkpoint> {
     let mut rest = bytes.strip_prefix(&CHECKPOINT_MAGIC)?;
-    let done = u64::from_le_bytes(take(&mut rest)?);
-    (checkpoint(done) == bytes).then_some(done)
+    let mut number = || take(&mut rest).map(u64::from_le_bytes);
+    let (done, next, newest) = (number()?, number()?, number()?);
+    let read = Checkpoint { done, next, newest: (newest > 0).then_some(newest) };
+    (checkpoint(&read) == bytes).then_some(read)
 }
 
 /// These parts, and their checksum.
@@ -351,7 +356,14 @@ mod tests {
             hex(&segment_header(&HEADER)),
             "574753504f4f4c0205000000000000003031323334353637383961626364656664fdabac"
         );
-        assert_eq!(hex(&checkpoint(5)), "5747444f4e4500010500000000000000214e1e1b");
+        assert_eq!(
+            hex(&checkpoint(&Checkpoint { done: 5, next: 9, newest: Some(7) })),
+            "5747444f4e450002\
+             0500000000000000\
+             0900000000000000\
+             0700000000000000\
+             028f8a4b"
+        );
         assert_eq!(
             hex(&sealed(&least())),
             "30313233343536373839616263646566\
@@ -396,7 +408,10 @@ mod tests {
         }
         let header = Header { first: u64::MAX, ..HEADER };
         assert_eq!(read_segment_header(&segment_header(&header)), Ok(header));
-        assert_eq!(read_checkpoint(&checkpoint(7)), Some(7));
+        for newest in [None, Some(3)] {
+            let written = Checkpoint { done: 7, next: 9, newest };
+            assert_eq!(read_checkpoint(&checkpoint(&written)), Some(written));
+        }
         assert_eq!(read_checkpoint(&segment_header(&header)), None);
     }
 

@@ -159,13 +159,13 @@ impl Counts {
         self.bytes_limit.set(i64::try_from(limits.bytes).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn state(&self, state: &State) {
+    pub(super) fn state(&self, state: &mut State) {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.records.set(number(state.records()));
         self.bytes.set(number(state.bytes()));
         self.segments.set(number(state.segments.len() as u64));
         self.refused_records.set(number(state.refused_records));
-        let age = state.oldest().map_or(0, |at| now_millis().saturating_sub(at));
+        let age = state.oldest_age(now_millis()).unwrap_or(0);
         self.oldest_age.set(Duration::from_millis(age).as_secs_f64());
     }
 

@@ -3,11 +3,13 @@
 //!
 //! Two threads do the work, because a disk blocks: one writes (`writer`), one drains (`drain`).
 
+mod checkpoint;
 mod disk;
 mod drain;
 mod format;
 mod held;
 mod metrics;
+mod recover;
 mod refused;
 mod retry;
 mod segment;
@@ -18,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,14 +33,15 @@ use crate::config::Config;
 use crate::idempotency::{Claim, Identity, Memory};
 use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
 use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing};
+use checkpoint::{Checkpoint, Keeper};
 use disk::Disk;
 use drain::{Drainer, Event, now_millis};
 use format::Entry;
 use metrics::Counts;
 pub use metrics::Metrics;
+use recover::Inspected;
 pub use retry::{list_refused, retry_refused};
-use segment::End;
-use state::{Pending, Segment, Shared, State};
+use state::{Pending, Shared, State};
 use writer::Writer;
 
 /// The most bytes that wait for the disk.
@@ -78,7 +81,7 @@ impl DirectoryLock {
     /// If that cannot be done, or another bridge has it.
     pub fn take(directory: &Path) -> Result<Self, SpoolError> {
         let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
-        disk::create_directory(directory).map_err(|error| failed(error.to_string()))?;
+        Disk::default().create_directory(directory).map_err(|error| failed(error.to_string()))?;
         let file = disk::private().create(true).truncate(false).write(true).open(directory.join("lock"));
         let file = file.map_err(|error| failed(format!("lock: {error}")))?;
         match file.try_lock() {
@@ -90,15 +93,6 @@ impl DirectoryLock {
             Err(TryLockError::Error(error)) => Err(failed(format!("lock: {error}"))),
         }
     }
-}
-
-/// What was found on disk.
-#[derive(Debug, Default)]
-struct Recovered {
-    /// Events of records that are still there, and when each was spooled, the oldest first.
-    identities: Vec<(Identity, u64)>,
-    /// Records that are not in Kafka yet.
-    records: u64,
 }
 
 /// Records on their way to one cluster.
@@ -113,21 +107,20 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in `directory`, which the caller has locked, and starts to drain it.
-    ///
-    /// # Errors
-    /// If it cannot be read or written, or is damaged. Nothing is changed then.
-    fn open(
+    /// Makes the threads of the spool in `directory`, which is in this state. They begin once each of what is returned with
+    /// it is told to, and end at once if it is dropped.
+    fn new(
         disk: Disk,
         directory: &Path,
+        mut state: State,
         limits: Limits,
         drain: DrainSettings,
         metrics: ClusterMetrics,
         counts: Counts,
-    ) -> Result<(Self, Recovered), SpoolError> {
-        let (state, recovered) = recover(&disk, directory)?;
+    ) -> Result<(Self, [Sender<()>; 2]), SpoolError> {
         counts.limits(&limits);
-        counts.state(&state);
+        counts.state(&mut state);
+        let checkpoint = Arc::new(Keeper::new(directory, disk.clone(), Checkpoint::of(&state)));
         let shared = Arc::new(Shared::new(state));
         let (sender, events) = channel();
         let writer = Writer {
@@ -135,6 +128,7 @@ impl Spool {
             segment_bytes: limits.segment_bytes,
             disk: disk.clone(),
             shared: Arc::clone(&shared),
+            checkpoint: Arc::clone(&checkpoint),
             metrics: metrics.clone(),
             counts: counts.clone(),
             drainer: sender.clone(),
@@ -147,23 +141,24 @@ impl Spool {
             limits.segment_bytes,
             disk,
             Arc::clone(&shared),
+            checkpoint,
             metrics.clone(),
             counts.clone(),
             drain,
             events,
             sender.clone(),
         );
-        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let threads = [
-            named("spool-writer").spawn(move || writer.run()),
-            named("spool-drainer").spawn(move || drainer.run()),
-        ];
-        let threads: io::Result<Vec<_>> = threads.into_iter().collect();
+        let (start_writer, writer) = thread("spool-writer", move || writer.run());
+        let (start_drainer, drainer) = thread("spool-drainer", move || drainer.run());
+        let threads: io::Result<Vec<_>> = [writer, drainer].into_iter().collect();
         let threads = Mutex::new(
             threads
                 .map_err(|error| SpoolError { directory: directory.to_owned(), what: error.to_string() })?,
         );
-        Ok((Self { shared, limits, metrics, counts, drainer: sender, threads }, recovered))
+        Ok((
+            Self { shared, limits, metrics, counts, drainer: sender, threads },
+            [start_writer, start_drainer],
+        ))
     }
 
     /// Has a record written to disk, without waiting. Records are written to Kafka in the order of these calls. `claim` is
@@ -198,7 +193,7 @@ impl Spool {
         let frame = entry.encode();
         let len = frame.len() as u64;
         let mut state = self.shared.lock();
-        if let Err(why) = self.admit(&state, len, now) {
+        if let Err(why) = self.admit(&mut state, len, now) {
             drop(state);
             if let Some(reason) = why {
                 self.counts.full(reason);
@@ -215,12 +210,11 @@ impl Spool {
     }
 
     /// Whether there is room, and otherwise which bound it is that keeps a record out.
-    fn admit(&self, state: &State, len: u64, now: u64) -> Result<(), Option<&'static str>> {
+    fn admit(&self, state: &mut State, len: u64, now: u64) -> Result<(), Option<&'static str>> {
         if state.broken || state.stopping {
             return Err(None);
         }
-        let too_old = |at: u64| u128::from(now.saturating_sub(at)) > self.limits.age.as_millis();
-        if state.oldest().is_some_and(too_old) {
+        if state.oldest_age(now).is_some_and(|age| u128::from(age) > self.limits.age.as_millis()) {
             return Err(Some("age"));
         }
         if state.bytes() + state.pending_bytes + len > self.limits.bytes {
@@ -255,6 +249,17 @@ impl Spool {
     }
 }
 
+/// Makes a thread that begins once it is told to.
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> (Sender<()>, io::Result<JoinHandle<()>>) {
+    let (start, started): (_, Receiver<()>) = channel();
+    let begin = move || {
+        if started.recv().is_ok() {
+            run();
+        }
+    };
+    (start, std::thread::Builder::new().name(name.to_owned()).spawn(begin))
+}
+
 /// The spools of all clusters, in a directory that one process has to itself.
 #[derive(Debug)]
 pub struct Spools {
@@ -263,13 +268,31 @@ pub struct Spools {
     lock: Mutex<Option<DirectoryLock>>,
 }
 
-impl Spools {
-    /// Opens the spools that the configuration asks for, if it does, and starts to drain them. `memory` is told which
-    /// events they have. `bootstrap_servers` are those of the default cluster.
+/// The spools of all clusters, as they were found: good, and not changed yet.
+#[allow(missing_debug_implementations, reason = "there are secrets in it")]
+pub struct FoundSpools {
+    lock: DirectoryLock,
+    limits: Limits,
+    spools: Vec<FoundSpool>,
+}
+
+/// One of them.
+struct FoundSpool {
+    cluster: String,
+    directory: PathBuf,
+    inspected: Inspected,
+    drain: DrainSettings,
+    metrics: ClusterMetrics,
+    counts: Counts,
+}
+
+impl FoundSpools {
+    /// Looks at the spools that the configuration asks for, if it does, and changes nothing. `memory` is told which events
+    /// they have. `bootstrap_servers` are those of the default cluster.
     ///
     /// # Errors
-    /// If one of them cannot be read or written, is damaged, or is of a cluster that the configuration does not have.
-    pub fn open(
+    /// If one of them cannot be read, is damaged, or is of a cluster that the configuration does not have.
+    pub fn look(
         config: &Config,
         bootstrap_servers: &str,
         lock: Option<DirectoryLock>,
@@ -288,38 +311,65 @@ impl Spools {
                 return Err(SpoolError { directory: directory.clone(), what });
             }
         }
+        let now = now_millis();
+        let mut remember = |identity, spooled_at| {
+            if let Some(memory) = memory {
+                let age = Duration::from_millis(now.saturating_sub(spooled_at));
+                memory.restore(identity, Outcome::Acknowledged { ack: Ack::Spooled, place: None }, age);
+            }
+        };
+        let mut spools = Vec::new();
+        for cluster in clusters {
+            let (name, directory) = (&cluster.name, directory.join(&cluster.name));
+            spools.push(FoundSpool {
+                inspected: recover::inspect(&directory, now, &mut remember)?,
+                directory,
+                drain: DrainSettings::new(config, cluster),
+                metrics: metrics.of_cluster(name),
+                counts: metrics.spool.of(name),
+                cluster: name.clone(),
+            });
+        }
         let limits = Limits {
             bytes: config.spool_max_bytes,
             age: config.spool_max_age,
             segment_bytes: config.spool_segment_bytes,
             record_bytes: u64::from(config.max_record_bytes),
         };
-        let mut spools = BTreeMap::new();
-        for cluster in clusters {
-            let name = &cluster.name;
-            let (spool, recovered) = Spool::open(
-                Disk::default(),
-                &directory.join(name),
-                limits,
-                DrainSettings::new(config, cluster),
-                metrics.of_cluster(name),
-                metrics.spool.of(name),
-            )?;
-            if recovered.records > 0 {
-                tracing::info!(
-                    cluster = name,
-                    records = recovered.records,
-                    "the spool has records that go to Kafka now"
-                );
-            }
-            if let Some(memory) = memory {
-                restore(&recovered, memory);
-            }
-            spools.insert(name.clone(), spool);
-        }
-        Ok(Some(Self { spools, lock: Mutex::new(Some(lock)) }))
+        Ok(Some(Self { lock, limits, spools }))
     }
 
+    /// Makes them ready to be used, and starts to drain them.
+    ///
+    /// # Errors
+    /// If one of them cannot be written, or the system has no threads. None is drained then.
+    pub fn start(self) -> Result<Spools, SpoolError> {
+        let disk = Disk::default();
+        let mut ready = Vec::new();
+        for found in self.spools {
+            let FoundSpool { cluster, directory, inspected, drain, metrics, counts } = found;
+            ready.push((cluster, directory, inspected.apply(&disk)?, drain, metrics, counts));
+        }
+        let (mut spools, mut waiting) = (BTreeMap::new(), Vec::new());
+        for (cluster, directory, state, drain, metrics, counts) in ready {
+            let records = state.records();
+            if records > 0 {
+                tracing::info!(cluster, records, "the spool has records that go to Kafka now");
+            }
+            let made = Spool::new(disk.clone(), &directory, state, self.limits, drain, metrics, counts)?;
+            let (spool, threads) = made;
+            spools.insert(cluster, spool);
+            waiting.extend(threads);
+        }
+        for thread in waiting {
+            // It waits for nothing else.
+            let _ = thread.send(());
+        }
+        Ok(Spools { spools, lock: Mutex::new(Some(self.lock)) })
+    }
+}
+
+impl Spools {
     /// The spool of a cluster.
     pub fn of(&self, cluster: &str) -> Option<&Spool> {
         self.spools.get(cluster)
@@ -355,144 +405,6 @@ pub fn clusters_in(directory: &Path) -> Result<Vec<String>, SpoolError> {
         Ok(names)
     };
     read().map_err(|error| SpoolError { directory: directory.to_owned(), what: error.to_string() })
-}
-
-/// Puts back into memory what the spool knows of events, so that one that comes again is recognised.
-fn restore(recovered: &Recovered, memory: &Memory) {
-    let now = now_millis();
-    for (identity, spooled_at) in &recovered.identities {
-        let age = Duration::from_millis(now.saturating_sub(*spooled_at));
-        memory.restore(*identity, Outcome::Acknowledged { ack: Ack::Spooled, place: None }, age);
-    }
-}
-
-fn checkpoint_path(directory: &Path) -> PathBuf {
-    directory.join("checkpoint")
-}
-
-/// Reads all that is on disk. Only if all of it is good, what was being written when the last bridge ended is cut off.
-fn recover(disk: &Disk, directory: &Path) -> Result<(State, Recovered), SpoolError> {
-    let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
-    let read = |error: io::Error| failed(error.to_string());
-    disk::create_directory(&refused::directory(directory)).map_err(read)?;
-    disk.sync_directory(directory).map_err(read)?;
-
-    let mut state = State { done: read_checkpoint(directory).map_err(read)?, ..State::default() };
-    let mut recovered = Recovered::default();
-    let mut found = segment::list(directory).map_err(read)?;
-    // A segment that could not be removed, or came back, may have a gap behind it that nobody misses.
-    let done_with = found.iter().skip(1).take_while(|(first, _)| *first <= state.done + 1).count();
-    let left_behind: Vec<PathBuf> = found.drain(..done_with).map(|(_, path)| path).collect();
-    let newest = found.last().map(|(first, _)| *first);
-    let mut last = None;
-    for (first, path) in found {
-        let bytes = fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
-        if let Some(before) = state.segments.back().filter(|before| before.next != first) {
-            let (wanted, found) = (before.next, path.display());
-            return Err(failed(format!(
-                "records from {wanted} on are missing: the next segment is {found}; put back what is missing, or move what \
-                 comes before it away"
-            )));
-        }
-        let mut next = first;
-        let end = segment::scan(&bytes, newest == Some(first), |record| {
-            if record.frame.sequence != next {
-                return Err(failed(format!(
-                    "{}: wanted record {next} at byte {}, found {}; see docs/spool.md",
-                    path.display(),
-                    record.offset,
-                    record.frame.sequence
-                )));
-            }
-            next += 1;
-            let Some(entry) = Entry::decode(&record.frame) else {
-                let (path, offset) = (path.display(), record.offset);
-                return Err(failed(format!("{path}: a record of a later version at byte {offset}")));
-            };
-            recovered.identities.extend(entry.identity.map(|identity| (identity, entry.spooled_at)));
-            if record.frame.sequence > state.done {
-                state.aged(record.frame.sequence, entry.spooled_at);
-            }
-            Ok(())
-        })?;
-        let named = format::read_segment_header(&bytes).map_or(true, |header| header.first == first);
-        let good = match end {
-            End::Clean if named => bytes.len(),
-            End::Torn { good } if named => {
-                tracing::warn!(
-                    path = %path.display(),
-                    bytes = bytes.len() - good,
-                    "the spool ends with a record that was being written when the bridge ended, and that nobody was told of; \
-                     it is cut off"
-                );
-                good
-            }
-            End::OtherVersion(version) => {
-                return Err(failed(format!("{}: {}", path.display(), segment::other_version(version))));
-            }
-            End::Damaged { good } => {
-                return Err(failed(format!(
-                    "{} is damaged at byte {good} of {}: {} records before it are good, and acknowledged ones come after it. \
-                     Nothing was changed; see \"When something breaks\" in docs/spool.md for what to do",
-                    path.display(),
-                    bytes.len(),
-                    next - first
-                )));
-            }
-            End::Clean | End::Torn { .. } => {
-                return Err(failed(format!("{}: it has the name of another segment", path.display())));
-            }
-        };
-        if newest == Some(first) {
-            let mut bytes = bytes;
-            bytes.truncate(good);
-            last = Some((path.clone(), bytes));
-        }
-        state.segments.push_back(Segment { first, next, path, len: good as u64 });
-    }
-    // What can be read back need not be durable: the last bridge may have ended between writing and syncing, or after a
-    // sync that failed. From here on it counts as acknowledged, so it is written once more.
-    if let Some((path, bytes)) = last {
-        disk.replace(&path, &bytes).map_err(read)?;
-    }
-    for path in left_behind {
-        disk.remove(&path).map_err(read)?;
-    }
-    // One without records would have the name of the next.
-    if let Some(empty) = state.segments.pop_back_if(|segment| segment.next == segment.first) {
-        disk.remove(&empty.path).map_err(read)?;
-        disk.sync_directory(directory).map_err(read)?;
-        state.next = empty.first;
-    }
-    state.next = state.segments.back().map_or(state.next, |last| last.next).max(state.done + 1);
-    if let Some(first) = state.segments.front().map(|segment| segment.first) {
-        // What is not there any more is done with.
-        let done = state.done.max(first - 1);
-        state.done_up_to(done);
-    } else {
-        let done = state.next - 1;
-        state.done_up_to(done);
-    }
-    while let Some(done) = state.segments.pop_front_if(|segment| segment.next <= state.done + 1) {
-        disk.remove(&done.path).map_err(read)?;
-    }
-    (state.refused_records, state.refused_bytes) = refused::count(directory).map_err(read)?;
-    recovered.records = state.records();
-    Ok((state, recovered))
-}
-
-fn read_checkpoint(directory: &Path) -> io::Result<u64> {
-    let bytes = match fs::read(checkpoint_path(directory)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        read => read?,
-    };
-    Ok(format::read_checkpoint(&bytes).unwrap_or_else(|| {
-        tracing::warn!(
-            directory = %directory.display(),
-            "the spool's checkpoint cannot be read; all that is there is written to Kafka, some of it once more"
-        );
-        0
-    }))
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 use wicketgate_envelope::octets::Octets;
 
+use super::checkpoint::{self, Checkpoint};
 use super::disk::Disk;
+use super::drain::now_millis;
 use super::format::{self, Entry};
 use super::segment::{self, Open};
 use super::{SpoolError, recover, refused};
@@ -72,8 +74,8 @@ pub fn list_refused(directory: &Path, out: &mut dyn Write) -> Result<u64, SpoolE
 pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
     let failed = |error: io::Error| SpoolError { directory: directory.to_owned(), what: error.to_string() };
     let disk = Disk::default();
-    let (state, _) = recover(&disk, directory)?;
-    let mut next = state.next;
+    let state = recover::inspect(directory, now_millis(), &mut |_, _| {})?.apply(&disk)?;
+    let (mut next, mut newest) = (state.next, None);
     let mut count = 0;
     for (_, path) in segment::list(&refused::directory(directory)).map_err(failed)? {
         let mut open: Option<Open> = None;
@@ -83,7 +85,10 @@ pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
             let mut frame = Entry { reason: None, ..entry }.encode();
             let open = match &mut open {
                 Some(open) => open,
-                None => open.insert(Open::create(&disk, directory, next)?),
+                None => {
+                    newest = Some(next);
+                    open.insert(Open::create(&disk, directory, next)?)
+                }
             };
             // All of it becomes durable at once.
             format::seal(&mut frame, open.marker, next, format::SEGMENT_HEADER as u64);
@@ -98,6 +103,10 @@ pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
         if let Some(open) = open {
             disk.sync(&open.file).map_err(failed)?;
         }
+        // They count from here on.
+        let newest = newest.or(Checkpoint::of(&state).newest);
+        checkpoint::write(&disk, directory, &Checkpoint { done: state.done, next, newest })
+            .map_err(failed)?;
         fs::remove_file(&path).map_err(failed)?;
     }
     disk.sync_directory(&refused::directory(directory)).map_err(failed)?;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{self, Disk};
+use super::disk::Disk;
 use super::format::{self, BadHeader, Entry, Frame, Header, Marker, SEGMENT_HEADER};
 
 const EXTENSION: &str = "segment";
@@ -17,10 +17,14 @@ pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
     directory.join(format!("{first:020}.{EXTENSION}"))
 }
 
-/// The segments in a directory, by their first numbers, in order.
+/// The segments in a directory, by their first numbers, in order; none if it is not there.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != EXTENSION) {
             continue;
@@ -50,20 +54,15 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Begins a segment, durably.
+    /// Begins a segment, durably. One of the same name that has no record goes: it is of no use.
     pub(super) fn create(disk: &Disk, directory: &Path, first: u64) -> io::Result<Self> {
         let path = path(directory, first);
-        let marker = Marker::random()?;
-        let file = disk::private().read(true).write(true).create_new(true).open(&path)?;
-        let begun = disk
-            .write(&file, &format::segment_header(&Header { first, marker }), 0)
-            .and_then(|()| disk.sync(&file))
-            .and_then(|()| disk.sync_directory(directory));
-        if let Err(error) = begun {
-            // Without a record in it, it is of no use, and its name is needed again.
-            let _ = disk.remove(&path);
-            return Err(error);
+        if fs::metadata(&path).is_ok_and(|there| there.len() > SEGMENT_HEADER as u64) {
+            let text = format!("{}: there is a segment of this name", path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
+        let marker = Marker::random()?;
+        let file = disk.replace(&path, &format::segment_header(&Header { first, marker }))?;
         Ok(Self { path, file, marker, len: SEGMENT_HEADER as u64 })
     }
 

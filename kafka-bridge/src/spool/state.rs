@@ -71,7 +71,9 @@ impl State {
     /// The record with this number is durable.
     pub(super) fn aged(&mut self, sequence: u64, spooled_at: u64) {
         match self.ages.back_mut() {
-            Some((last, at)) if spooled_at.saturating_sub(*at) < AGE_STEP_MILLIS => *last = sequence,
+            Some((last, at)) if (*at..at.saturating_add(AGE_STEP_MILLIS)).contains(&spooled_at) => {
+                *last = sequence
+            }
             _ => self.ages.push_back((sequence, spooled_at)),
         }
     }
@@ -82,9 +84,14 @@ impl State {
         while self.ages.pop_front_if(|(last, _)| *last <= sequence).is_some() {}
     }
 
-    /// Since when the oldest record is there, in milliseconds since 1970-01-01T00:00:00Z; `None` if there is none.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.ages.front().map(|(_, at)| *at)
+    /// For how long the oldest record has been there, in milliseconds; `None` if there is none. `now`: the present, in
+    /// milliseconds since 1970-01-01T00:00:00Z. A clock that was set back makes records look as if they had yet to come:
+    /// their age is counted from when that is found.
+    pub(super) fn oldest_age(&mut self, now: u64) -> Option<u64> {
+        for (_, at) in self.ages.iter_mut().take_while(|(_, at)| *at > now) {
+            *at = now;
+        }
+        self.ages.front().map(|(_, at)| now - *at)
     }
 
     /// The segment that has the record with this number, once it is durable.
@@ -118,16 +125,30 @@ mod tests {
     #[test]
     fn the_oldest_is_the_oldest_that_is_not_done_with() {
         let mut state = State { next: 1, ..State::default() };
-        assert_eq!(state.oldest(), None);
+        assert_eq!(state.oldest_age(6_000), None);
         for (sequence, at) in [(1, 1_000), (2, 1_900), (3, 2_000), (4, 5_000)] {
             state.aged(sequence, at);
             state.next = sequence + 1;
         }
-        for (done, oldest, records) in
-            [(0, Some(1_000), 4), (1, Some(1_000), 3), (2, Some(2_000), 2), (3, Some(5_000), 1), (4, None, 0)]
+        for (done, age, records) in
+            [(0, Some(5_000), 4), (1, Some(5_000), 3), (2, Some(4_000), 2), (3, Some(1_000), 1), (4, None, 0)]
         {
             state.done_up_to(done);
-            assert_eq!((state.oldest(), state.records()), (oldest, records), "{done}");
+            assert_eq!((state.oldest_age(6_000), state.records()), (age, records), "{done}");
         }
+    }
+
+    #[test]
+    fn an_age_grows_again_after_the_clock_was_set_back() {
+        let mut state = State { next: 1, ..State::default() };
+        // The clock is an hour ahead, and then set right.
+        for (sequence, at) in [(1, 3_700_000), (2, 3_700_500), (3, 100_000), (4, 100_900)] {
+            state.aged(sequence, at);
+            state.next = sequence + 1;
+        }
+        assert_eq!(state.oldest_age(101_000), Some(0));
+        assert_eq!(state.oldest_age(105_000), Some(4_000));
+        state.done_up_to(2);
+        assert_eq!(state.oldest_age(105_000), Some(5_000));
     }
 }

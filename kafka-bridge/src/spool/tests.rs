@@ -30,16 +30,68 @@ impl Drop for Directory {
 const LIMITS: Limits =
     Limits { bytes: 1 << 20, age: Duration::from_secs(3600), segment_bytes: 2_000, record_bytes: 100_000 };
 
+/// What a start has found.
+#[derive(Debug)]
+struct Recovered {
+    identities: Vec<(Identity, u64)>,
+    records: u64,
+}
+
 /// A spool whose Kafka cannot be reached.
 fn open_with(directory: &Directory, disk: &Disk, limits: Limits) -> Result<(Spool, Recovered), SpoolError> {
+    open_at("127.0.0.1:1", &directory.0, disk, limits)
+}
+
+fn open_at(
+    servers: &str,
+    directory: &Path,
+    disk: &Disk,
+    limits: Limits,
+) -> Result<(Spool, Recovered), SpoolError> {
     let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-    let drain = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
+    let drain = DrainSettings::new(&config, &config.default_cluster(servers));
+    open_draining(directory, disk, limits, drain)
+}
+
+fn open_draining(
+    directory: &Path,
+    disk: &Disk,
+    limits: Limits,
+    drain: DrainSettings,
+) -> Result<(Spool, Recovered), SpoolError> {
     let metrics = Arc::new(AllMetrics::default());
-    Spool::open(disk.clone(), &directory.0, limits, drain, metrics.of_cluster("c"), metrics.spool.of("c"))
+    let mut identities = Vec::new();
+    let inspected =
+        recover::inspect(directory, now_millis(), &mut |identity, at| identities.push((identity, at)))?;
+    let state = inspected.apply(disk)?;
+    let records = state.records();
+    let (metrics, counts) = (metrics.of_cluster("c"), metrics.spool.of("c"));
+    let (spool, threads) = Spool::new(disk.clone(), directory, state, limits, drain, metrics, counts)?;
+    for thread in threads {
+        thread.send(()).unwrap();
+    }
+    Ok((spool, Recovered { identities, records }))
 }
 
 fn open(directory: &Directory) -> (Spool, Recovered) {
     open_with(directory, &Disk::default(), LIMITS).unwrap()
+}
+
+fn error(directory: &Directory) -> String {
+    open_with(directory, &Disk::default(), LIMITS).unwrap_err().to_string()
+}
+
+/// A checkpoint by which all records up to this number are done with.
+fn write_checkpoint(directory: &Directory, done: u64) {
+    let checkpoint = Checkpoint { done, next: done + 1, newest: None };
+    checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
+}
+
+/// The checkpoint as it was when the newest segment was begun: nothing was drained and the bridge was killed.
+fn as_if_killed(directory: &Directory) {
+    let newest = segment::list(&directory.0).unwrap().last().map(|(first, _)| *first);
+    let checkpoint = Checkpoint { done: 0, next: newest.unwrap_or(1), newest };
+    checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
 }
 
 fn append(spool: &Spool, value: &[u8]) -> Result<Delivery, Outcome> {
@@ -171,8 +223,11 @@ fn a_torn_tail_is_cut_off_and_the_rest_goes_on() {
     };
     for len in [last + 1, last + 13, whole.len() - 1] {
         fs::write(&path, &whole[..len]).unwrap();
+        as_if_killed(&directory);
         let (spool, recovered) = open(&directory);
         assert_eq!(recovered.records, 1);
+        // What was cut off is beside it.
+        assert_eq!(fs::read(path.with_extension("torn")).unwrap(), whole[last..len]);
         assert_eq!(outcome(append(&spool, b"3")), SPOOLED);
         stop(&spool);
         assert_eq!(values(&directory), [b"1", b"3"]);
@@ -181,6 +236,7 @@ fn a_torn_tail_is_cut_off_and_the_rest_goes_on() {
     }
     // Nothing but a torn header.
     fs::write(&path, &whole[..7]).unwrap();
+    as_if_killed(&directory);
     let (spool, recovered) = open(&directory);
     assert_eq!(recovered.records, 0);
     assert_eq!(outcome(append(&spool, b"4")), SPOOLED);
@@ -257,6 +313,7 @@ fn a_value_that_looks_like_a_segment_does_no_harm() {
     let path = paths(&directory).pop().unwrap();
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    as_if_killed(&directory);
     let (spool, recovered) = open(&directory);
     assert_eq!(recovered.records, 3);
     stop(&spool);
@@ -270,17 +327,17 @@ fn a_checkpoint_that_cannot_be_read_loses_nothing() {
         assert_eq!(outcome(append(&spool, value)), SPOOLED);
     }
     stop(&spool);
-    fs::write(checkpoint_path(&directory.0), format::checkpoint(2)).unwrap();
+    write_checkpoint(&directory, 2);
     let (spool, recovered) = open(&directory);
     // What is done with is still recognised.
     assert_eq!((recovered.records, recovered.identities.len()), (1, 3));
     stop(&spool);
-    fs::write(checkpoint_path(&directory.0), b"WGDONE").unwrap();
+    fs::write(checkpoint::path(&directory.0), b"WGDONE").unwrap();
     let (spool, recovered) = open(&directory);
     assert_eq!(recovered.records, 3);
     stop(&spool);
     // All of it is done with, and the numbers go on.
-    fs::write(checkpoint_path(&directory.0), format::checkpoint(3)).unwrap();
+    write_checkpoint(&directory, 3);
     let (spool, recovered) = open(&directory);
     assert_eq!((recovered.records, paths(&directory).len()), (0, 0));
     assert_eq!(outcome(append(&spool, b"4")), SPOOLED);
@@ -471,10 +528,271 @@ fn what_is_done_with_and_left_behind_is_removed() {
     assert!(segments.len() > 3, "{}", segments.len());
     // The second cannot be missed: all before the last is in Kafka.
     fs::remove_file(&segments[1].1).unwrap();
-    fs::write(checkpoint_path(&directory.0), format::checkpoint(*last)).unwrap();
+    write_checkpoint(&directory, *last);
     let (spool, recovered) = open(&directory);
     stop(&spool);
     assert!(recovered.records > 0);
     let left = segment::list(&directory.0).unwrap();
     assert_eq!(left.first().map(|(first, _)| first), Some(last));
+}
+
+#[test]
+fn a_missing_oldest_or_newest_segment_is_noticed() {
+    let directory = Directory::new("missing");
+    let (spool, _) = open(&directory);
+    for number in 0..40_u8 {
+        assert_eq!(outcome(append(&spool, &[number; 200])), SPOOLED);
+    }
+    stop(&spool);
+    let files = paths(&directory);
+    assert!(files.len() > 2);
+    let checkpoint = fs::read(checkpoint::path(&directory.0)).unwrap();
+    let (oldest, newest) = (files.first().unwrap(), files.last().unwrap());
+    for killed in [false, true] {
+        if killed {
+            as_if_killed(&directory);
+        }
+        for (path, wanted) in
+            [(oldest, "are missing: the oldest file is"), (newest, "is missing; put it back")]
+        {
+            let away = path.with_extension("away");
+            fs::rename(path, &away).unwrap();
+            let error = error(&directory);
+            assert!(error.contains(wanted), "{killed}: {error}");
+            fs::rename(&away, path).unwrap();
+        }
+    }
+    // All of them, with what tells of them.
+    for path in &files {
+        fs::rename(path, path.with_extension("away")).unwrap();
+    }
+    assert!(error(&directory).contains("is missing; put it back"));
+    for path in &files {
+        fs::rename(path.with_extension("away"), path).unwrap();
+    }
+    fs::write(checkpoint::path(&directory.0), checkpoint).unwrap();
+    assert_eq!(open(&directory).1.records, 40);
+}
+
+#[test]
+fn after_a_good_end_damage_to_the_last_record_is_noticed() {
+    let directory = Directory::new("good-end");
+    let (spool, _) = open(&directory);
+    for value in [b"1", b"2"] {
+        assert_eq!(outcome(append(&spool, value)), SPOOLED);
+    }
+    stop(&spool);
+    let path = paths(&directory).pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&flipped[..], &whole[..whole.len() - 1]] {
+        fs::write(&path, damaged).unwrap();
+        let error = error(&directory);
+        assert!(error.contains("is damaged at byte"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), damaged);
+    }
+    // The last is gone as if it had never been.
+    let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+    let last = (0..len)
+        .rev()
+        .find(|len| segment::scan(&whole[..*len], true, |_| Ok::<_, ()>(())).unwrap() == segment::End::Clean);
+    fs::write(&path, &whole[..last.unwrap()]).unwrap();
+    let text = error(&directory);
+    assert!(text.contains("records 2 to 2 are missing, which had been synced"), "{text}");
+    // What was done with is missed by nobody.
+    write_checkpoint(&directory, 2);
+    assert_eq!(open(&directory).1.records, 0);
+}
+
+#[test]
+fn only_the_last_that_was_cut_off_is_kept() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = Directory::new("kept");
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let (spool, _) = open(&directory);
+        assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
+        stop(&spool);
+        as_if_killed(&directory);
+        let path = paths(&directory).pop().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.extend(b"torn");
+        fs::write(&path, bytes).unwrap();
+        kept.push(path.with_extension("torn"));
+    }
+    let unfinished = directory.0.join("checkpoint.new");
+    fs::write(&unfinished, b"half").unwrap();
+    assert_eq!(open(&directory).1.records, 2);
+    assert!(!kept[0].exists() && !unfinished.exists());
+    assert_eq!(fs::read(&kept[1]).unwrap(), b"torn");
+    assert_eq!(fs::metadata(&kept[1]).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_names_of_new_directories_are_durable() {
+    let directory = Directory::new("names");
+    let disk = Disk::default();
+    let inner = directory.0.join("a/b/c");
+    disk.create_directory(&inner).unwrap();
+    let synced = std::mem::take(&mut *disk.faults.synced_directories.lock().unwrap());
+    assert_eq!(synced, [directory.0.clone(), directory.0.join("a"), directory.0.join("a/b")]);
+    disk.create_directory(&inner).unwrap();
+    assert!(disk.faults.synced_directories.lock().unwrap().is_empty());
+}
+
+#[test]
+fn records_of_a_clock_that_was_ahead_count_from_now() {
+    let directory = Directory::new("ahead");
+    let (spool, _) = open(&directory);
+    assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
+    stop(&spool);
+    let earlier = now_millis() - 3_600_000;
+    let mut state =
+        recover::inspect(&directory.0, earlier, &mut |_, _| {}).unwrap().apply(&Disk::default()).unwrap();
+    assert_eq!(state.oldest_age(earlier), Some(0));
+    assert_eq!(state.oldest_age(earlier + 5_000), Some(5_000));
+}
+
+#[test]
+fn a_damaged_spool_changes_no_other() {
+    let directory = Directory::new("several");
+    let names = ["default", "other"];
+    for name in names {
+        let (spool, _) = open_at("127.0.0.1:1", &directory.0.join(name), &Disk::default(), LIMITS).unwrap();
+        for value in [b"1", b"2"] {
+            assert_eq!(outcome(append(&spool, value)), SPOOLED);
+        }
+        stop(&spool);
+    }
+    // There is something to be cut off in the first, and the second is damaged.
+    let [first, second] = names.map(|name| segment::path(&directory.0.join(name), 1));
+    let mut torn = fs::read(&first).unwrap();
+    torn.extend(b"torn");
+    fs::write(&first, &torn).unwrap();
+    let mut damaged = fs::read(&second).unwrap();
+    damaged[60] ^= 1;
+    fs::write(&second, &damaged).unwrap();
+    let mut config = Config::try_parse_from([
+        "kafka-bridge",
+        "--embedded-broker",
+        "--spool-dir",
+        directory.0.to_str().unwrap(),
+    ])
+    .unwrap();
+    config.clusters.push(crate::config::Cluster { name: "other".to_owned(), ..config.default_cluster("") });
+    let lock = DirectoryLock::take(&directory.0).unwrap();
+    let metrics = Arc::new(AllMetrics::default());
+    let found = FoundSpools::look(&config, "127.0.0.1:1", Some(lock), None, &metrics);
+    let error = found.err().unwrap().to_string();
+    assert!(error.contains("is damaged") && error.contains("other"), "{error}");
+    assert_eq!(fs::read(&first).unwrap(), torn);
+}
+
+/// Copies a directory.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+/// The bridge is killed before each single thing that it does on its disk, while it spools, drains, ends and starts: a start
+/// finds all that was acknowledged and not drained, and takes none of it for damage.
+#[test]
+fn no_moment_is_bad_to_be_killed_at() {
+    use std::sync::atomic::AtomicU64;
+    let broker = crate::embedded::EmbeddedBroker::start().unwrap();
+    let (directory, moments) = (Directory::new("moments"), Directory::new("moments-copies"));
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let copies = Arc::new(Mutex::new(Vec::new()));
+    let disk = Disk::default();
+    let watcher = {
+        let (from, to) = (directory.0.clone(), moments.0.clone());
+        let (acknowledged, copies) = (Arc::clone(&acknowledged), Arc::clone(&copies));
+        move || {
+            let mut copies = copies.lock().unwrap();
+            let to = to.join(copies.len().to_string());
+            copies.push((to.clone(), acknowledged.load(Ordering::SeqCst)));
+            copy(&from, &to);
+        }
+    };
+    *disk.faults.watcher.lock().unwrap() = Some(Box::new(watcher));
+    let limits = Limits { segment_bytes: 600, ..LIMITS };
+    for (round, drains) in [false, true, true, false, true].into_iter().enumerate() {
+        let servers = if drains { broker.bootstrap_servers() } else { "127.0.0.1:1".to_owned() };
+        let (spool, _) = open_at(&servers, &directory.0, &disk, limits).unwrap();
+        for number in 0..12 {
+            // Now and then the disk is full, and what is written of a record is cut off again.
+            if number % 5 == 4 {
+                disk.faults.room.store(number, Ordering::SeqCst);
+                let failed = outcome(append(&spool, &[b'x'; 100]));
+                disk.faults.room.store(usize::MAX, Ordering::SeqCst);
+                assert_eq!(failed, Outcome::Unavailable, "{round}");
+            }
+            assert_eq!(outcome(append(&spool, &[b'a'; 100])), SPOOLED);
+            acknowledged.fetch_add(1, Ordering::SeqCst);
+        }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while drains && spool.shared.lock().records() > 0 {
+            assert!(Instant::now() < deadline, "not drained in time");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        stop(&spool);
+    }
+    *disk.faults.watcher.lock().unwrap() = None;
+    let copies = std::mem::take(&mut *copies.lock().unwrap());
+    let mut segments = Vec::new();
+    for (copy, acknowledged) in &copies {
+        let state = recover::inspect(copy, now_millis(), &mut |_, _| {})
+            .and_then(|inspected| inspected.apply(&Disk::default()))
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(state.next > *acknowledged, "{}: {state:?}, {acknowledged}", copy.display());
+        let held: u64 = state.segments.iter().map(|segment| segment.next - segment.first).sum();
+        assert!(held >= state.records(), "{}: {state:?}", copy.display());
+        segments.push(state.segments.len());
+        // And once more.
+        let again = recover::inspect(copy, now_millis(), &mut |_, _| {}).unwrap();
+        assert_eq!((again.state().done, again.state().next), (state.done, state.next));
+    }
+    // There were many moments, with a lot on disk, and with nothing.
+    assert!(copies.len() > 300, "{}", copies.len());
+    assert!(segments.iter().any(|count| *count > 5) && segments.contains(&0), "{segments:?}");
+}
+
+/// Room for what is done with, on a disk that has none for a checkpoint.
+#[test]
+fn a_full_disk_gets_room_from_what_is_done_with() {
+    let broker = crate::embedded::EmbeddedBroker::start().unwrap();
+    let directory = Directory::new("no-checkpoint");
+    let (spool, _) = open(&directory);
+    for _ in 0..40 {
+        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
+    }
+    stop(&spool);
+    let before = paths(&directory).len();
+    assert!(before > 3);
+    let disk = Disk::default();
+    let (spool, _) = open_at(&broker.bootstrap_servers(), &directory.0, &disk, LIMITS).unwrap();
+    disk.faults.room.store(0, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let lengths =
+        || -> Vec<u64> { paths(&directory).iter().map(|path| fs::metadata(path).unwrap().len()).collect() };
+    let header = format::SEGMENT_HEADER as u64;
+    while spool.shared.lock().records() > 0 || lengths().iter().filter(|len| **len > header).count() > 1 {
+        assert!(Instant::now() < deadline, "{:?}", lengths());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    stop(&spool);
+    // Killed here, a start knows what they were.
+    assert_eq!(paths(&directory).len(), before);
+    let inspected = recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
+    assert_eq!(inspected.state().next, 41);
+    let (spool, _) = open_at(&broker.bootstrap_servers(), &directory.0, &Disk::default(), LIMITS).unwrap();
+    stop(&spool);
 }

@@ -2,16 +2,17 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use wicketgate_envelope::hop::Ack;
 
+use super::checkpoint::Keeper;
 use super::disk::Disk;
 use super::drain::Event;
-use super::format::{self, SEGMENT_HEADER};
+use super::format;
 use super::metrics::Counts;
 use super::segment::{AppendError, Open};
 use super::state::{Pending, Segment, Shared};
@@ -33,6 +34,7 @@ pub(super) struct Writer {
     pub(super) segment_bytes: u64,
     pub(super) disk: Disk,
     pub(super) shared: Arc<Shared>,
+    pub(super) checkpoint: Arc<Keeper>,
     pub(super) metrics: ClusterMetrics,
     pub(super) counts: Counts,
     /// Told when there is more to drain.
@@ -139,6 +141,13 @@ impl Writer {
                 state.segments.push_back(segment);
                 state.open = Some(next);
                 drop(state);
+                // Before any record in it is acknowledged, so that it cannot go missing without anybody noticing.
+                if let Err(error) = self.checkpoint.write(&self.shared) {
+                    let mut state = self.shared.lock();
+                    state.segments.pop_back();
+                    state.open = None;
+                    return Err(error);
+                }
                 self.open.insert(open)
             }
         };
@@ -170,7 +179,7 @@ impl Writer {
         if let Some(segment) = state.segments.back_mut() {
             (segment.next, segment.len) = (next, len);
         }
-        self.counts.state(&state);
+        self.counts.state(&mut state);
         drop(state);
         // The drainer ends after this thread does.
         let _ = self.drainer.send(Event::Durable);
@@ -185,11 +194,11 @@ impl Writer {
         // What Kafka has all of need not be kept.
         repair.rewrite &= of_this.is_some_and(|segment| segment.next > state.done + 1);
         drop(state);
-        match Self::repair(&self.disk, &self.directory, repair) {
+        match Self::repair(&self.disk, repair) {
             Ok(()) => {
                 let mut state = self.shared.lock();
                 (state.broken, state.open) = (false, None);
-                // One without a record would have the name of the next.
+                // One without a record has the name of the next.
                 let path = &repair.path;
                 state.segments.retain(|segment| segment.path != *path || segment.next > segment.first);
                 drop(state);
@@ -203,15 +212,12 @@ impl Writer {
         }
     }
 
-    fn repair(disk: &Disk, directory: &Path, repair: &mut Repair) -> io::Result<()> {
+    fn repair(disk: &Disk, repair: &mut Repair) -> io::Result<()> {
         if !repair.truncated {
             disk.truncate(&repair.file, repair.len)?;
             repair.truncated = true;
         }
-        if repair.len <= SEGMENT_HEADER as u64 {
-            disk.remove(&repair.path)?;
-            return disk.sync_directory(directory);
-        }
+        // One without a record stays, since a checkpoint may tell of it. The next takes its place.
         if repair.rewrite {
             // Memory has what the disk may not have. Another file gets it.
             let mut bytes = vec![0; usize::try_from(repair.len).map_err(io::Error::other)?];

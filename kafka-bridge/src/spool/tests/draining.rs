@@ -23,9 +23,7 @@ fn start(directory: &Directory, cluster: &Cluster, patience: Patience) -> Spool 
     let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
     let mut drain = DrainSettings::new(&config, &config.default_cluster(&cluster.bootstrap_servers()));
     drain.patience = patience;
-    let metrics = Arc::new(AllMetrics::default());
-    let (disk, counts) = (Disk::default(), metrics.spool.of("c"));
-    Spool::open(disk, &directory.0, LIMITS, drain, metrics.of_cluster("c"), counts).unwrap().0
+    open_draining(&directory.0, &Disk::default(), LIMITS, drain).unwrap().0
 }
 
 fn spooled(spool: &Spool, topic: &str, values: &[&str]) {
