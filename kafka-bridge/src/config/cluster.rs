@@ -16,6 +16,9 @@ use crate::topics::{self, Allowed, Pattern};
 /// The name of the cluster that the top-level settings are about.
 pub const DEFAULT_CLUSTER: &str = "default";
 
+/// Names that no directory of a spool can have, or that something else has.
+const NO_DIRECTORY: [&str; 3] = [".", "..", "lock"];
+
 /// One Kafka cluster. In a table `[clusters.<name>]` each field is a key, but for the last three.
 #[derive(Clone, Debug, Parser)]
 #[command(no_binary_name = true)]
@@ -72,6 +75,10 @@ impl Cluster {
             ));
         } else if !is_cluster_name(name) {
             errors.push(format!("{origin}: wanted a name of 1 to 64 of the characters a-z A-Z 0-9 . _ -"));
+        } else if NO_DIRECTORY.contains(&name) {
+            errors.push(format!(
+                "{origin}: wanted another name: its spool would be a directory {name} in --spool-dir"
+            ));
         }
         errors.extend(contents.errors.iter().map(|error| format!("{origin}.{error}")));
         let command = Self::command();

@@ -226,6 +226,25 @@ fn clusters_are_tables_of_the_file() {
 }
 
 #[test]
+fn a_cluster_cannot_be_called_what_no_directory_can() {
+    for (name, wanted) in [
+        (".", ": wanted another name"),
+        ("..", ": wanted another name"),
+        ("lock", ": wanted another name"),
+        ("+idempotency", ": wanted a name of 1 to 64"),
+        ("a/b", ": wanted a name of 1 to 64"),
+    ] {
+        let file = format!("bootstrap_servers = \"a:1\"\n[clusters.\"{name}\"]\nbootstrap_servers = \"b:1\"");
+        let errors = with(&[], &[], Some(&file)).unwrap_err();
+        assert!(matches!(&errors[..], [error] if error.contains(wanted)), "{errors:?}");
+    }
+    for name in ["...", "locks", ".lock", "-"] {
+        let file = format!("bootstrap_servers = \"a:1\"\n[clusters.\"{name}\"]\nbootstrap_servers = \"b:1\"");
+        assert_eq!(with(&[], &[], Some(&file)).unwrap().clusters[0].name, name);
+    }
+}
+
+#[test]
 fn all_that_is_wrong_with_clusters_is_told_at_once_and_without_secrets() {
     let file = "bootstrap_servers = \"a:1\"\n[clusters]\nx = 1\n[clusters.default]\nbootstrap_servers = \"b:1\"\n\
                 [clusters.\"E U\"]\nbootstrap_servers = \"b\"\nrequired = \"yes\"\nqueue_records = 0\n\

@@ -8,6 +8,7 @@ mod observer;
 mod outcome;
 mod persistence;
 mod settings;
+mod size;
 mod supervision;
 mod topic_check;
 
@@ -37,6 +38,7 @@ use leader::{Leader, NotSent};
 use observer::Observer;
 pub use outcome::{Outcome, Place};
 pub(crate) use settings::RECONNECT_BACKOFF_MS;
+pub use size::wire_size;
 pub use topic_check::TopicCheck;
 
 type Client = ThreadedProducer<Context>;

@@ -32,7 +32,7 @@ use wicketgate_envelope::hop::Ack;
 use crate::config::Config;
 use crate::idempotency::{Claim, Identity, Memory};
 use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
-use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing};
+use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing, wire_size};
 use checkpoint::{Checkpoint, Keeper};
 use disk::Disk;
 use drain::{Drainer, Event, now_millis};
@@ -64,7 +64,7 @@ struct Limits {
     age: Duration,
     /// Bytes after which another segment is begun.
     segment_bytes: u64,
-    /// Bytes of one record: key, headers and value.
+    /// Bytes of one record, as [`wire_size`] counts them.
     record_bytes: u64,
 }
 
@@ -185,9 +185,8 @@ impl Spool {
             request_id: record.request_id.map(|id| &**id),
             reason: None,
         };
-        let headers = record.headers.iter().map(|(name, value)| name.len() + value.len());
-        let parts = [record.key, record.value].into_iter().flatten().map(<[u8]>::len);
-        if parts.chain(headers).sum::<usize>() as u64 > self.limits.record_bytes {
+        // As the client will measure it that has to take it later.
+        if wire_size(record.key, record.value, record.headers) > self.limits.record_bytes {
             return Err(self.refuse(Outcome::TooLarge, claim));
         }
         let frame = entry.encode();
