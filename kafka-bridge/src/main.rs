@@ -35,6 +35,10 @@ fn main() -> ExitCode {
     let started = match (&config.spool_dir, config.spool_refused) {
         _ if config.check_config => check(config),
         (Some(directory), Some(what)) => refused_records(directory, what),
+        (Some(directory), None) if config.spool_check => check_spool(directory),
+        (Some(directory), None) if config.spool_salvage => {
+            salvage_spool(directory, config.spool_segment_bytes)
+        }
         _ => start(loaded),
     };
     match started {
@@ -91,6 +95,36 @@ fn refused_records(directory: &Path, what: SpoolRefused) -> Result<ExitCode, Box
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says how the files of the spool are.
+fn check_spool(directory: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let _lock = lock_spool(directory)?;
+    let mut code = ExitCode::SUCCESS;
+    for cluster in spool::clusters_in(directory)? {
+        if !spool::check(&directory.join(&cluster), &mut stdout().lock())? {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+/// Makes of a damaged spool one that a bridge starts with.
+fn salvage_spool(directory: &Path, segment_bytes: u64) -> Result<ExitCode, Box<dyn Error>> {
+    let _lock = lock_spool(directory)?;
+    for cluster in spool::clusters_in(directory)? {
+        let salvaged = spool::salvage(&directory.join(&cluster), segment_bytes)?;
+        writeln!(stdout(), "cluster {cluster}: {salvaged}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps other bridges from a spool that has to be there.
+fn lock_spool(directory: &Path) -> Result<DirectoryLock, Box<dyn Error>> {
+    if !directory.is_dir() {
+        return Err(format!("--spool-dir {}: there is no such directory", directory.display()).into());
+    }
+    Ok(DirectoryLock::take(directory)?)
 }
 
 /// Says that the configuration is good, having asked librdkafka too.

@@ -107,7 +107,8 @@ impl Loaded {
 }
 
 /// Settings that no file can have.
-const NOT_IN_FILES: [&str; 4] = ["config", "check_config", "librdkafka", "spool_refused"];
+const NOT_IN_FILES: [&str; 6] =
+    ["config", "check_config", "librdkafka", "spool_refused", "spool_check", "spool_salvage"];
 
 /// Reads the configuration, and the files that it names. `arguments` start with the name of the program;
 /// `environment` looks up a variable.

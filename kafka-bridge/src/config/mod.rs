@@ -227,13 +227,23 @@ pub struct Config {
 
     /// Show the spooled records that Kafka has refused, or put them back to be tried again, and end. No bridge may be
     /// running with the spool.
-    #[arg(long, value_name = "WHAT", requires = "spool_dir")]
+    #[arg(long, value_name = "WHAT")]
     pub spool_refused: Option<SpoolRefused>,
 
     /// Whether the bridge as a whole is ready only if the default cluster can be written. It always is the one that counts
     /// where there is no other.
     #[arg(long, env = "BRIDGE_REQUIRED", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub required: bool,
+
+    /// Say how the files of the spool are, what is in each and what is wrong where, and end; the exit code is 1 if a bridge
+    /// would not start with them. Nothing is changed. No bridge may be running with the spool.
+    #[arg(long, conflicts_with = "spool_refused")]
+    pub spool_check: bool,
+
+    /// Make of a damaged spool one that a bridge starts with: what can be read is written anew, what was there is moved to a
+    /// directory of its own. No bridge may be running with the spool.
+    #[arg(long, conflicts_with_all = ["spool_refused", "spool_check"])]
+    pub spool_salvage: bool,
 
     /// An option of librdkafka, such as compression.type=zstd; may be given several times. The file is the place for
     /// those that are secret.
@@ -364,6 +374,17 @@ impl Config {
                 "--idempotency-entries 0: nothing is remembered, so leave out --idempotency-redis and --idempotency-dir"
                     .to_owned(),
             );
+        }
+        if self.spool_dir.is_none() {
+            // The directory may be in the file, so clap cannot tell.
+            let of_spool = [
+                ("--spool-refused", self.spool_refused.is_some()),
+                ("--spool-check", self.spool_check),
+                ("--spool-salvage", self.spool_salvage),
+            ];
+            let said = of_spool.into_iter().filter(|(_, said)| *said);
+            errors
+                .extend(said.map(|(flag, _)| format!("{flag}: takes --spool-dir, or spool_dir in the file")));
         }
         if self.spool_dir.is_some() {
             if self.spool_segment_bytes > self.spool_max_bytes / 4 {

@@ -245,6 +245,17 @@ fn a_cluster_cannot_be_called_what_no_directory_can() {
 }
 
 #[test]
+fn what_is_done_with_a_spool_takes_one_from_wherever_it_is_said() {
+    for flags in [&["--spool-refused", "list"][..], &["--spool-check"], &["--spool-salvage"]] {
+        let errors = with(flags, &[], Some("bootstrap_servers = \"a:1\"")).unwrap_err();
+        let wanted = format!("{}: takes --spool-dir, or spool_dir in the file", flags[0]);
+        assert_eq!(errors, [wanted]);
+        let file = "bootstrap_servers = \"a:1\"\nspool_dir = \"/s\"";
+        assert_eq!(with(flags, &[], Some(file)).unwrap().spool_dir, Some("/s".into()));
+    }
+}
+
+#[test]
 fn all_that_is_wrong_with_clusters_is_told_at_once_and_without_secrets() {
     let file = "bootstrap_servers = \"a:1\"\n[clusters]\nx = 1\n[clusters.default]\nbootstrap_servers = \"b:1\"\n\
                 [clusters.\"E U\"]\nbootstrap_servers = \"b\"\nrequired = \"yes\"\nqueue_records = 0\n\

@@ -255,6 +255,14 @@ pub(super) fn read_segment_header(bytes: &[u8]) -> Result<Header, BadHeader> {
     }
 }
 
+/// What may be the marker of a segment whose header is damaged: what is there, and what the first frame begins with.
+pub(super) fn possible_markers(bytes: &[u8]) -> impl Iterator<Item = Marker> {
+    [SEGMENT_HEADER - 4 - MARKER, SEGMENT_HEADER].into_iter().filter_map(|at| {
+        let mut rest = bytes.get(at..)?;
+        take(&mut rest).map(Marker)
+    })
+}
+
 /// A checkpoint.
 pub(super) fn checkpoint(checkpoint: &Checkpoint) -> [u8; CHECKPOINT] {
     let Checkpoint { done, next, newest } = *checkpoint;

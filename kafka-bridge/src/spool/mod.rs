@@ -3,6 +3,7 @@
 //!
 //! Two threads do the work, because a disk blocks: one writes (`writer`), one drains (`drain`).
 
+mod check;
 mod checkpoint;
 mod disk;
 mod drain;
@@ -12,6 +13,7 @@ mod metrics;
 mod recover;
 mod refused;
 mod retry;
+mod salvage;
 mod segment;
 mod state;
 mod writer;
@@ -33,6 +35,7 @@ use crate::config::Config;
 use crate::idempotency::{Claim, Identity, Memory};
 use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
 use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing, wire_size};
+pub use check::check;
 use checkpoint::{Checkpoint, Keeper};
 use disk::Disk;
 use drain::{Drainer, Event, now_millis};
@@ -41,6 +44,7 @@ use metrics::Counts;
 pub use metrics::Metrics;
 use recover::Inspected;
 pub use retry::{list_refused, retry_refused};
+pub use salvage::{Salvaged, salvage};
 use state::{Pending, Shared, State};
 use writer::Writer;
 

@@ -10,7 +10,7 @@ use super::disk::{self, Disk};
 use super::format::{self, Entry, SEGMENT_HEADER};
 use super::segment::{self, End};
 use super::state::{Segment, State};
-use super::{SpoolError, refused};
+use super::{SpoolError, refused, salvage};
 use crate::idempotency::Identity;
 
 /// Told of each event whose record is there: by what it is recognised, and when it was spooled, in milliseconds since
@@ -41,6 +41,9 @@ pub(super) fn inspect(
 ) -> Result<Inspected, SpoolError> {
     let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
     let read = |error: io::Error| failed(error.to_string());
+    if salvage::is_unfinished(directory) {
+        return Err(failed("a --spool-salvage has not come to its end; run it again".to_owned()));
+    }
     let checkpoint = checkpoint::read(directory).map_err(read)?;
     let known = match checkpoint {
         checkpoint::Found::Known(known) => Some(known),
@@ -52,7 +55,7 @@ pub(super) fn inspect(
     {
         let path = segment::path(directory, newest);
         return Err(failed(format!(
-            "{} is missing; put it back, or see \"When something breaks\" in docs/spool.md for how to go on without it",
+            "{} is missing; put it back, or go on without it by --spool-salvage, see docs/spool.md",
             path.display()
         )));
     }
@@ -71,8 +74,8 @@ pub(super) fn inspect(
         match known {
             Some(_) if *first > state.done + 1 => {
                 return Err(failed(format!(
-                    "records {} to {} are missing: the oldest file is {}; put back what is missing, or see \"When something \
-                     breaks\" in docs/spool.md for how to go on without it",
+                    "records {} to {} are missing: the oldest file is {}; put back what is missing, \
+                     or go on without it by --spool-salvage, see docs/spool.md",
                     state.done + 1,
                     first - 1,
                     segment::path(directory, *first).display()
@@ -96,8 +99,8 @@ pub(super) fn inspect(
         if let Some(before) = before {
             let (wanted, found) = (before.next, path.display());
             return Err(failed(format!(
-                "records from {wanted} on are missing: the next segment is {found}; put back what is missing, or see \"When \
-                 something breaks\" in docs/spool.md for how to go on without it"
+                "records from {wanted} on are missing: the next segment is {found}; put back what is missing, \
+                 or go on without it by --spool-salvage, see docs/spool.md"
             )));
         }
         let bytes = fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
@@ -128,8 +131,8 @@ pub(super) fn inspect(
     state.next = state.next.max(state.done + 1);
     if let Some(known) = known.filter(|known| known.next > state.next) {
         return Err(failed(format!(
-            "records {} to {} are missing, which had been synced; put back the file that had them, or see \"When something \
-             breaks\" in docs/spool.md for how to go on without them",
+            "records {} to {} are missing, which had been synced; put back the file that had them, \
+             or go on without them by --spool-salvage, see docs/spool.md",
             state.next,
             known.next - 1
         )));
@@ -169,8 +172,8 @@ fn read_segment(
         let (sequence, offset) = (record.frame.sequence, record.offset);
         if sequence != next {
             return Err(format!(
-                "{}: wanted record {next} at byte {offset}, found {sequence}; see \"When something breaks\" in docs/spool.md \
-                 for what to do",
+                "{}: wanted record {next} at byte {offset}, found {sequence}; --spool-salvage \
+                 goes on with what is whole, see docs/spool.md",
                 path.display()
             ));
         }
@@ -184,7 +187,7 @@ fn read_segment(
     let damaged = |good: usize| {
         format!(
             "{} is damaged at byte {good} of {}: {} records before it are good, and acknowledged ones come after it. \
-             Nothing was changed; see \"When something breaks\" in docs/spool.md for what to do",
+             Nothing was changed; --spool-salvage goes on with what is whole, see docs/spool.md",
             path.display(),
             bytes.len(),
             next - first
@@ -207,7 +210,6 @@ fn read_segment(
 
 impl Inspected {
     /// How it is.
-    #[cfg(test)]
     pub(super) fn state(&self) -> &State {
         &self.state
     }

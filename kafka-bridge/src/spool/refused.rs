@@ -99,7 +99,7 @@ pub(super) fn each(
         End::Damaged { good } => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!(
-                "{}: damaged at byte {good}; move the file away to go on without what is in it",
+                "{}: damaged at byte {good}; --spool-salvage goes on with what is whole, see docs/spool.md",
                 path.display()
             ),
         )),

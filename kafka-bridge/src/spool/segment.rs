@@ -1,5 +1,6 @@
 //! Segment files: their names, how one is begun, and what is found in one.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -155,6 +156,54 @@ fn end(bytes: &[u8], marker: Marker, good: usize, last: bool) -> End {
     if last { End::Torn { good } } else { End::Damaged { good } }
 }
 
+/// What is in a segment, whatever state it is in.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// How many records come before anything is wrong.
+    pub(super) records: u64,
+    /// The numbers of the first and the last of them.
+    pub(super) numbers: Option<(u64, u64)>,
+    pub(super) end: End,
+    /// How many are whole behind that.
+    pub(super) behind: usize,
+}
+
+/// Looks at all of a segment. `last` is as for [`scan`].
+pub(super) fn survey(bytes: &[u8], last: bool) -> Survey {
+    let (mut records, mut numbers) = (0, None);
+    let end = scan(bytes, last, |found| {
+        let sequence = found.frame.sequence;
+        records += 1;
+        numbers = Some((numbers.map_or(sequence, |(first, _)| first), sequence));
+        Ok::<_, Infallible>(())
+    });
+    let end = match end {
+        Ok(end) => end,
+        Err(never) => match never {},
+    };
+    let behind = match end {
+        End::Torn { good } | End::Damaged { good } => whole_frames(bytes, good.max(SEGMENT_HEADER)).count(),
+        End::Clean | End::OtherVersion(_) => 0,
+    };
+    Survey { records, numbers, end, behind }
+}
+
+/// All frames that are whole at or after `from`, in order, whatever is between them. Where the header is damaged, its marker
+/// or that of the first frame may not be.
+pub(super) fn whole_frames(bytes: &[u8], from: usize) -> impl Iterator<Item = Found<'_>> {
+    let marker = match format::read_segment_header(bytes) {
+        Ok(header) => Some(header.marker),
+        Err(_) => format::possible_markers(bytes)
+            .find(|marker| format::next_frame(bytes, *marker, SEGMENT_HEADER).is_some()),
+    };
+    let mut from = from;
+    std::iter::from_fn(move || {
+        let (offset, frame) = format::next_frame(bytes, marker?, from)?;
+        from = offset + frame.len;
+        Some(Found { offset, frame })
+    })
+}
+
 /// What there is to say of a file of another version of the format.
 pub(super) fn other_version(version: u8) -> String {
     format!(
@@ -190,8 +239,6 @@ pub(super) fn entry(bytes: &[u8]) -> io::Result<(u64, Entry<'_>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     const MARKER: Marker = Marker([7; 16]);
@@ -354,5 +401,29 @@ mod tests {
         let error = read_at(&File::open(&path).unwrap(), SEGMENT_HEADER as u64).unwrap_err();
         fs::remove_file(&path).unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn what_is_whole_is_found_whatever_is_not() {
+        let (bytes, ends) = segment(&[2, 1, 1]);
+        let numbers = |bytes: &[u8]| -> Vec<u64> {
+            whole_frames(bytes, SEGMENT_HEADER).map(|found| found.frame.sequence).collect()
+        };
+        assert_eq!(numbers(&bytes), [1, 2, 3, 4]);
+        let damaged = |places: &[usize]| {
+            let mut damaged = bytes.clone();
+            places.iter().for_each(|at| damaged[*at] ^= 1);
+            damaged
+        };
+        assert_eq!(numbers(&damaged(&[ends[0] + 30])), [1, 3, 4]);
+        // The header, and its marker; the header and the first frame's marker; both markers, of which one is that of a frame.
+        assert_eq!(numbers(&damaged(&[9])), [1, 2, 3, 4]);
+        assert_eq!(numbers(&damaged(&[17])), [1, 2, 3, 4]);
+        assert_eq!(numbers(&damaged(&[9, SEGMENT_HEADER])), [2, 3, 4]);
+        assert_eq!(numbers(&damaged(&[17, SEGMENT_HEADER])), [1]);
+        assert!(numbers(&[]).is_empty());
+        let survey = survey(&damaged(&[ends[0] + 30]), true);
+        assert_eq!((survey.records, survey.numbers, survey.behind), (1, Some((1, 1)), 2));
+        assert_eq!(survey.end, End::Damaged { good: ends[0] });
     }
 }

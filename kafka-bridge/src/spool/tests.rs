@@ -8,6 +8,7 @@ use super::*;
 use crate::config::Config;
 
 mod draining;
+mod salvaging;
 
 /// A directory that goes with the test.
 struct Directory(PathBuf);

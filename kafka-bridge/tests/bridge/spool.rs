@@ -352,3 +352,63 @@ async fn a_full_disk_is_answered_503_and_loses_nothing() {
     process.signal("-TERM");
     assert_eq!(process.ended(Duration::from_secs(15)).await.code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_spool_keeps_all_from_being_drained_until_it_is_salvaged() {
+    let (cluster, directory) = (cluster(), Directory::new("salvage"));
+    for topic in ["t", "u"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
+    let (config, spools) = (Directory::new("salvage-config"), directory.path());
+    std::fs::create_dir_all(&config.0).unwrap();
+    let (file, servers) = (config.0.join("bridge.toml"), cluster.bootstrap_servers());
+    let settings = format!(
+        "bootstrap_servers = \"{servers}\"\nspool_dir = \"{spools}\"\nshutdown_timeout = \"1s\"\n\
+         [clusters.other]\nbootstrap_servers = \"{servers}\"\n"
+    );
+    std::fs::write(&file, settings).unwrap();
+    let flags = ["--config", file.to_str().unwrap()];
+    let with = |further: &[&str]| command(&[&flags[..], further].concat()).output().unwrap();
+
+    disturb(&cluster);
+    let mut process = Process::start(&flags);
+    spooled(&process.client, &[record("t", "k", "1")]).await;
+    for id in ["2", "3", "4"] {
+        let record = record("u", "k", id).replacen('{', r#"{"cluster":"other","#, 1);
+        spooled(&process.client, &[record]).await;
+    }
+    process.signal("-TERM");
+    assert_eq!(process.ended(Duration::from_secs(15)).await.code(), Some(0));
+    mend(&cluster);
+    let output = with(&["--spool-check"]);
+    assert!(output.status.success(), "{output:?}");
+    let segment = directory.0.join("other").join(format!("{:020}.segment", 1));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(8).position(|window| window == br#""id":"3""#).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+
+    let output = with(&["--listen", "127.0.0.1:0"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is damaged at byte") && text.contains(segment.to_str().unwrap()), "{text}");
+    assert_eq!((count(&cluster, "t"), count(&cluster, "u")), (0, 0));
+    let output = with(&["--spool-check"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("records 1 to 1 before it, 1 whole ones after it"), "{text}");
+    let text = Process::output(&[&flags[..], &["--spool-salvage"]].concat());
+    assert!(text.contains("cluster default: nothing is wrong with its spool\n"), "{text}");
+    assert!(text.contains("cluster other: 2 records are saved"), "{text}");
+    assert!(text.contains("record 2 is missing; what was there is in "), "{text}");
+    assert!(with(&["--spool-check"]).status.success());
+
+    let process = Process::start(&flags);
+    until(async || count(&cluster, "t") == 1 && count(&cluster, "u") == 2).await;
+    assert_eq!(by_key(&cluster, "u")[&b"k"[..]], ["2", "4"]);
+    drop(process);
+    let output =
+        command(&[&flags[..], &["--spool-dir", "/nowhere", "--spool-check"]].concat()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("there is no such directory"), "{text}");
+}

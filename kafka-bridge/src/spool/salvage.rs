@@ -1,0 +1,291 @@
+//! The way out of a spool that is damaged: what can be read of it goes on, and what was there is kept.
+//!
+//! Records that are whole are written anew, with numbers above all that there were, into a directory `salvage`. The checkpoint
+//! that is written there last is what makes them count: from then on a salvage that was interrupted goes on from there, and
+//! no bridge starts before it has. Only then are the files that were there moved away, and the new ones into their place.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{self, Checkpoint};
+use super::disk::Disk;
+use super::drain::now_millis;
+use super::format::{self, Entry, SEGMENT_HEADER};
+use super::segment::{self, End, Open};
+use super::{SpoolError, recover, refused};
+
+/// What became of a spool.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Records that were not in Kafka yet, as far as is known, and are in the spool again.
+    pub records: u64,
+    /// The numbers of those that are not.
+    pub missing: Vec<RangeInclusive<u64>>,
+    /// A file that should have been there, and of which it is not known how many records it had.
+    pub missing_file: Option<PathBuf>,
+    /// Records that Kafka had refused and that are in files that were damaged.
+    pub refused: u64,
+    /// Where the files are now that were there; `None` if nothing was wrong.
+    pub kept: Option<PathBuf>,
+}
+
+impl fmt::Display for Salvaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(kept) = &self.kept else { return f.write_str("nothing is wrong with its spool") };
+        write!(f, "{} records are saved, and go to Kafka when the bridge is started", self.records)?;
+        for range in &self.missing {
+            match (range.start(), range.end()) {
+                (first, last) if first == last => write!(f, "; record {first} is missing")?,
+                (first, last) => write!(f, "; records {first} to {last} are missing")?,
+            }
+        }
+        if let Some(file) = &self.missing_file {
+            write!(f, "; {} is missing, and nobody knows how many records it had", file.display())?;
+        }
+        if self.refused > 0 {
+            write!(f, "; {} records that Kafka had refused are saved as such", self.refused)?;
+        }
+        write!(f, "; what was there is in {}", kept.display())
+    }
+}
+
+/// Where what was damaged is kept, below the spool's directory.
+fn kept(directory: &Path) -> PathBuf {
+    directory.join("damaged")
+}
+
+/// Where records are written anew.
+fn workshop(directory: &Path) -> PathBuf {
+    directory.join("salvage")
+}
+
+/// Whether a salvage was interrupted when the records that it saved counted already.
+pub(super) fn is_unfinished(directory: &Path) -> bool {
+    checkpoint::path(&workshop(directory)).exists()
+}
+
+/// Makes of a damaged spool one that a bridge starts with, and deletes nothing. The caller has locked the directory.
+/// `segment_bytes`: after how many bytes another file is begun.
+///
+/// # Errors
+/// If that cannot be done. It can be tried again then: nothing is lost by it.
+pub fn salvage(directory: &Path, segment_bytes: u64) -> Result<Salvaged, SpoolError> {
+    with_disk(&Disk::default(), directory, segment_bytes)
+}
+
+pub(super) fn with_disk(disk: &Disk, directory: &Path, segment_bytes: u64) -> Result<Salvaged, SpoolError> {
+    let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
+    let inspect = || recover::inspect(directory, now_millis(), &mut |_, _| {});
+    let mut done = Salvaged::default();
+    if is_unfinished(directory) {
+        done.kept = Some(finish(disk, directory).map_err(|error| failed(error.to_string()))?);
+    }
+    if inspect().is_ok() {
+        return Ok(done);
+    }
+    let saved = save(disk, directory, segment_bytes, &mut done);
+    saved.map_err(|error| failed(error.to_string()))?;
+    // Whatever it was has to be mended by now.
+    inspect().map(|_| done)
+}
+
+fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) -> io::Result<()> {
+    let known = match checkpoint::read(directory)? {
+        checkpoint::Found::Known(known) => Some(known),
+        checkpoint::Found::Absent | checkpoint::Found::Unreadable => None,
+    };
+    let files = files(directory)?;
+    save_refused(disk, directory, done)?;
+    if recover::inspect(directory, now_millis(), &mut |_, _| {}).is_ok() {
+        return Ok(());
+    }
+    // Which there are, before any is written: the new numbers come after all of them.
+    let after = known.map_or(0, |known| known.done);
+    let mut saved: Vec<RangeInclusive<u64>> = Vec::new();
+    each_record(&files, after, |sequence, _| {
+        match saved.last_mut() {
+            Some(range) if *range.end() + 1 == sequence => *range = *range.start()..=sequence,
+            _ => saved.push(sequence..=sequence),
+        }
+        Ok(())
+    })?;
+    let named = files.iter().map(|(first, _)| *first);
+    let first = known.map_or_else(|| named.clone().min().unwrap_or(1), |known| known.done + 1);
+    let next = saved.last().map_or(first, |last| last.end() + 1).max(known.map_or(0, |known| known.next));
+    done.records = saved.iter().map(|range| range.end() - range.start() + 1).sum();
+    done.missing = missing(&saved, first, next);
+    done.missing_file = known
+        .and_then(|known| known.newest)
+        .map(|newest| segment::path(directory, newest))
+        .filter(|path| !path.exists());
+    let first = next
+        .max(named.max().map_or(0, |name| name + 1))
+        .max(known.and_then(|known| known.newest).map_or(0, |newest| newest + 1));
+    write_anew(disk, directory, segment_bytes, &files, after, first)?;
+    done.kept = Some(finish(disk, directory)?);
+    Ok(())
+}
+
+/// The segments of a spool, in the order of their records, whatever their names are.
+///
+/// # Errors
+/// If one is of another version of the format.
+fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = segment::list(directory)?;
+    for (first, path) in &mut files {
+        match format::read_segment_header(&fs::read(&*path)?) {
+            Ok(header) => *first = (*first).max(header.first),
+            Err(format::BadHeader::Damaged) => {}
+            Err(format::BadHeader::OtherVersion(version)) => {
+                let text = format!("{}: {}", path.display(), segment::other_version(version));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// All whole records with numbers above `after`, in order, each once.
+fn each_record(
+    files: &[(u64, PathBuf)],
+    after: u64,
+    mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut last = after;
+    for (_, path) in files {
+        let bytes = fs::read(path)?;
+        for found in segment::whole_frames(&bytes, SEGMENT_HEADER) {
+            let Some(frame) = bytes.get(found.offset..found.offset + found.frame.len) else { continue };
+            if found.frame.sequence > last && Entry::decode(&found.frame).is_some() {
+                last = found.frame.sequence;
+                each(last, frame)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of `first..next` that are not among those that were saved.
+fn missing(saved: &[RangeInclusive<u64>], first: u64, next: u64) -> Vec<RangeInclusive<u64>> {
+    let (mut missing, mut wanted) = (Vec::new(), first);
+    for range in saved {
+        if *range.start() > wanted {
+            missing.push(wanted..=range.start() - 1);
+        }
+        wanted = wanted.max(range.end() + 1);
+    }
+    if next > wanted {
+        missing.push(wanted..=next - 1);
+    }
+    missing
+}
+
+/// Writes records anew, with numbers from `first` on, where [`finish`] finds them.
+fn write_anew(
+    disk: &Disk,
+    directory: &Path,
+    segment_bytes: u64,
+    files: &[(u64, PathBuf)],
+    after: u64,
+    first: u64,
+) -> io::Result<()> {
+    let workshop = workshop(directory);
+    disk.create_directory(&workshop)?;
+    // Of one that was interrupted before it counted.
+    for entry in fs::read_dir(&workshop)? {
+        disk.remove(&entry?.path())?;
+    }
+    let (mut next, mut newest) = (first, None);
+    let mut open: Option<Open> = None;
+    each_record(files, after, |_, frame| {
+        if let Some(full) = open.take_if(|open| open.len >= segment_bytes) {
+            disk.sync(&full.file)?;
+        }
+        let open = match &mut open {
+            Some(open) => open,
+            None => {
+                newest = Some(next);
+                open.insert(Open::create(disk, &workshop, next)?)
+            }
+        };
+        let mut frame = frame.to_vec();
+        // All of a file becomes durable at once.
+        format::seal(&mut frame, open.marker, next, SEGMENT_HEADER as u64);
+        disk.write(&open.file, &frame, open.len)?;
+        open.len += frame.len() as u64;
+        next += 1;
+        Ok(())
+    })?;
+    if let Some(open) = open {
+        disk.sync(&open.file)?;
+    }
+    checkpoint::write(disk, &workshop, &Checkpoint { done: first - 1, next, newest })
+}
+
+/// Moves what was there away, and what was written anew into its place; returns where the former is now. Goes on where it
+/// was interrupted.
+fn finish(disk: &Disk, directory: &Path) -> io::Result<PathBuf> {
+    let workshop = workshop(directory);
+    let checkpoint::Found::Known(new) = checkpoint::read(&workshop)? else {
+        let text = format!("{}: damaged; remove it to begin again", checkpoint::path(&workshop).display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    };
+    let kept = kept(directory).join((new.done + 1).to_string());
+    disk.create_directory(&kept)?;
+    let (old, name) = (checkpoint::path(directory), checkpoint::path(&kept));
+    if old.exists() {
+        disk.rename(&old, &name)?;
+    }
+    for (first, path) in segment::list(directory)? {
+        if let Some(name) = path.file_name().filter(|_| first <= new.done) {
+            disk.rename(&path, &kept.join(name))?;
+        }
+    }
+    // Where they are is durable before they are missed.
+    disk.sync_directory(&kept)?;
+    for (_, path) in segment::list(&workshop)? {
+        if let Some(name) = path.file_name() {
+            disk.rename(&path, &directory.join(name))?;
+        }
+    }
+    disk.sync_directory(directory)?;
+    disk.rename(&checkpoint::path(&workshop), &checkpoint::path(directory))?;
+    disk.sync_directory(directory)?;
+    // It is empty, and of no use; one that stays does no harm.
+    let _ = fs::remove_dir(&workshop);
+    Ok(kept)
+}
+
+/// Does the same for files of records that Kafka refused, each by itself: their numbers need not be in order.
+fn save_refused(disk: &Disk, directory: &Path, done: &mut Salvaged) -> io::Result<()> {
+    let kept = kept(directory).join(format!("refused-{}", now_millis()));
+    for (first, path) in segment::list(&refused::directory(directory))? {
+        let bytes = fs::read(&path)?;
+        match segment::survey(&bytes, true).end {
+            End::Clean | End::Torn { .. } => continue,
+            End::Damaged { .. } => {}
+            End::OtherVersion(version) => {
+                let text = format!("{}: {}", path.display(), segment::other_version(version));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+        disk.create_directory(&kept)?;
+        disk.replace(&segment::path(&kept, first), &bytes)?;
+        let header = format::Header { first, marker: format::Marker::random()? };
+        let mut anew = format::segment_header(&header).to_vec();
+        for found in segment::whole_frames(&bytes, SEGMENT_HEADER) {
+            let Some(frame) = bytes.get(found.offset..found.offset + found.frame.len) else { continue };
+            let mut frame = frame.to_vec();
+            format::seal(&mut frame, header.marker, found.frame.sequence, SEGMENT_HEADER as u64);
+            anew.extend_from_slice(&frame);
+            done.refused += 1;
+        }
+        disk.replace(&path, &anew)?;
+        done.kept = Some(kept.clone());
+    }
+    Ok(())
+}

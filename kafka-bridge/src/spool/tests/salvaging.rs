@@ -1,0 +1,212 @@
+//! The way out of a spool that is damaged.
+
+use std::collections::BTreeMap;
+
+use super::super::salvage::with_disk;
+use super::*;
+
+const SEGMENT_BYTES: u64 = 2_000;
+
+/// The contents of all files of records below a directory, by where they are.
+fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+        } else if path.extension().is_some_and(|extension| extension == "segment") {
+            all.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    all
+}
+
+/// A spool of 40 records of which 3 are in Kafka. In one file a record is damaged, of another the header is, and one is
+/// missing. Returns the values that can be saved, and the numbers of the others.
+fn damaged_spool(directory: &Directory) -> (Vec<Vec<u8>>, Vec<u64>) {
+    let (spool, _) = open(directory);
+    for number in 1..=40_u8 {
+        assert_eq!(outcome(append(&spool, &[number; 200])), SPOOLED);
+    }
+    stop(&spool);
+    let files = segment::list(&directory.0).unwrap();
+    assert!(files.len() >= 6, "{files:?}");
+    let checkpoint = Checkpoint { done: 3, next: 41, newest: files.last().map(|(first, _)| *first) };
+    checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
+    let damage = |index: usize, at: usize| {
+        let mut bytes = fs::read(&files[index].1).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&files[index].1, bytes).unwrap();
+    };
+    damage(1, format::SEGMENT_HEADER + 100);
+    damage(2, 10);
+    fs::remove_file(&files[4].1).unwrap();
+    let mut missing = vec![files[1].0];
+    missing.extend(files[4].0..files[5].0);
+    let saved = (4..=40).filter(|number| !missing.contains(number));
+    (saved.map(|number| vec![u8::try_from(number).unwrap(); 200]).collect(), missing)
+}
+
+/// What a start would drain.
+fn undrained(directory: &Directory) -> Vec<Vec<u8>> {
+    let state = recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
+    let skip = usize::try_from(state.state().done + 1 - state.state().segments[0].first).unwrap();
+    values(directory).split_off(skip)
+}
+
+#[test]
+fn what_can_be_read_goes_on_and_what_was_there_is_kept() {
+    let directory = Directory::new("salvage");
+    let (wanted, missing) = damaged_spool(&directory);
+    let before = contents(&directory.0);
+    let mut told = Vec::new();
+    assert!(!check(&directory.0, &mut told).unwrap());
+    let told = String::from_utf8(told).unwrap();
+    let files: Vec<_> = before.keys().map(|path| path.display()).collect();
+    for line in [
+        format!("{}: good, records 1 to ", files[0]),
+        format!("{}: damaged at byte 36 of ", files[1]),
+        "no record before it, ".to_owned(),
+        format!("{}: damaged at byte 0 of ", files[2]),
+        format!(
+            "{}: a bridge does not start with it: {} is damaged at byte 36",
+            directory.0.display(),
+            files[1]
+        ),
+    ] {
+        assert!(told.contains(&line), "{line}\n{told}");
+    }
+    assert_eq!(contents(&directory.0), before);
+
+    let salvaged = salvage(&directory.0, SEGMENT_BYTES).unwrap();
+    assert_eq!(salvaged.records, wanted.len() as u64);
+    assert_eq!(salvaged.missing.iter().cloned().flatten().collect::<Vec<_>>(), missing);
+    let text = salvaged.to_string();
+    let kept = salvaged.kept.unwrap();
+    assert!(
+        text.contains(&format!("record {} is missing; records {} to ", missing[0], missing[1])),
+        "{text}"
+    );
+    for (path, bytes) in &before {
+        assert_eq!(&fs::read(kept.join(path.file_name().unwrap())).unwrap(), bytes);
+    }
+    assert!(check(&directory.0, &mut Vec::new()).unwrap());
+    assert_eq!(undrained(&directory), wanted);
+    assert!(paths(&directory).len() > 3);
+    // Nothing is wrong any more.
+    assert_eq!(salvage(&directory.0, SEGMENT_BYTES).unwrap(), Salvaged::default());
+    let (spool, recovered) = open(&directory);
+    assert_eq!((recovered.records, recovered.identities.len()), (wanted.len() as u64, wanted.len()));
+    assert_eq!(outcome(append(&spool, b"more")), SPOOLED);
+    stop(&spool);
+}
+
+#[test]
+fn without_a_newest_file_and_without_a_checkpoint_the_rest_goes_on() {
+    let directory = Directory::new("salvage-newest");
+    let (spool, _) = open(&directory);
+    for number in 1..=40_u8 {
+        assert_eq!(outcome(append(&spool, &[number; 200])), SPOOLED);
+    }
+    stop(&spool);
+    as_if_killed(&directory);
+    let files = segment::list(&directory.0).unwrap();
+    let (last, newest) = files.last().unwrap();
+    fs::remove_file(newest).unwrap();
+    let salvaged = salvage(&directory.0, SEGMENT_BYTES).unwrap();
+    assert_eq!((salvaged.records, salvaged.missing.len()), (last - 1, 0));
+    assert_eq!(salvaged.missing_file.as_ref(), Some(newest));
+    assert!(salvaged.to_string().contains("nobody knows how many records it had"), "{salvaged}");
+
+    fs::remove_file(checkpoint::path(&directory.0)).unwrap();
+    assert!(paths(&directory).len() > 2);
+    fs::remove_file(&paths(&directory)[1]).unwrap();
+    let salvaged = salvage(&directory.0, SEGMENT_BYTES).unwrap();
+    assert_eq!(salvaged.missing.len(), 1);
+    assert_eq!(values(&directory).len() as u64, salvaged.records);
+    assert_eq!(open(&directory).1.records, salvaged.records);
+}
+
+#[test]
+fn a_damaged_file_of_refused_records_is_mended_too() {
+    let directory = Directory::new("salvage-refused");
+    stop(&open(&directory).0);
+    let mut aside = refused::Aside::new(&directory.0, 1_000_000, Disk::default());
+    for (sequence, value) in [(9, b"a"), (7, b"b"), (8, b"c")] {
+        let entry = Entry {
+            spooled_at: 1,
+            timestamp: 1,
+            topic: "t",
+            partition: None,
+            key: None,
+            headers: Vec::new(),
+            value: Some(value),
+            identity: None,
+            request_id: None,
+            reason: Some("no"),
+        };
+        aside.add(sequence, entry.encode()).unwrap();
+    }
+    let path = segment::path(&refused::directory(&directory.0), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[format::SEGMENT_HEADER + 30] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let text = error(&directory);
+    assert!(text.contains("damaged at byte") && text.contains("refused"), "{text}");
+    let salvaged = salvage(&directory.0, SEGMENT_BYTES).unwrap();
+    assert_eq!((salvaged.records, salvaged.refused), (0, 2));
+    assert_eq!(fs::read(segment::path(&salvaged.kept.unwrap(), 1)).unwrap(), bytes);
+    let mut out = Vec::new();
+    assert_eq!(list_refused(&directory.0, &mut out).unwrap(), 2);
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains(r#""value":"b""#) && out.contains(r#""value":"c""#), "{out}");
+}
+
+#[test]
+fn a_file_of_another_version_is_left_to_others() {
+    let directory = Directory::new("salvage-version");
+    let (wanted, _) = damaged_spool(&directory);
+    assert!(!wanted.is_empty());
+    fs::write(segment::path(&directory.0, 100), b"WGSPOOL\x01 and so on").unwrap();
+    let before = contents(&directory.0);
+    let error = salvage(&directory.0, SEGMENT_BYTES).unwrap_err().to_string();
+    assert!(error.contains("version 1 of the format"), "{error}");
+    assert_eq!(contents(&directory.0), before);
+}
+
+/// It is killed before each single thing that it does on the disk, and run again: all is saved, once, and nothing that was
+/// there is gone. Before that no bridge starts that knows of less.
+#[test]
+fn no_moment_is_bad_for_a_salvage_to_be_killed_at() {
+    let (directory, moments) = (Directory::new("salvage-moments"), Directory::new("salvage-copies"));
+    let (wanted, _) = damaged_spool(&directory);
+    let before: Vec<Vec<u8>> = contents(&directory.0).into_values().collect();
+    let disk = Disk::default();
+    let count = Arc::new(Mutex::new(0));
+    let watcher = {
+        let (from, to, count) = (directory.0.clone(), moments.0.clone(), Arc::clone(&count));
+        move || {
+            let mut count = count.lock().unwrap();
+            copy(&from, &to.join(count.to_string()));
+            *count += 1;
+        }
+    };
+    *disk.faults.watcher.lock().unwrap() = Some(Box::new(watcher));
+    with_disk(&disk, &directory.0, SEGMENT_BYTES).unwrap();
+    *disk.faults.watcher.lock().unwrap() = None;
+    let count = *count.lock().unwrap();
+    assert!(count > 40, "{count}");
+    let mut refused_to_start = 0;
+    for moment in 0..count {
+        let copy = Directory(moments.0.join(moment.to_string()));
+        match recover::inspect(&copy.0, now_millis(), &mut |_, _| {}) {
+            Ok(_) => assert_eq!(undrained(&copy), wanted, "{moment}"),
+            Err(_) => refused_to_start += 1,
+        }
+        salvage(&copy.0, SEGMENT_BYTES).unwrap_or_else(|error| panic!("{moment}: {error}"));
+        assert_eq!(undrained(&copy), wanted, "{moment}");
+        let after: Vec<Vec<u8>> = contents(&copy.0).into_values().collect();
+        assert!(before.iter().all(|bytes| after.contains(bytes)), "{moment}");
+    }
+    assert!(refused_to_start > 40, "{refused_to_start}");
+}
