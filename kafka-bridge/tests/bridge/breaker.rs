@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use rdkafka::mocking::MockCluster;
-
-use crate::common::{Bridge, Client, Cluster, cluster, count, event};
+use crate::common::{Bridge, Client, Cluster, brokers, cluster, count, event};
 
 const STALL: &[&str] = &["--breaker-stall", "500ms", "--delivery-timeout", "3s"];
 const REJECTED: &str = "kafka_bridge_breaker_rejected_records_total";
@@ -88,7 +86,7 @@ async fn records_that_come_after_a_stall_are_not_kept_waiting_and_are_not_handed
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_whose_broker_is_down_is_tried_with_one_record_at_a_time_and_harms_no_other() {
-    let cluster = MockCluster::new(2).unwrap();
+    let cluster = brokers(2);
     create(&cluster, &["good", "bad"]);
     cluster.partition_leader("good", 0, Some(1)).unwrap();
     cluster.partition_leader("bad", 0, Some(2)).unwrap();
@@ -97,7 +95,7 @@ async fn a_topic_whose_broker_is_down_is_tried_with_one_record_at_a_time_and_har
     for topic in ["good", "bad"] {
         assert_eq!(client.event(topic, event("before", 10)).await.status, 202);
     }
-    cluster.broker_down(2).unwrap();
+    cluster.broker_down(2);
     // The first waits in vain, and others are rejected.
     client.event("bad", event("first", 10)).await.assert_problem(504, "outcome-unknown");
     until_metric(client, &openings("stalled"), 1).await;
@@ -137,7 +135,7 @@ async fn a_topic_whose_broker_is_down_is_tried_with_one_record_at_a_time_and_har
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_down_does_not_stop_the_partitions_of_others() {
-    let cluster = MockCluster::new(2).unwrap();
+    let cluster = brokers(2);
     cluster.create_topic("t", 2, 1).unwrap();
     for (partition, broker) in [(0, 1), (1, 2)] {
         cluster.partition_leader("t", partition, Some(broker)).unwrap();
@@ -152,7 +150,7 @@ async fn a_broker_that_is_down_does_not_stop_the_partitions_of_others() {
     for partition in [0, 1] {
         assert_eq!(send(partition).await, 202);
     }
-    cluster.broker_down(2).unwrap();
+    cluster.broker_down(2);
     let started = Instant::now();
     let (stuck, going) = tokio::join!(send(1), async {
         // For longer than a stall.
@@ -201,8 +199,8 @@ async fn an_idle_bridge_notices_and_recovers_without_a_record() {
     assert_eq!(client.metric(&openings("unanswered")).await, 1);
     cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     // Connections with answers that are still held back are given up.
-    cluster.broker_down(1).unwrap();
-    cluster.broker_up(1).unwrap();
+    cluster.broker_down(1);
+    cluster.broker_up(1);
     client.until_ready(true, SOON).await;
     assert_eq!(client.event("t", event("2", 10)).await.status, 202);
 }

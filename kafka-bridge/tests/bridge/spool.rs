@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::common::process::{Process, command};
-use crate::common::{Answer, Bridge, Client, Cluster, RECORDS, Stored, cluster, count, event, read, until};
-use rdkafka::mocking::MockCluster;
+use crate::common::{
+    Answer, Bridge, Client, Cluster, RECORDS, Stored, brokers, cluster, count, event, read, until,
+};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::{Value, json};
 
@@ -118,7 +119,7 @@ async fn while_kafka_is_down_records_are_spooled_and_then_drained_in_order_per_k
     let bridge = Bridge::ready(&cluster, &flags).await;
     spooled(&bridge.client, &[record("t", "0", "0-a")]).await;
     until(async || bridge.client.metric("kafka_bridge_spool_drained_total").await == 1).await;
-    cluster.broker_down(1).unwrap();
+    cluster.broker_down(1);
     bridge.client.until_ready(false, Duration::from_secs(10)).await;
     // What does not ask for the spool is not taken.
     until(async || bridge.client.event("t", event("x", 1)).await.status == 503).await;
@@ -144,7 +145,7 @@ async fn while_kafka_is_down_records_are_spooled_and_then_drained_in_order_per_k
     drop(cluster);
 
     // Kafka is there again, at first without taking anything, and more comes in the meantime.
-    let cluster = MockCluster::new(1).unwrap();
+    let cluster = brokers(1);
     disturb(&cluster);
     let bridge = Bridge::start(&cluster.bootstrap_servers(), &flags).await;
     for round in 20..30 {

@@ -1,6 +1,7 @@
 //! The `tail` example, as the demo uses it: in a process of its own, on topics that do not exist yet.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{Bridge, cluster, event};
@@ -14,14 +15,35 @@ impl Drop for Killed {
     }
 }
 
+/// The example. `cargo test` builds it along; where a run was limited to some targets, it is built now.
+fn program() -> PathBuf {
+    // target/<profile>/deps/bridge-<hash> -> target/<profile>/examples/tail
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    let program = profile.join("examples/tail");
+    if !program.exists() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--locked", "--example", "tail", "--manifest-path"]);
+        build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        if cfg!(feature = "oidc") {
+            build.args(["--features", "oidc"]);
+        }
+        let built = build.output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    }
+    program
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_after_ready_is_printed_and_none_from_before() {
-    let cluster = cluster();
+    let (program, cluster) = (program(), cluster());
     let bridge = Bridge::ready(&cluster, &[]).await;
     assert_eq!(bridge.client.event("old", event("before", 10)).await.status, 202);
 
-    // target/<profile>/deps/tail-<hash> -> target/<profile>/examples/tail, which `cargo test` builds too.
-    let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/tail");
     let mut child = Command::new(program)
         .args([
             "--bootstrap-servers",

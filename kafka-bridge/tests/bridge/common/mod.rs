@@ -1,5 +1,6 @@
 //! A bridge on a port of its own, a mock cluster whose faults the test chooses, and a consumer to look into it.
 
+mod cluster;
 pub mod process;
 
 use std::ffi::OsString;
@@ -21,23 +22,16 @@ use kafka_bridge::server::Listener;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Headers as _;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub use cluster::{Cluster, brokers, cluster};
+
 pub const RECORDS: &str = "application/vnd.wicketgate.records+json";
 pub const EVENT: &str = "application/cloudevents+json";
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Brokers whose faults the test chooses.
-pub type Cluster = MockCluster<'static, DefaultProducerContext>;
-
-pub fn cluster() -> Cluster {
-    MockCluster::new(1).unwrap()
-}
 
 /// The bridge inside the test's process, with the listener of the real one.
 pub struct Bridge {
