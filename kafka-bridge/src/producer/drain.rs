@@ -343,4 +343,33 @@ mod tests {
         assert_eq!(of(Code::InvalidRecord, false, false), Drained::RefusedWithOthers);
         assert_eq!(of(Code::InvalidRecord, true, false), Drained::Refused(text(Code::InvalidRecord)));
     }
+
+    #[test]
+    fn both_clients_end_by_one_deadline() {
+        use clap::Parser as _;
+        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
+        let settings = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
+        let (sender, answers) = std::sync::mpsc::channel();
+        let sender = std::sync::Mutex::new(sender);
+        let report = move |answer| sender.lock().unwrap().send(answer).unwrap();
+        let mut producer = DrainProducer::new(&settings, Arc::new(report)).unwrap();
+        let record = |sequence| Draining {
+            sequence,
+            topic: "t",
+            partition: None,
+            timestamp: 1,
+            key: None,
+            headers: &[],
+            value: None,
+        };
+        producer.send(&record(1)).unwrap();
+        producer.send_alone(&record(2)).unwrap();
+        let wait = Duration::from_secs(3);
+        let started = Instant::now();
+        producer.close(started + wait);
+        assert!((wait..2 * wait).contains(&started.elapsed()), "{:?}", started.elapsed());
+        let lost: Vec<_> =
+            answers.iter().map(|Answer { sequence, alone, drained }| (sequence, alone, drained)).collect();
+        assert_eq!(lost, [(1, false, Drained::Lost), (2, true, Drained::Lost)]);
+    }
 }

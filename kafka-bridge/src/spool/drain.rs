@@ -36,6 +36,10 @@ const IDLE: Duration = Duration::from_millis(500);
 /// How long a producer that has failed keeps to itself before the next, at first and at most.
 const REBUILD_PAUSE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(15);
 
+/// How much is set aside at a time, with one sync.
+const ASIDE_RECORDS: usize = 1_000;
+const ASIDE_BYTES: usize = 4 << 20;
+
 /// How often the log says that records were refused.
 const REFUSED_LOG_PAUSE: Duration = Duration::from_secs(60);
 
@@ -189,13 +193,18 @@ impl Drainer {
                 self.feed();
                 self.ask_after_next();
             }
-            self.set_aside();
+            let more = self.set_aside();
             self.advance(false);
             let busy = self.checkpointed < self.base - 1
                 || !self.gone.is_empty()
                 || !self.to_set_aside.is_empty()
                 || !self.held.is_empty();
-            let wait = if busy { CHECKPOINT_PAUSE } else { IDLE };
+            let wait = match busy {
+                // Not before what has happened in the meantime is known.
+                _ if more => Duration::ZERO,
+                true => CHECKPOINT_PAUSE,
+                false => IDLE,
+            };
             match self.events.recv_timeout(wait) {
                 Ok(event) => {
                     if let Some(deadline) = self.handle(event) {
@@ -328,9 +337,11 @@ impl Drainer {
             return;
         }
         if !std::mem::replace(&mut self.damaged, true) {
+            self.shared.lock().damaged = true;
             tracing::error!(
                 path = %path.display(), offset, %error,
-                "the spool cannot be read here; nothing behind it is drained until that is mended and the bridge restarted"
+                "the spool is damaged here: nothing behind it is drained, and no record is spooled any more; end the bridge, and put \
+                 the file back or go on with what is whole by --spool-salvage, see docs/spool.md"
             );
         }
     }
@@ -674,40 +685,57 @@ impl Drainer {
             .collect();
     }
 
-    /// Sets aside what Kafka does not take.
-    fn set_aside(&mut self) {
-        while let Some((sequence, reason)) = self.to_set_aside.pop_front() {
-            let Some(bytes) = self.read(sequence) else { continue };
-            let done = match segment::entry(&bytes) {
-                Ok((_, entry)) => {
-                    self.log_refused(&entry, &reason);
-                    let frame = Entry { reason: Some(&reason), ..entry }.encode();
-                    self.aside.add(sequence, frame)
-                }
-                // Of a later version perhaps: as it is.
-                Err(_) => self.aside.add(sequence, bytes),
+    /// Sets aside some of what Kafka does not take; returns whether there is more that could be.
+    fn set_aside(&mut self) -> bool {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut frames = Vec::new();
+        while batch.len() < ASIDE_RECORDS
+            && bytes < ASIDE_BYTES
+            && let Some((sequence, reason)) = self.to_set_aside.pop_front()
+        {
+            if self.is_done(sequence) {
+                continue;
+            }
+            let Some(frame) = self.read(sequence) else {
+                self.to_set_aside.push_front((sequence, reason));
+                break;
             };
-            match done {
-                Ok(bytes) => {
-                    self.aside_failed = false;
-                    if let Some(slot) = self.slot(sequence) {
-                        slot.done = true;
-                    }
-                    let mut state = self.shared.lock();
-                    state.refused_records += 1;
-                    state.refused_bytes += bytes;
-                    drop(state);
-                    self.counts.refused();
+            // One of a later version perhaps stays as it is.
+            let frame = match segment::entry(&frame) {
+                Ok((_, entry)) => Entry { reason: Some(&reason), ..entry }.encode(),
+                Err(_) => frame,
+            };
+            bytes += frame.len();
+            batch.push((sequence, reason));
+            frames.push((sequence, frame));
+        }
+        if batch.is_empty() {
+            return false;
+        }
+        let taken = match self.aside.add(&mut frames) {
+            Ok(taken) => taken,
+            Err(error) => {
+                if !std::mem::replace(&mut self.aside_failed, true) {
+                    tracing::error!(%error, "records that Kafka refused cannot be set aside; trying again");
                 }
-                Err(error) => {
-                    if !std::mem::replace(&mut self.aside_failed, true) {
-                        tracing::error!(%error, "a record that Kafka refused cannot be set aside; trying again");
-                    }
-                    self.to_set_aside.push_front((sequence, reason));
-                    return;
-                }
+                batch.into_iter().rev().for_each(|refused| self.to_set_aside.push_front(refused));
+                return false;
+            }
+        };
+        self.aside_failed = false;
+        self.shared.lock().refused.bytes += taken;
+        for ((sequence, reason), (_, frame)) in batch.into_iter().zip(&frames) {
+            let topic = self.slot(sequence).map(|slot| {
+                slot.done = true;
+                Arc::clone(&slot.topic)
+            });
+            self.shared.lock().refused.note(topic.as_deref().unwrap_or_default());
+            self.counts.refused();
+            if let Ok((_, entry)) = segment::entry(frame) {
+                self.log_refused(&entry, &reason);
             }
         }
+        !self.to_set_aside.is_empty()
     }
 
     fn log_refused(&mut self, entry: &Entry<'_>, reason: &str) {
@@ -791,6 +819,8 @@ impl Drainer {
 
     /// Lets what is on its way arrive, and says what stays.
     fn end(mut self, deadline: Instant) {
+        // What there is no time for stays in the spool, and is refused anew.
+        while Instant::now() < deadline && self.set_aside() {}
         if let Some(producer) = self.producer.take() {
             producer.close(deadline);
         }
@@ -799,7 +829,7 @@ impl Drainer {
                 let _ = self.handle(event);
             }
         }
-        self.set_aside();
+        while Instant::now() < deadline && self.set_aside() {}
         self.advance(true);
         let records = self.shared.lock().records();
         if records > 0 {
@@ -816,4 +846,96 @@ impl Drainer {
 pub(super) fn now_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc::channel;
+
+    use clap::Parser as _;
+
+    use super::super::checkpoint::Checkpoint;
+    use super::super::segment::Open;
+    use super::super::state::{Segment, State};
+    use super::super::{format, refused};
+    use super::*;
+    use crate::config::Config;
+    use crate::metrics::Metrics;
+
+    const RECORDS: u64 = 2_500;
+
+    /// A drainer of a spool all of whose records are to be set aside.
+    fn drainer(directory: &std::path::Path) -> Drainer {
+        let disk = Disk::default();
+        let mut open = Open::create(&disk, directory, 1).unwrap();
+        let mut bytes = Vec::new();
+        for sequence in 1..=RECORDS {
+            let entry = Entry {
+                spooled_at: now_millis(),
+                timestamp: 1,
+                topic: "t",
+                partition: None,
+                key: None,
+                headers: Vec::new(),
+                value: Some(b"v"),
+                identity: None,
+                request_id: None,
+                reason: None,
+            };
+            let mut frame = entry.encode();
+            format::seal(&mut frame, open.marker, sequence, open.len);
+            bytes.extend(frame);
+        }
+        open.append(&disk, &bytes).unwrap();
+        let next = RECORDS + 1;
+        let segment = Segment { first: 1, next, path: open.path, len: open.len };
+        let state = State { segments: [segment].into(), next, ..State::default() };
+        let checkpoint = Keeper::new(directory, disk.clone(), Checkpoint::of(&state));
+        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
+        let settings = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
+        let metrics = Arc::new(Metrics::default());
+        let (sender, events) = channel();
+        let mut drainer = Drainer::new(
+            directory.to_owned(),
+            1 << 30,
+            disk,
+            Arc::new(Shared::new(state)),
+            Arc::new(checkpoint),
+            metrics.of_cluster("c"),
+            metrics.spool.of("c"),
+            settings,
+            events,
+            sender,
+        );
+        while let Some((sequence, _)) = drainer.next_record().unwrap() {
+            drainer.to_set_aside.push_back((sequence, "why".to_owned()));
+        }
+        drainer
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_what_is_to_be_set_aside() {
+        let directory = std::env::temp_dir().join(format!("kafka-bridge-aside-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(refused::directory(&directory)).unwrap();
+        let (mut first, now) = (drainer(&directory), Instant::now());
+        let shared = Arc::clone(&first.shared);
+        // Between two of these there is time to hear of a stop.
+        assert!(first.set_aside());
+        assert_eq!(shared.lock().refused.records, ASIDE_RECORDS as u64);
+        first.end(now);
+        // The rest stays where it is, and is known to.
+        assert_eq!(refused::count(&directory).unwrap().records, ASIDE_RECORDS as u64);
+        assert_eq!(shared.lock().records(), RECORDS - ASIDE_RECORDS as u64);
+
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(refused::directory(&directory)).unwrap();
+        let second = drainer(&directory);
+        let shared = Arc::clone(&second.shared);
+        second.end(Instant::now() + Duration::from_secs(60));
+        assert_eq!(refused::count(&directory).unwrap().records, RECORDS);
+        assert_eq!(shared.lock().records(), 0);
+        let _ = fs::remove_dir_all(&directory);
+    }
 }

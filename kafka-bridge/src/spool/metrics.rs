@@ -46,6 +46,8 @@ pub struct Metrics {
     segments: Each<Gauge>,
     oldest_age: Each<Gauge<f64, AtomicU64>>,
     refused_records: Each<Gauge>,
+    refused_bytes: Each<Gauge>,
+    damaged: Each<Gauge>,
     refused: Each<Counter>,
     drained: Each<Counter>,
     full: Family<BoundLabels, Counter>,
@@ -62,6 +64,8 @@ pub(super) struct Counts {
     segments: Gauge,
     oldest_age: Gauge<f64, AtomicU64>,
     refused_records: Gauge,
+    refused_bytes: Gauge,
+    damaged: Gauge,
     refused: Counter,
     drained: Counter,
     full: Family<BoundLabels, Counter>,
@@ -84,6 +88,8 @@ impl Default for Metrics {
             segments: Each::default(),
             oldest_age: Each::default(),
             refused_records: Each::default(),
+            refused_bytes: Each::default(),
+            damaged: Each::default(),
             refused: Each::default(),
             drained: Each::default(),
             full: Family::default(),
@@ -115,6 +121,17 @@ impl Metrics {
             "Records on disk that Kafka did not take and that were set aside",
             self.refused_records.clone(),
         );
+        r.register_with_unit(
+            "spool_refused",
+            "What records that Kafka did not take, and that were set aside, take on disk; it is among spool_bytes",
+            Unit::Bytes,
+            self.refused_bytes.clone(),
+        );
+        r.register(
+            "spool_damaged",
+            "1 if something on disk is not what was written, so that nothing behind it is drained and no record is taken",
+            self.damaged.clone(),
+        );
         r.register(
             "spool_refused",
             "Records that Kafka did not take and that were set aside",
@@ -145,6 +162,8 @@ impl Metrics {
             segments: self.segments.get_or_create_owned(&labels),
             oldest_age: self.oldest_age.get_or_create_owned(&labels),
             refused_records: self.refused_records.get_or_create_owned(&labels),
+            refused_bytes: self.refused_bytes.get_or_create_owned(&labels),
+            damaged: self.damaged.get_or_create_owned(&labels),
             refused: self.refused.get_or_create_owned(&labels),
             drained: self.drained.get_or_create_owned(&labels),
             full: self.full.clone(),
@@ -164,7 +183,9 @@ impl Counts {
         self.records.set(number(state.records()));
         self.bytes.set(number(state.bytes()));
         self.segments.set(number(state.segments.len() as u64));
-        self.refused_records.set(number(state.refused_records));
+        self.refused_records.set(number(state.refused.records));
+        self.refused_bytes.set(number(state.refused.bytes));
+        self.damaged.set(i64::from(state.damaged));
         let age = state.oldest_age(now_millis()).unwrap_or(0);
         self.oldest_age.set(Duration::from_millis(age).as_secs_f64());
     }
@@ -180,6 +201,17 @@ impl Counts {
     #[cfg(test)]
     pub(super) fn drained_so_far(&self) -> u64 {
         self.drained.get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.get() == 1
+    }
+
+    #[cfg(test)]
+    pub(super) fn full_so_far(&self, bound: &'static str) -> u64 {
+        let labels = BoundLabels { cluster: Arc::clone(&self.cluster), bound: Name(bound) };
+        self.full.get_or_create(&labels).get()
     }
 
     pub(super) fn full(&self, bound: &'static str) {

@@ -51,6 +51,10 @@ use writer::Writer;
 /// The most bytes that wait for the disk.
 const PENDING_BYTES: u64 = 64 << 20;
 
+/// Of what a spool may hold, the part after which topics of which Kafka has refused records get no more room, so that they
+/// do not take it from others.
+const REFUSED_SHARE: u64 = 2;
+
 /// The spool cannot be used as it is.
 #[derive(Debug, Error)]
 #[error("the spool in {}: {what}", directory.display())]
@@ -196,7 +200,7 @@ impl Spool {
         let frame = entry.encode();
         let len = frame.len() as u64;
         let mut state = self.shared.lock();
-        if let Err(why) = self.admit(&mut state, len, now) {
+        if let Err(why) = self.admit(&mut state, record.topic, len, now) {
             drop(state);
             if let Some(reason) = why {
                 self.counts.full(reason);
@@ -213,9 +217,13 @@ impl Spool {
     }
 
     /// Whether there is room, and otherwise which bound it is that keeps a record out.
-    fn admit(&self, state: &mut State, len: u64, now: u64) -> Result<(), Option<&'static str>> {
-        if state.broken || state.stopping {
+    fn admit(&self, state: &mut State, topic: &str, len: u64, now: u64) -> Result<(), Option<&'static str>> {
+        // What is behind damage is not drained.
+        if state.broken || state.stopping || state.damaged {
             return Err(None);
+        }
+        if state.refused.bytes > self.limits.bytes / REFUSED_SHARE && state.refused.topics.contains(topic) {
+            return Err(Some("refused"));
         }
         if state.oldest_age(now).is_some_and(|age| u128::from(age) > self.limits.age.as_millis()) {
             return Err(Some("age"));

@@ -142,7 +142,7 @@ pub(super) fn inspect(
         newest = newest.filter(|(path, _)| *path != done.path);
         done_with.push(done.path);
     }
-    (state.refused_records, state.refused_bytes) = refused::count(directory).map_err(read)?;
+    state.refused = refused::count(directory).map_err(read)?;
     Ok(Inspected { directory: directory.to_owned(), checkpoint, state, newest, done_with })
 }
 

@@ -1,12 +1,13 @@
 //! Records that Kafka did not take, set aside so that they are in nobody's way: segments like the others, in a
 //! directory of their own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::format;
+use super::format::{self, Entry};
 use super::segment::{self, End, Open};
 
 /// Where they are, below the spool's directory.
@@ -27,8 +28,8 @@ impl Aside {
         Self { directory: directory(spool), segment_bytes, disk, open: None }
     }
 
-    /// Sets a record aside, durably; returns the bytes that this took.
-    pub(super) fn add(&mut self, sequence: u64, mut frame: Vec<u8>) -> io::Result<u64> {
+    /// Sets records aside, durably, and all of them or none; returns the bytes that this took.
+    pub(super) fn add(&mut self, records: &mut [(u64, Vec<u8>)]) -> io::Result<u64> {
         if self.open.as_ref().is_some_and(|open| open.len >= self.segment_bytes) {
             self.open = None;
         }
@@ -43,44 +44,71 @@ impl Aside {
                 self.open.insert(open)
             }
         };
-        format::seal(&mut frame, open.marker, sequence, open.len);
+        let mut frames = Vec::new();
+        for (sequence, frame) in records {
+            format::seal(frame, open.marker, *sequence, open.len);
+            frames.extend_from_slice(frame);
+        }
         if let Err(segment::AppendError::Write(error) | segment::AppendError::Sync(error)) =
-            open.append(&self.disk, &frame)
+            open.append(&self.disk, &frames)
         {
-            // Whatever is behind its good part is torn. The next record gets a file of its own.
+            // Whatever is behind its good part is torn. The next records get a file of their own.
             if let Some(open) = self.open.take() {
                 self.keep(&open);
             }
             return Err(error);
         }
-        Ok(begun + frame.len() as u64)
+        Ok(begun + frames.len() as u64)
     }
 
-    /// After a sync that failed, has the good part of a file written anew: the last of it shares a page with what may
-    /// not have been written.
+    /// After a file could not be written or synced, has its good part written anew: the last of it may share a page with
+    /// what was not written. If there is nothing in it, it goes.
     fn keep(&self, open: &Open) {
-        let kept = usize::try_from(open.len).map_err(io::Error::other).and_then(|len| {
-            let mut bytes = vec![0; len];
-            std::os::unix::fs::FileExt::read_exact_at(&open.file, &mut bytes, 0)?;
-            self.disk.replace(&open.path, &bytes)
-        });
+        let kept = if open.len <= format::SEGMENT_HEADER as u64 {
+            self.disk.remove(&open.path)
+        } else {
+            usize::try_from(open.len).map_err(io::Error::other).and_then(|len| {
+                let mut bytes = vec![0; len];
+                std::os::unix::fs::FileExt::read_exact_at(&open.file, &mut bytes, 0)?;
+                self.disk.replace(&open.path, &bytes).map(drop)
+            })
+        };
         if let Err(error) = kept {
             tracing::error!(path = %open.path.display(), %error, "what was set aside could not be written anew");
         }
     }
 }
 
-/// What has been set aside: records and bytes.
-pub(super) fn count(spool: &Path) -> io::Result<(u64, u64)> {
-    let (mut records, mut bytes) = (0, 0);
+/// What has been set aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    /// Topics that some of the records are for.
+    pub(super) topics: BTreeSet<String>,
+}
+
+impl Refused {
+    /// A record for this topic has been set aside.
+    pub(super) fn note(&mut self, topic: &str) {
+        self.records += 1;
+        if !self.topics.contains(topic) {
+            self.topics.insert(topic.to_owned());
+        }
+    }
+}
+
+/// What has been set aside.
+pub(super) fn count(spool: &Path) -> io::Result<Refused> {
+    let mut refused = Refused::default();
     for (_, path) in segment::list(&directory(spool))? {
-        bytes += fs::metadata(&path)?.len();
-        each(&path, |_| {
-            records += 1;
+        refused.bytes += fs::metadata(&path)?.len();
+        each(&path, |record| {
+            refused.note(Entry::decode(&record.frame).map_or("", |entry| entry.topic));
             Ok(())
         })?;
     }
-    Ok((records, bytes))
+    Ok(refused)
 }
 
 /// Reads all records of a file that was set aside.

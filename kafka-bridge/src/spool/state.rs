@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::refused::Refused;
 use crate::idempotency::Claim;
 use crate::producer::Outcome;
 
@@ -48,19 +49,20 @@ pub(super) struct State {
     pub(super) next: u64,
     /// All records up to this number are in Kafka, or set aside.
     pub(super) done: u64,
-    pub(super) refused_bytes: u64,
-    pub(super) refused_records: u64,
+    pub(super) refused: Refused,
     /// The last number of each group of records of about the same age, and since when they are there.
     pub(super) ages: VecDeque<(u64, u64)>,
     /// Why the disk takes nothing at present.
     pub(super) broken: bool,
     pub(super) stopping: bool,
+    /// Whether the drainer has met something on disk that is not what was written, so that nothing behind it is drained.
+    pub(super) damaged: bool,
 }
 
 impl State {
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.len).sum::<u64>() + self.refused_bytes
+        self.segments.iter().map(|segment| segment.len).sum::<u64>() + self.refused.bytes
     }
 
     /// Records that are neither in Kafka nor set aside.

@@ -460,9 +460,9 @@ fn what_was_refused_can_be_looked_at_and_tried_again() {
             request_id: Some("r"),
             reason: Some("unknown topic"),
         };
-        aside.add(sequence, entry.encode()).unwrap();
+        aside.add(&mut [(sequence, entry.encode())]).unwrap();
     }
-    assert_eq!(refused::count(&directory.0).unwrap().0, 2);
+    assert_eq!(refused::count(&directory.0).unwrap().records, 2);
     let mut out = Vec::new();
     assert_eq!(list_refused(&directory.0, &mut out).unwrap(), 2);
     let text = String::from_utf8(out).unwrap();
@@ -474,8 +474,81 @@ fn what_was_refused_can_be_looked_at_and_tried_again() {
     );
     assert_eq!(retry_refused(&directory.0).unwrap(), 2);
     assert_eq!(values(&directory), [b"1", b"a", b"b"]);
-    assert_eq!(refused::count(&directory.0).unwrap(), (0, 0));
+    assert_eq!(refused::count(&directory.0).unwrap(), refused::Refused::default());
     assert_eq!(open(&directory).1.records, 3);
+}
+
+fn to_set_aside(value: &[u8]) -> Vec<u8> {
+    let entry = Entry {
+        spooled_at: now_millis(),
+        timestamp: 1,
+        topic: "t",
+        partition: None,
+        key: None,
+        headers: Vec::new(),
+        value: Some(value),
+        identity: None,
+        request_id: None,
+        reason: Some("why"),
+    };
+    entry.encode()
+}
+
+#[test]
+fn records_are_set_aside_together_and_leave_nothing_behind_where_that_fails() {
+    let directory = Directory::new("aside");
+    let (spool, _) = open(&directory);
+    stop(&spool);
+    let disk = Disk::default();
+    let mut aside = refused::Aside::new(&directory.0, 1 << 20, disk.clone());
+    let many = || (1..=100).map(|number| (number, to_set_aside(b"value"))).collect::<Vec<_>>();
+    let files = || segment::list(&refused::directory(&directory.0)).unwrap().len();
+    // Room for a file's header, and for a part of what is to be in it.
+    for room in [format::SEGMENT_HEADER, format::SEGMENT_HEADER + 200] {
+        disk.faults.room.store(room, Ordering::SeqCst);
+        assert!(aside.add(&mut many()).is_err());
+        assert_eq!(files(), 0, "{room}");
+    }
+    disk.faults.room.store(usize::MAX, Ordering::SeqCst);
+    // One sync each for the file, its directory and all records.
+    disk.faults.syncs.store(3, Ordering::SeqCst);
+    let bytes = aside.add(&mut many()).unwrap();
+    assert_eq!(disk.faults.syncs.load(Ordering::SeqCst), 0);
+    disk.faults.syncs.store(usize::MAX, Ordering::SeqCst);
+    let counted = refused::count(&directory.0).unwrap();
+    assert_eq!((counted.records, counted.bytes, files()), (100, bytes, 1));
+    assert_eq!(counted.topics.into_iter().collect::<Vec<_>>(), ["t"]);
+    // What had been set aside before a sync failed is there, and so is what comes after.
+    disk.faults.syncs.store(0, Ordering::SeqCst);
+    assert!(aside.add(&mut many()).is_err());
+    assert_eq!(aside.add(&mut many()).unwrap(), bytes);
+    assert_eq!(refused::count(&directory.0).unwrap().records, 200);
+}
+
+#[test]
+fn behind_damage_nothing_more_is_taken() {
+    let directory = Directory::new("latched");
+    // The producer has room for the first, so that the next is read time and again.
+    let config =
+        Config::try_parse_from(["kafka-bridge", "--embedded-broker", "--queue-records", "1"]).unwrap();
+    let drain = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
+    let (spool, _) = open_draining(&directory.0, &Disk::default(), LIMITS, drain).unwrap();
+    for value in [b"1", b"2"] {
+        assert_eq!(outcome(append(&spool, value)), SPOOLED);
+    }
+    let is_damaged = || spool.counts.is_damaged();
+    assert!(!is_damaged());
+    let file = fs::File::options().write(true).open(&paths(&directory)[0]).unwrap();
+    let end = file.metadata().unwrap().len();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"!", end - 1).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_damaged() {
+        assert!(Instant::now() < deadline, "the damage was not met in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(outcome(append(&spool, b"3")), Outcome::Unavailable);
+    assert_eq!(spool.shared.lock().records(), 2);
+    stop(&spool);
 }
 
 #[test]

@@ -20,30 +20,34 @@ const SHORT: Patience = Patience {
 };
 
 fn start(directory: &Directory, cluster: &Cluster, patience: Patience) -> Spool {
+    start_within(directory, cluster, patience, LIMITS)
+}
+
+fn start_within(directory: &Directory, cluster: &Cluster, patience: Patience, limits: Limits) -> Spool {
     let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
     let mut drain = DrainSettings::new(&config, &config.default_cluster(&cluster.bootstrap_servers()));
     drain.patience = patience;
-    open_draining(&directory.0, &Disk::default(), LIMITS, drain).unwrap().0
+    open_draining(&directory.0, &Disk::default(), limits, drain).unwrap().0
+}
+
+fn append_to(spool: &Spool, topic: &str, value: &str) -> Result<Delivery, Outcome> {
+    let record = Outgoing {
+        topic,
+        key: Some(b"k"),
+        // That is more than there are.
+        partition: (topic == "wrong-partition").then_some(99),
+        timestamp: None,
+        headers: &[],
+        value: Some(value.as_bytes()),
+        ack: Ack::Spooled,
+        request_id: None,
+        span: None,
+    };
+    spool.append(&record, None, None)
 }
 
 fn spooled(spool: &Spool, topic: &str, values: &[&str]) {
-    let all: Vec<_> = values
-        .iter()
-        .map(|value| {
-            let record = Outgoing {
-                topic,
-                key: Some(b"k"),
-                partition: None,
-                timestamp: None,
-                headers: &[],
-                value: Some(value.as_bytes()),
-                ack: Ack::Spooled,
-                request_id: None,
-                span: None,
-            };
-            spool.append(&record, None, None)
-        })
-        .collect();
+    let all: Vec<_> = values.iter().map(|value| append_to(spool, topic, value)).collect();
     assert!(all.into_iter().all(|delivery| outcome(delivery) == SPOOLED));
 }
 
@@ -56,7 +60,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn refused(spool: &Spool) -> u64 {
-    spool.shared.lock().refused_records
+    spool.shared.lock().refused.records
 }
 
 fn waiting(spool: &Spool) -> u64 {
@@ -213,5 +217,33 @@ fn a_topic_that_stays_missing_is_set_aside() {
     until("none waits", || waiting(&spool) == 0);
     let reasons = reasons(&directory);
     assert!(reasons.to_lowercase().contains("unknown topic"), "{reasons}");
+    stop(&spool);
+}
+
+#[test]
+fn what_kafka_refuses_takes_no_room_from_other_topics() {
+    let (directory, cluster) = (Directory::new("share"), Cluster::new(1).unwrap());
+    let spool = start_within(&directory, &cluster, SHORT, Limits { bytes: 40_000, ..LIMITS });
+    spooled(&spool, "t", &["0"]);
+    until("it is drained", || waiting(&spool) == 0);
+    let large = "x".repeat(1_000);
+    let mut taken = 0;
+    while outcome(append_to(&spool, "wrong-partition", &large)) == SPOOLED {
+        taken += 1;
+        until("it is set aside", || refused(&spool) == taken);
+    }
+    // That is half of the room, and the rest is for others.
+    assert!((17..22).contains(&taken), "{taken}");
+    let full = spool.counts.full_so_far("refused");
+    assert_eq!(full, 1);
+    for _ in 0..50 {
+        spooled(&spool, "t", &[&large]);
+        until("it is drained", || waiting(&spool) == 0);
+    }
+    stop(&spool);
+    // It is known after a start, too.
+    let spool = start_within(&directory, &cluster, SHORT, Limits { bytes: 40_000, ..LIMITS });
+    assert_eq!(outcome(append_to(&spool, "wrong-partition", &large)), Outcome::Unavailable);
+    assert_eq!(refused(&spool), taken);
     stop(&spool);
 }

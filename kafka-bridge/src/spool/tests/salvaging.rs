@@ -145,7 +145,7 @@ fn a_damaged_file_of_refused_records_is_mended_too() {
             request_id: None,
             reason: Some("no"),
         };
-        aside.add(sequence, entry.encode()).unwrap();
+        aside.add(&mut [(sequence, entry.encode())]).unwrap();
     }
     let path = segment::path(&refused::directory(&directory.0), 1);
     let mut bytes = fs::read(&path).unwrap();
