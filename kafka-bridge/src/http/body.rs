@@ -78,6 +78,7 @@ pub(super) async fn read(body: Body, limits: &Limits, mut memory: Share) -> Resu
             if length > limits.body_bytes {
                 return Err(too_large(limits));
             }
+            memory.arrived(length).map_err(no_memory)?;
             if first.is_none() && whole.is_empty() {
                 memory.hold(length).map_err(no_memory)?;
                 first = Some(data);

@@ -1,8 +1,11 @@
 //! The memory that all bodies have together, and who gets how much of it: a body takes it as its bytes arrive, and one whose
 //! sender has not proven anything yet, which is so until a signature could be checked, takes of a part only.
+//!
+//! Where that part is full, the body goes of which nothing has come for longest, however little it takes: bodies of callers
+//! come without pauses, and who pauses is told by nothing else from who keeps memory from others. To have a body ended, all
+//! of the part has to be filled anew between one KiB of it and the next.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -15,9 +18,23 @@ const UNPROVEN_PART: u32 = 4;
 /// The part of that which the bodies of one connection have together, likewise.
 const CONNECTION_PART: u32 = 2;
 
-/// What the bodies of one connection take that have no proof yet, in KiB.
+/// What the bodies of one connection take that have no proof yet.
 #[derive(Debug, Default)]
-pub(crate) struct ConnectionMemory(AtomicU32);
+pub(crate) struct ConnectionMemory(Mutex<OnConnection>);
+
+#[derive(Debug, Default)]
+struct OnConnection {
+    kbytes: u32,
+    /// The turns of the bodies, see [`State::unproven`].
+    turns: BTreeSet<u64>,
+}
+
+impl ConnectionMemory {
+    /// Only taken with the lock of [`BodyMemory`] held.
+    fn state(&self) -> MutexGuard<'_, OnConnection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The memory of all bodies.
 #[derive(Debug)]
@@ -38,8 +55,9 @@ struct State {
     taken: u32,
     /// What those without a proof take of it.
     unproven_taken: u32,
-    unproven: HashMap<u64, Unproven>,
-    next: u64,
+    /// Those without a proof by their turn: what has gone on last is last.
+    unproven: BTreeMap<u64, Unproven>,
+    next_turn: u64,
 }
 
 /// A body without a proof.
@@ -71,8 +89,8 @@ impl BodyMemory {
             bounds: Bounds::new(config),
             taken: 0,
             unproven_taken: 0,
-            unproven: HashMap::new(),
-            next: 0,
+            unproven: BTreeMap::new(),
+            next_turn: 0,
         }))
     }
 
@@ -93,59 +111,80 @@ impl State {
             return Err(Exhausted);
         }
         while self.taken.saturating_add(kbytes) > self.bounds.whole {
-            self.evict_the_largest(0)?;
+            let (turn, _) = self.unproven.first_key_value().ok_or(Exhausted)?;
+            self.evict(*turn);
         }
         self.taken += kbytes;
         Ok(())
     }
 
-    /// Takes so much more for a body without one. Larger ones have to make room: whoever holds a lot for long keeps
-    /// nobody out who needs little.
-    fn take_unproven(&mut self, id: u64, kbytes: u32) -> Result<(), Exhausted> {
-        let body = self.unproven.get(&id).ok_or(Exhausted)?;
+    /// Takes so much more for the body without one whose turn this is. Those that have not gone on for longest make room,
+    /// on its own connection and then on all.
+    fn take_unproven(&mut self, turn: u64, kbytes: u32) -> Result<(), Exhausted> {
+        let body = self.unproven.get(&turn).ok_or(Exhausted)?;
         let (connection, own) = (Arc::clone(&body.connection), body.kbytes.saturating_add(kbytes));
-        let on_connection = connection.0.load(Ordering::Relaxed).saturating_add(kbytes);
         let Bounds { whole, unproven, connection: most } = self.bounds;
-        if on_connection > most || own > unproven || self.proven_taken().saturating_add(own) > whole {
+        if own > most || own > unproven || self.proven_taken().saturating_add(own) > whole {
             return Err(Exhausted);
+        }
+        loop {
+            let on_connection = connection.state();
+            if on_connection.kbytes.saturating_add(kbytes) <= most {
+                break;
+            }
+            let other = on_connection.turns.iter().copied().find(|other| *other != turn).ok_or(Exhausted)?;
+            drop(on_connection);
+            self.evict(other);
         }
         while self.unproven_taken.saturating_add(kbytes) > unproven
             || self.taken.saturating_add(kbytes) > whole
         {
-            self.evict_the_largest(own)?;
+            let other = self.unproven.keys().copied().find(|other| *other != turn).ok_or(Exhausted)?;
+            self.evict(other);
         }
-        if let Some(body) = self.unproven.get_mut(&id) {
+        if let Some(body) = self.unproven.get_mut(&turn) {
             body.kbytes = own;
         }
-        connection.0.fetch_add(kbytes, Ordering::Relaxed);
+        connection.state().kbytes += kbytes;
         self.unproven_taken += kbytes;
         self.taken += kbytes;
         Ok(())
     }
 
-    fn proven_taken(&self) -> u32 {
-        self.taken.saturating_sub(self.unproven_taken)
-    }
-
-    /// Ends the largest of the bodies without a proof, if it takes more than `least`. Its request drops it as soon as it
-    /// can.
-    fn evict_the_largest(&mut self, least: u32) -> Result<(), Exhausted> {
-        let bodies = self.unproven.iter().filter(|(_, body)| body.kbytes > least);
-        let (id, _) = bodies.max_by_key(|(_, body)| body.kbytes).ok_or(Exhausted)?;
-        let id = *id;
-        if let Some(body) = self.forget(id) {
-            self.taken = self.taken.saturating_sub(body.kbytes);
-            body.evicted.notify_one();
-        }
-        Ok(())
+    /// A body is among those without a proof, behind all others. Its turn.
+    fn join(&mut self, body: Unproven) -> u64 {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.unproven_taken += body.kbytes;
+        let mut on_connection = body.connection.state();
+        on_connection.kbytes += body.kbytes;
+        on_connection.turns.insert(turn);
+        drop(on_connection);
+        self.unproven.insert(turn, body);
+        turn
     }
 
     /// A body is no longer among those without a proof.
-    fn forget(&mut self, id: u64) -> Option<Unproven> {
-        let body = self.unproven.remove(&id)?;
+    fn leave(&mut self, turn: u64) -> Option<Unproven> {
+        let body = self.unproven.remove(&turn)?;
         self.unproven_taken = self.unproven_taken.saturating_sub(body.kbytes);
-        body.connection.0.fetch_sub(body.kbytes, Ordering::Relaxed);
+        let mut on_connection = body.connection.state();
+        on_connection.kbytes = on_connection.kbytes.saturating_sub(body.kbytes);
+        on_connection.turns.remove(&turn);
+        drop(on_connection);
         Some(body)
+    }
+
+    /// Ends a body without a proof. Its request drops it as soon as it can.
+    fn evict(&mut self, turn: u64) {
+        if let Some(body) = self.leave(turn) {
+            self.taken = self.taken.saturating_sub(body.kbytes);
+            body.evicted.notify_one();
+        }
+    }
+
+    fn proven_taken(&self) -> u32 {
+        self.taken.saturating_sub(self.unproven_taken)
     }
 }
 
@@ -154,9 +193,19 @@ impl State {
 pub(super) struct Share {
     memory: Arc<BodyMemory>,
     kbytes: u32,
-    /// While it has no proof.
-    unproven: Option<u64>,
+    /// While the sender has not proven anything.
+    unproven: Option<Stranger>,
     evicted: Arc<Notify>,
+}
+
+/// What there is to know of a body without a proof.
+#[derive(Debug)]
+struct Stranger {
+    connection: Arc<ConnectionMemory>,
+    /// What of it has come.
+    arrived_kbytes: usize,
+    /// None before its first byte.
+    turn: Option<u64>,
 }
 
 impl Share {
@@ -167,17 +216,36 @@ impl Share {
 
     /// Of one whose sender has not, on this connection.
     pub(super) fn unproven(memory: &Arc<BodyMemory>, connection: &Arc<ConnectionMemory>) -> Self {
-        let evicted = Arc::new(Notify::new());
-        let mut state = memory.state();
-        let id = state.next;
-        state.next = state.next.wrapping_add(1);
-        let body = Unproven { kbytes: 0, connection: Arc::clone(connection), evicted: Arc::clone(&evicted) };
-        state.unproven.insert(id, body);
-        drop(state);
-        Self { memory: Arc::clone(memory), kbytes: 0, unproven: Some(id), evicted }
+        let stranger = Stranger { connection: Arc::clone(connection), arrived_kbytes: 0, turn: None };
+        Self { memory: Arc::clone(memory), kbytes: 0, unproven: Some(stranger), evicted: Arc::default() }
     }
 
-    /// Makes it enough for `bytes` in all.
+    /// So many bytes have come in all. With each KiB a body without a proof goes behind all others; less does not count, so
+    /// that staying costs something.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if its memory has been taken away.
+    pub(super) fn arrived(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        let kbytes = bytes.div_ceil(1024);
+        let Some(stranger) = self.unproven.as_mut().filter(|stranger| kbytes > stranger.arrived_kbytes)
+        else {
+            return Ok(());
+        };
+        stranger.arrived_kbytes = kbytes;
+        let mut state = self.memory.state();
+        let body = match stranger.turn {
+            Some(turn) => state.leave(turn).ok_or(Exhausted)?,
+            None => Unproven {
+                kbytes: 0,
+                connection: Arc::clone(&stranger.connection),
+                evicted: Arc::clone(&self.evicted),
+            },
+        };
+        stranger.turn = Some(state.join(body));
+        Ok(())
+    }
+
+    /// Makes it enough for `bytes` in all, of which some have [arrived](Self::arrived).
     ///
     /// # Errors
     /// [`Exhausted`], also if it has been taken away.
@@ -185,8 +253,8 @@ impl Share {
         let wanted = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let Some(more) = wanted.checked_sub(self.kbytes).filter(|more| *more > 0) else { return Ok(()) };
         let mut state = self.memory.state();
-        match self.unproven {
-            Some(id) => state.take_unproven(id, more)?,
+        match &self.unproven {
+            Some(stranger) => state.take_unproven(stranger.turn.ok_or(Exhausted)?, more)?,
             None => state.take(more)?,
         }
         self.kbytes = wanted;
@@ -200,9 +268,9 @@ impl Share {
 
     /// The sender has proven who it is.
     pub(super) fn prove(&mut self) {
-        let Some(id) = self.unproven.take() else { return };
+        let Some(turn) = self.unproven.take().and_then(|stranger| stranger.turn) else { return };
         let mut state = self.memory.state();
-        if state.forget(id).is_none() {
+        if state.leave(turn).is_none() {
             // It was to go in this moment. Now it stays, and the others wait for it.
             state.taken = state.taken.saturating_add(self.kbytes);
         }
@@ -213,7 +281,11 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut state = self.memory.state();
         // If it was taken away it has been given back already.
-        if self.unproven.is_none_or(|id| state.forget(id).is_some()) {
+        let held = match &self.unproven {
+            Some(stranger) => stranger.turn.is_some_and(|turn| state.leave(turn).is_some()),
+            None => true,
+        };
+        if held {
             state.taken = state.taken.saturating_sub(self.kbytes);
         }
     }
@@ -237,9 +309,13 @@ mod tests {
         Arc::new(memory)
     }
 
+    fn grow(share: &mut Share, kbytes: usize) -> Result<(), Exhausted> {
+        share.arrived(kbytes * 1024).and_then(|()| share.hold(kbytes * 1024))
+    }
+
     fn stranger(memory: &Arc<BodyMemory>, kbytes: usize) -> (Share, Result<(), Exhausted>) {
         let mut share = Share::unproven(memory, &Arc::default());
-        let held = share.hold(kbytes * 1024);
+        let held = grow(&mut share, kbytes);
         (share, held)
     }
 
@@ -260,8 +336,7 @@ mod tests {
         proven.hold(1025).unwrap();
         let (stranger, _) = stranger(&memory, 3);
         assert_eq!(taken(&memory), (5, 3));
-        let mut signed = Share::unproven(&memory, &Arc::default());
-        signed.hold(4096).unwrap();
+        let (mut signed, _) = self::stranger(&memory, 4);
         signed.prove();
         assert_eq!(taken(&memory), (9, 3));
         drop((proven, stranger));
@@ -272,25 +347,50 @@ mod tests {
     }
 
     #[test]
-    fn strangers_have_a_part_in_which_the_largest_makes_room() {
+    fn strangers_have_a_part_in_which_those_that_pause_make_room() {
         let memory = memory();
-        let shares: Vec<_> = [5, 7, 4].into_iter().map(|kbytes| stranger(&memory, kbytes)).collect();
-        assert!(shares.iter().all(|(_, held)| held.is_ok()));
-        // Not for one that would be the largest itself.
-        let (too_large, held) = stranger(&memory, 7);
-        assert_eq!(held, Err(Exhausted));
-        let (small, held) = stranger(&memory, 2);
+        let mut shares: Vec<_> = [5, 7, 4].into_iter().map(|kbytes| stranger(&memory, kbytes).0).collect();
+        // One has not begun, and has nothing to give.
+        let waiting = Share::unproven(&memory, &Arc::default());
+        // The first has gone on since, if by nothing that takes memory; bytes alone would not do.
+        shares[0].arrived(5 * 1024 + 1).unwrap();
+        shares[1].arrived(7 * 1024).unwrap();
+        let (small, held) = stranger(&memory, 1);
         assert_eq!(held, Ok(()));
-        let evicted: Vec<_> = shares.iter().map(|(share, _)| is_evicted(share)).collect();
-        assert_eq!(evicted, [false, true, false]);
-        assert_eq!(taken(&memory), (11, 11));
-        let (mut last, _) = shares.into_iter().nth(1).unwrap();
-        assert_eq!(last.hold(8 * 1024), Err(Exhausted));
-        drop((too_large, small, last));
+        let evicted: Vec<_> = shares.iter().map(is_evicted).collect();
+        assert_eq!((&evicted[..], is_evicted(&waiting)), (&[false, true, false][..], false));
+        assert_eq!(taken(&memory), (10, 10));
+        assert_eq!(shares[1].arrived(8 * 1024), Err(Exhausted));
+        assert_eq!(shares[1].hold(8 * 1024), Err(Exhausted));
+        // A larger one is let in all the same, however small the others are.
+        let (large, held) = stranger(&memory, 8);
+        assert_eq!(held, Ok(()));
+        assert_eq!(shares.iter().map(is_evicted).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(taken(&memory), (14, 14));
+        drop((waiting, small, large, shares));
         assert_eq!(taken(&memory), (0, 0));
         // The rest of the whole is not theirs.
         let mut proven = Share::proven(&memory);
         assert_eq!(proven.hold(64 * 1024), Ok(()));
+    }
+
+    #[test]
+    fn many_small_ones_keep_out_no_large_one() {
+        let memory = memory();
+        let small: Vec<_> = (0..16).map(|_| stranger(&memory, 1)).collect();
+        assert!(small.iter().all(|(_, held)| held.is_ok()));
+        let (mut large, held) = stranger(&memory, 4);
+        assert_eq!(held, Ok(()));
+        // Nor do those that come while it goes on.
+        let mut later = Vec::new();
+        for kbytes in 5..=8 {
+            later.extend((0..8).map(|_| stranger(&memory, 1)));
+            assert_eq!(grow(&mut large, kbytes), Ok(()));
+        }
+        assert!(!is_evicted(&large));
+        large.prove();
+        drop((small, later));
+        assert_eq!(taken(&memory), (8, 0));
     }
 
     #[test]
@@ -327,14 +427,19 @@ mod tests {
         let memory = memory();
         let connection = Arc::default();
         let mut shares: Vec<_> = (0..8).map(|_| Share::unproven(&memory, &connection)).collect();
-        assert!(shares.iter_mut().all(|share| share.hold(1024).is_ok()));
-        let mut further = Share::unproven(&memory, &connection);
-        assert_eq!(further.hold(1024), Err(Exhausted));
-        assert_eq!(stranger(&memory, 4).1, Ok(()));
-        // What is proven no longer counts, nor what is over.
+        assert!(shares.iter_mut().all(|share| grow(share, 1).is_ok()));
+        let (elsewhere, _) = stranger(&memory, 4);
+        // What is proven no longer counts.
         shares[0].prove();
-        shares.pop();
-        assert_eq!(further.hold(2048), Ok(()));
-        assert_eq!(further.hold(2049), Err(Exhausted));
+        let mut further = Share::unproven(&memory, &connection);
+        assert_eq!(grow(&mut further, 1), Ok(()));
+        assert!(!shares.iter().any(is_evicted));
+        // The others on the connection make room, and nobody else.
+        assert_eq!(grow(&mut further, 2), Ok(()));
+        let evicted: Vec<_> = shares.iter().map(is_evicted).collect();
+        assert_eq!(evicted, [false, true, false, false, false, false, false, false]);
+        assert!(!is_evicted(&elsewhere));
+        assert_eq!(taken(&memory), (13, 12));
+        assert_eq!(grow(&mut further, 9), Err(Exhausted));
     }
 }

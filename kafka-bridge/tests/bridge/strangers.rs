@@ -51,7 +51,12 @@ async fn answer(mut stream: TcpStream) -> String {
 }
 
 async fn signed(bridge: &Bridge, number: usize) -> u16 {
-    let sent = event(&number.to_string(), 500);
+    signed_of(bridge, number, 500).await
+}
+
+/// The same with so many bytes in the event.
+async fn signed_of(bridge: &Bridge, number: usize, bytes: usize) -> u16 {
+    let sent = event(&number.to_string(), bytes);
     let signature = sign(SECRET, now(), &format!("nonce-0123456789-{number}"), PATH, &sent);
     post(bridge, PATH, &[(SIGNATURE_HEADER, &signature)], &sent).await.status.as_u16()
 }
@@ -92,6 +97,28 @@ async fn what_strangers_did_send_makes_room_for_signed_callers() {
     for number in 0..20 {
         assert_eq!(signed(&bridge, number).await, 202);
     }
+}
+
+#[tokio::test]
+async fn many_small_bodies_of_strangers_keep_no_signed_caller_out() {
+    let cluster = cluster();
+    let secrets = Secrets::new("small", SECRET);
+    // 16 KiB for all without a proof, of which each stranger takes one.
+    let flags = ["--queue-kbytes", "64", "--max-body-bytes", "16384", "--max-record-bytes", "8000"];
+    let bridge =
+        Bridge::ready(&cluster, &[&flags[..], &["--hop-secret-file", secrets.path()]].concat()).await;
+    let mut strangers = Vec::new();
+    for number in 0..4 {
+        for _ in 0..20 {
+            strangers.push(unfinished(&bridge, 100, 1).await);
+        }
+        for bytes in [500, 4_000, 7_000] {
+            assert_eq!(signed_of(&bridge, number * 10_000 + bytes, bytes).await, 202, "{bytes} bytes");
+        }
+    }
+    // Those that have waited longest went for it.
+    let said = answer(strangers.swap_remove(0)).await;
+    assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("memory"), "{said}");
 }
 
 #[tokio::test]
