@@ -61,13 +61,13 @@ pub(super) fn write(disk: &Disk, directory: &Path, checkpoint: &Checkpoint) -> i
 pub(super) struct Keeper {
     directory: PathBuf,
     disk: Disk,
-    /// What was written last.
-    last: Mutex<Checkpoint>,
+    /// What was written last, or found.
+    last: Mutex<Found>,
 }
 
 impl Keeper {
-    /// Of a directory whose checkpoint says this.
-    pub(super) fn new(directory: &Path, disk: Disk, last: Checkpoint) -> Self {
+    /// Of a directory with this for a checkpoint.
+    pub(super) fn new(directory: &Path, disk: Disk, last: Found) -> Self {
         Self { directory: directory.to_owned(), disk, last: Mutex::new(last) }
     }
 
@@ -76,9 +76,9 @@ impl Keeper {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Only now, so that none overtakes another.
         let now = Checkpoint::of(&shared.lock());
-        if now != *last {
+        if *last != Found::Known(now) {
             write(&self.disk, &self.directory, &now)?;
-            *last = now;
+            *last = Found::Known(now);
         }
         Ok(())
     }

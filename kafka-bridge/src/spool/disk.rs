@@ -49,7 +49,7 @@ impl Disk {
         #[cfg(test)]
         let _step = self.faults.step();
         #[cfg(test)]
-        if let Some(room) = self.faults.write(bytes.len()) {
+        if let Some(room) = self.faults.write(file, offset, bytes.len()) {
             file.write_all_at(bytes.get(..room).unwrap_or_default(), offset)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -86,10 +86,14 @@ impl Disk {
     pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(NEW);
-        let file = private().create(true).truncate(true).read(true).write(true).open(&fresh)?;
-        self.write(&file, bytes, 0)?;
-        self.sync(&file)?;
-        self.rename(Path::new(&fresh), path)?;
+        let fresh = Path::new(&fresh);
+        let file = private().create(true).truncate(true).read(true).write(true).open(fresh)?;
+        let written = self.write(&file, bytes, 0).and_then(|()| self.sync(&file));
+        if let Err(error) = written.and_then(|()| self.rename(fresh, path)) {
+            // It is of no use, and takes room that there may not be.
+            let _ = self.remove(fresh);
+            return Err(error);
+        }
         path.parent().map_or(Ok(()), |directory| self.sync_directory(directory))?;
         Ok(file)
     }
@@ -114,6 +118,7 @@ impl Disk {
 
 #[cfg(test)]
 pub(super) mod faults {
+    use std::fs::File;
     use std::io;
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -161,18 +166,20 @@ pub(super) mod faults {
             watcher
         }
 
-        /// How much is written of what does not fit.
-        pub(super) fn write(&self, len: usize) -> Option<usize> {
+        /// How much is written of what does not fit. What is there already takes no more room.
+        pub(super) fn write(&self, file: &File, offset: u64, len: usize) -> Option<usize> {
             let room = self.room.load(Ordering::SeqCst);
             if room == usize::MAX {
                 return None;
             }
-            if room >= len {
-                self.room.store(room - len, Ordering::SeqCst);
+            let there = file.metadata().unwrap().len().saturating_sub(offset);
+            let there = len.min(usize::try_from(there).unwrap());
+            if room >= len - there {
+                self.room.store(room - (len - there), Ordering::SeqCst);
                 return None;
             }
             self.room.store(0, Ordering::SeqCst);
-            Some(room)
+            Some(room + there)
         }
 
         pub(super) fn sync(&self) -> io::Result<()> {

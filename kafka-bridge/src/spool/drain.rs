@@ -855,7 +855,7 @@ mod tests {
 
     use clap::Parser as _;
 
-    use super::super::checkpoint::Checkpoint;
+    use super::super::checkpoint::{Checkpoint, Found};
     use super::super::segment::Open;
     use super::super::state::{Segment, State};
     use super::super::{format, refused};
@@ -891,7 +891,7 @@ mod tests {
         let next = RECORDS + 1;
         let segment = Segment { first: 1, next, path: open.path, len: open.len };
         let state = State { segments: [segment].into(), next, ..State::default() };
-        let checkpoint = Keeper::new(directory, disk.clone(), Checkpoint::of(&state));
+        let checkpoint = Keeper::new(directory, disk.clone(), Found::Known(Checkpoint::of(&state)));
         let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
         let settings = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
         let metrics = Arc::new(Metrics::default());

@@ -36,7 +36,7 @@ use crate::idempotency::{Claim, Identity, Memory};
 use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
 use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing, wire_size};
 pub use check::check;
-use checkpoint::{Checkpoint, Keeper};
+use checkpoint::Keeper;
 use disk::Disk;
 use drain::{Drainer, Event, now_millis};
 use format::Entry;
@@ -120,7 +120,7 @@ impl Spool {
     fn new(
         disk: Disk,
         directory: &Path,
-        mut state: State,
+        (mut state, found): (State, checkpoint::Found),
         limits: Limits,
         drain: DrainSettings,
         metrics: ClusterMetrics,
@@ -128,7 +128,7 @@ impl Spool {
     ) -> Result<(Self, [Sender<()>; 2]), SpoolError> {
         counts.limits(&limits);
         counts.state(&mut state);
-        let checkpoint = Arc::new(Keeper::new(directory, disk.clone(), Checkpoint::of(&state)));
+        let checkpoint = Arc::new(Keeper::new(directory, disk.clone(), found));
         let shared = Arc::new(Shared::new(state));
         let (sender, events) = channel();
         let writer = Writer {
@@ -363,7 +363,7 @@ impl FoundSpools {
         }
         let (mut spools, mut waiting) = (BTreeMap::new(), Vec::new());
         for (cluster, directory, state, drain, metrics, counts) in ready {
-            let records = state.records();
+            let records = state.0.records();
             if records > 0 {
                 tracing::info!(cluster, records, "the spool has records that go to Kafka now");
             }

@@ -215,34 +215,32 @@ impl Inspected {
     }
 
     /// Makes it ready to be used: cuts off what was being written when the last bridge ended, and removes what is done
-    /// with.
+    /// with. Returns how it is then, and what the checkpoint says.
     ///
     /// # Errors
     /// If the disk does not take that. It can be tried again then.
-    pub(super) fn apply(self, disk: &Disk) -> Result<State, SpoolError> {
+    pub(super) fn apply(self, disk: &Disk) -> Result<(State, checkpoint::Found), SpoolError> {
         let directory = self.directory.clone();
         self.change(disk).map_err(|error| SpoolError { directory, what: error.to_string() })
     }
 
-    fn change(self, disk: &Disk) -> io::Result<State> {
+    fn change(mut self, disk: &Disk) -> io::Result<(State, checkpoint::Found)> {
         disk.create_directory(&refused::directory(&self.directory))?;
         disk.sync_directory(&self.directory)?;
-        // What can be read back need not be durable: the last bridge may have ended between writing and syncing, or after
-        // a sync that failed. From here on it counts as acknowledged, so it is written once more.
         if let Some((path, good)) = &self.newest {
-            let mut bytes = fs::read(path)?;
-            let torn = bytes.split_off((*good).min(bytes.len()));
-            if !torn.is_empty() {
-                self.keep_torn(disk, path, &torn);
+            self.make_durable(disk, path, *good)?;
+        }
+        match self.write_checkpoint(disk) {
+            Ok(()) => {
+                for path in &self.done_with {
+                    disk.remove(path)?;
+                }
             }
-            disk.replace(path, &bytes)?;
-        }
-        let checkpoint = Checkpoint::of(&self.state);
-        if self.checkpoint != checkpoint::Found::Known(checkpoint) {
-            checkpoint::write(disk, &self.directory, &checkpoint)?;
-        }
-        for path in &self.done_with {
-            disk.remove(path)?;
+            // What is done with is found to be so once more.
+            Err(error) => {
+                let directory = self.directory.display();
+                tracing::warn!(%directory, %error, "the spool's checkpoint cannot be written; it is tried again");
+            }
         }
         for directory in [&self.directory, &refused::directory(&self.directory)] {
             for entry in fs::read_dir(directory)? {
@@ -253,7 +251,50 @@ impl Inspected {
                 }
             }
         }
-        Ok(self.state)
+        Ok((self.state, self.checkpoint))
+    }
+
+    /// What can be read back need not be durable: the last bridge may have ended between writing and syncing, or after a
+    /// sync that failed. From here on it counts as acknowledged, so it is written once more.
+    fn make_durable(&self, disk: &Disk, path: &Path, good: usize) -> io::Result<()> {
+        let mut bytes = fs::read(path)?;
+        let torn = bytes.split_off(good.min(bytes.len()));
+        if !torn.is_empty() {
+            self.keep_torn(disk, path, &torn);
+        }
+        match disk.replace(path, &bytes) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // The same bytes over what is there take no room.
+                let file = fs::File::options().write(true).open(path)?;
+                disk.truncate(&file, bytes.len() as u64)?;
+                disk.write(&file, &bytes, 0)?;
+                disk.sync(&file)
+            }
+            replaced => replaced.map(drop),
+        }
+    }
+
+    /// Has the checkpoint say how things are. Where there is no room for it, what is done with makes some, but for the
+    /// newest file, of which the checkpoint that is there may tell.
+    fn write_checkpoint(&mut self, disk: &Disk) -> io::Result<()> {
+        let checkpoint = Checkpoint::of(&self.state);
+        if self.checkpoint == checkpoint::Found::Known(checkpoint) {
+            return Ok(());
+        }
+        let mut written = checkpoint::write(disk, &self.directory, &checkpoint);
+        if written.is_err() {
+            let older = self.done_with.len().saturating_sub(usize::from(self.state.segments.is_empty()));
+            for path in self.done_with.iter().take(older) {
+                let file = fs::File::options().write(true).open(path)?;
+                if file.metadata()?.len() > SEGMENT_HEADER as u64 {
+                    disk.truncate(&file, SEGMENT_HEADER as u64)?;
+                }
+            }
+            written = checkpoint::write(disk, &self.directory, &checkpoint);
+        }
+        written?;
+        self.checkpoint = checkpoint::Found::Known(checkpoint);
+        Ok(())
     }
 
     /// Keeps what is cut off of a segment beside it, in place of what was kept before. It is of use to nobody but those who

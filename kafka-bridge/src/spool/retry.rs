@@ -74,7 +74,7 @@ pub fn list_refused(directory: &Path, out: &mut dyn Write) -> Result<u64, SpoolE
 pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
     let failed = |error: io::Error| SpoolError { directory: directory.to_owned(), what: error.to_string() };
     let disk = Disk::default();
-    let state = recover::inspect(directory, now_millis(), &mut |_, _| {})?.apply(&disk)?;
+    let (state, _) = recover::inspect(directory, now_millis(), &mut |_, _| {})?.apply(&disk)?;
     let (mut next, mut newest) = (state.next, None);
     let mut count = 0;
     for (_, path) in segment::list(&refused::directory(directory)).map_err(failed)? {

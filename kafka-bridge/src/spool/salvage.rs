@@ -124,7 +124,11 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
     let first = next
         .max(named.max().map_or(0, |name| name + 1))
         .max(known.and_then(|known| known.newest).map_or(0, |newest| newest + 1));
-    write_anew(disk, directory, segment_bytes, &files, after, first)?;
+    if let Err(error) = write_anew(disk, directory, segment_bytes, &files, after, first) {
+        // The disk may be full, and nothing of it counts.
+        let _ = clear(disk, &workshop(directory));
+        return Err(error);
+    }
     done.kept = Some(finish(disk, directory)?);
     Ok(())
 }
@@ -195,10 +199,7 @@ fn write_anew(
 ) -> io::Result<()> {
     let workshop = workshop(directory);
     disk.create_directory(&workshop)?;
-    // Of one that was interrupted before it counted.
-    for entry in fs::read_dir(&workshop)? {
-        disk.remove(&entry?.path())?;
-    }
+    clear(disk, &workshop)?;
     let (mut next, mut newest) = (first, None);
     let mut open: Option<Open> = None;
     each_record(files, after, |_, frame| {
@@ -224,6 +225,17 @@ fn write_anew(
         disk.sync(&open.file)?;
     }
     checkpoint::write(disk, &workshop, &Checkpoint { done: first - 1, next, newest })
+}
+
+/// Removes what one left behind that was interrupted before it counted.
+fn clear(disk: &Disk, workshop: &Path) -> io::Result<()> {
+    if checkpoint::path(workshop).exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(workshop)? {
+        disk.remove(&entry?.path())?;
+    }
+    Ok(())
 }
 
 /// Moves what was there away, and what was written anew into its place; returns where the former is now. Goes on where it

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Parser as _;
 
+use super::checkpoint::Checkpoint;
 use super::*;
 use crate::config::Config;
 
@@ -65,7 +66,7 @@ fn open_draining(
     let inspected =
         recover::inspect(directory, now_millis(), &mut |identity, at| identities.push((identity, at)))?;
     let state = inspected.apply(disk)?;
-    let records = state.records();
+    let records = state.0.records();
     let (metrics, counts) = (metrics.of_cluster("c"), metrics.spool.of("c"));
     let (spool, threads) = Spool::new(disk.clone(), directory, state, limits, drain, metrics, counts)?;
     for thread in threads {
@@ -726,7 +727,7 @@ fn records_of_a_clock_that_was_ahead_count_from_now() {
     assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
     stop(&spool);
     let earlier = now_millis() - 3_600_000;
-    let mut state =
+    let (mut state, _) =
         recover::inspect(&directory.0, earlier, &mut |_, _| {}).unwrap().apply(&Disk::default()).unwrap();
     assert_eq!(state.oldest_age(earlier), Some(0));
     assert_eq!(state.oldest_age(earlier + 5_000), Some(5_000));
@@ -827,7 +828,7 @@ fn no_moment_is_bad_to_be_killed_at() {
     let copies = std::mem::take(&mut *copies.lock().unwrap());
     let mut segments = Vec::new();
     for (copy, acknowledged) in &copies {
-        let state = recover::inspect(copy, now_millis(), &mut |_, _| {})
+        let (state, _) = recover::inspect(copy, now_millis(), &mut |_, _| {})
             .and_then(|inspected| inspected.apply(&Disk::default()))
             .unwrap_or_else(|error| panic!("{error}"));
         assert!(state.next > *acknowledged, "{}: {state:?}, {acknowledged}", copy.display());
@@ -872,5 +873,48 @@ fn a_full_disk_gets_room_from_what_is_done_with() {
     let inspected = recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
     assert_eq!(inspected.state().next, 41);
     let (spool, _) = open_at(&broker.bootstrap_servers(), &directory.0, &Disk::default(), LIMITS).unwrap();
+    stop(&spool);
+}
+
+/// A bridge that is started on a disk without any room drains what is there.
+#[test]
+fn a_full_disk_is_no_obstacle_for_a_start() {
+    let broker = crate::embedded::EmbeddedBroker::start().unwrap();
+    let directory = Directory::new("full-start");
+    let (spool, _) = open(&directory);
+    for _ in 0..40 {
+        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
+    }
+    stop(&spool);
+    let files = segment::list(&directory.0).unwrap();
+    as_if_killed(&directory);
+    let newest = &files.last().unwrap().1;
+    let mut bytes = fs::read(newest).unwrap();
+    bytes.extend(b"torn");
+    fs::write(newest, &bytes).unwrap();
+    let full = Disk::default();
+    full.faults.room.store(0, Ordering::SeqCst);
+    for drained in [0, files[2].0 - 1, 40] {
+        let announced = checkpoint::read(&directory.0).unwrap();
+        if drained > 0 {
+            let newest = files.last().map(|(first, _)| *first);
+            let checkpoint = Checkpoint { done: drained, next: 41, newest };
+            checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
+        }
+        let (spool, recovered) = open_with(&directory, &full, LIMITS).unwrap();
+        assert_eq!(recovered.records, 40 - drained);
+        assert_eq!(outcome(append(&spool, b"no")), Outcome::Unavailable);
+        stop(&spool);
+        // Killed by then, it is the same once more.
+        let state = recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
+        assert_eq!((state.state().records(), state.state().next), (40 - drained, 41), "{announced:?}");
+    }
+    assert!(
+        !fs::read_dir(&directory.0)
+            .unwrap()
+            .any(|entry| { entry.unwrap().path().to_string_lossy().ends_with(disk::NEW) })
+    );
+    let (spool, _) = open_at(&broker.bootstrap_servers(), &directory.0, &Disk::default(), LIMITS).unwrap();
+    assert_eq!(outcome(append(&spool, b"more")), SPOOLED);
     stop(&spool);
 }

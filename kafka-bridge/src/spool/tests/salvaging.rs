@@ -174,6 +174,19 @@ fn a_file_of_another_version_is_left_to_others() {
     assert_eq!(contents(&directory.0), before);
 }
 
+#[test]
+fn a_disk_without_room_for_it_stays_as_it_is() {
+    let directory = Directory::new("salvage-full");
+    let (wanted, _) = damaged_spool(&directory);
+    let before = contents(&directory.0);
+    let disk = Disk::default();
+    disk.faults.room.store(5_000, Ordering::SeqCst);
+    with_disk(&disk, &directory.0, SEGMENT_BYTES).unwrap_err();
+    assert_eq!(contents(&directory.0), before);
+    salvage(&directory.0, SEGMENT_BYTES).unwrap();
+    assert_eq!(undrained(&directory), wanted);
+}
+
 /// It is killed before each single thing that it does on the disk, and run again: all is saved, once, and nothing that was
 /// there is gone. Before that no bridge starts that knows of less.
 #[test]
