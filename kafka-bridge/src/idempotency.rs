@@ -16,7 +16,7 @@ use wicketgate_envelope::hop::Ack;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::producer::{Delivery, Outcome};
+use crate::producer::{Delivery, Outcome, Place};
 use identity::Digest;
 pub use identity::{Content, Data, Identity, Name};
 pub use journal::JournalError;
@@ -72,7 +72,12 @@ enum Progress {
     /// Kafka has not answered yet.
     InFlight(InFlight),
     /// `outcome` is always [`Outcome::Acknowledged`]: what failed may be tried again, and is not remembered.
-    Acknowledged { outcome: Outcome, since: Instant },
+    Acknowledged {
+        outcome: Outcome,
+        since: Instant,
+        /// Of an event that is spooled: who wants it to be in Kafka.
+        waiting: Vec<Waiting>,
+    },
 }
 
 /// An event that is claimed, and those that wait along.
@@ -83,12 +88,22 @@ struct InFlight {
     /// Whether a queue has taken it. Until then it may yet be turned away at once.
     queued: bool,
     /// Until there is an outcome.
-    waiting: Vec<oneshot::Sender<Outcome>>,
+    waiting: Vec<Waiting>,
     /// Until a queue has taken it, or there is an outcome.
-    waiting_for_queue: Vec<oneshot::Sender<Outcome>>,
+    waiting_for_queue: Vec<Waiting>,
+    /// Where Kafka has it, if it was spooled and written from there before the one who spooled it could say so.
+    drained: Option<Outcome>,
 }
 
-/// What there is to say of an event that is in a queue.
+/// Somebody who waits for an outcome.
+#[derive(Debug)]
+struct Waiting {
+    wanted: Ack,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// What there is to say of an event that is on disk, and of one that is in a queue.
+const SPOOLED: Outcome = Outcome::Acknowledged { ack: Ack::Spooled, place: None };
 const QUEUED: Outcome = Outcome::Acknowledged { ack: Ack::None, place: None };
 
 fn nanos(duration: Duration) -> u64 {
@@ -104,7 +119,7 @@ pub enum Admission {
     Unremembered,
     /// It has been written, with this outcome; or it is in a queue, and no more was asked for.
     Written(Outcome),
-    /// It is being written, with this outcome once there is one that is good for what was asked for.
+    /// It is being written, or is spooled and somebody wants it to be in Kafka, with this outcome once there is one that is good for what was asked for.
     InFlight(Delivery),
     /// Another event has its name.
     Conflict,
@@ -212,13 +227,21 @@ impl Memory {
         state.forget(|since| now.saturating_duration_since(since) >= window);
         let admission = match state.entries.get_mut(&identity.name) {
             Some(entry) if entry.content != identity.content => Admission::Conflict,
-            Some(Entry { progress: Progress::Acknowledged { outcome, .. }, .. }) => {
-                Admission::Written(*outcome)
+            Some(Entry { progress: Progress::Acknowledged { outcome, waiting, .. }, .. }) => {
+                if *outcome == SPOOLED && !Ack::Spooled.satisfies(wanted) {
+                    // While Kafka is out of reach many may come, and go.
+                    waiting.retain(|waiting| !waiting.reply.is_closed());
+                    Admission::InFlight(wait(waiting, wanted))
+                } else {
+                    Admission::Written(*outcome)
+                }
             }
             Some(Entry { progress: Progress::InFlight(event), .. }) => match wanted {
                 Ack::None if event.queued => Admission::Written(QUEUED),
-                Ack::None => Admission::InFlight(wait(&mut event.waiting_for_queue)),
-                Ack::All | Ack::Leader | Ack::Spooled => Admission::InFlight(wait(&mut event.waiting)),
+                Ack::None => Admission::InFlight(wait(&mut event.waiting_for_queue, wanted)),
+                Ack::All | Ack::Leader | Ack::Spooled => {
+                    Admission::InFlight(wait(&mut event.waiting, wanted))
+                }
             },
             None => self.claim(&mut state, identity, hold),
         };
@@ -253,6 +276,7 @@ impl Memory {
             queued: false,
             waiting: Vec::new(),
             waiting_for_queue: Vec::new(),
+            drained: None,
         });
         state.entries.insert(identity.name, Entry { content: identity.content, progress });
         claim(Some(number), hold)
@@ -279,7 +303,8 @@ impl Memory {
             let mut first = true;
             state.forget(|_| std::mem::take(&mut first));
         }
-        let entry = Entry { content: identity.content, progress: Progress::Acknowledged { outcome, since } };
+        let progress = Progress::Acknowledged { outcome, since, waiting: Vec::new() };
+        let entry = Entry { content: identity.content, progress };
         state.entries.insert(identity.name, entry);
         state.acknowledged.insert((since, identity.name));
         self.metrics.idempotency_entries(state.entries.len());
@@ -291,7 +316,7 @@ impl Memory {
         let memory = Arc::clone(&self);
         let settle = move || {
             if here {
-                memory.settle(identity.name, outcome, Instant::now());
+                memory.settle(identity, outcome, Instant::now());
             }
             then();
         };
@@ -301,21 +326,61 @@ impl Memory {
         }
     }
 
-    /// Ends a claim, and tells `outcome` to all that wait along.
-    fn settle(&self, name: Digest, outcome: Outcome, now: Instant) {
+    /// Ends a claim, and tells `outcome` to all that wait along, but for those who want a spooled event to be in Kafka.
+    fn settle(&self, identity: Identity, outcome: Outcome, now: Instant) {
+        let name = identity.name;
         let mut state = self.state();
-        let entry = if matches!(outcome, Outcome::Acknowledged { .. }) {
+        let progress = state.entries.remove(&name).map(|entry| entry.progress);
+        let (mut to_tell, mut drained) = (Vec::new(), None);
+        if let Some(Progress::InFlight(event)) = progress {
+            (to_tell, drained) = (event.waiting, event.drained.filter(|_| outcome == SPOOLED));
+            to_tell.extend(event.waiting_for_queue);
+        }
+        let outcome = drained.unwrap_or(outcome);
+        if matches!(outcome, Outcome::Acknowledged { .. }) {
+            let stays = |waiting: &mut Waiting| outcome == SPOOLED && !Ack::Spooled.satisfies(waiting.wanted);
+            let waiting = to_tell.extract_if(.., stays).collect();
+            let progress = Progress::Acknowledged { outcome, since: now, waiting };
+            state.entries.insert(name, Entry { content: identity.content, progress });
             state.acknowledged.insert((now, name));
-            let progress = Progress::Acknowledged { outcome, since: now };
-            state.entries.get_mut(&name).map(|entry| std::mem::replace(&mut entry.progress, progress))
-        } else {
-            state.entries.remove(&name).map(|entry| entry.progress)
-        };
+        }
         self.metrics.idempotency_entries(state.entries.len());
         drop(state);
-        if let Some(Progress::InFlight(event)) = entry {
-            tell(event.waiting_for_queue, outcome);
-            tell(event.waiting, outcome);
+        tell(to_tell, outcome);
+        if drained.is_some() {
+            self.note_drained(identity, outcome);
+        }
+    }
+
+    /// Kafka has an event that was spooled: all in-sync replicas do, in this place. Whoever wants no more than that is told,
+    /// and so is who comes later, also to other bridges and after a restart. Never blocks.
+    pub fn drained(&self, identity: Identity, place: Option<Place>) {
+        let drained = Outcome::Acknowledged { ack: Ack::All, place };
+        let mut state = self.state();
+        let entry = state.entries.get_mut(&identity.name).filter(|entry| entry.content == identity.content);
+        let waiting = match entry.map(|entry| &mut entry.progress) {
+            Some(Progress::InFlight(event)) => {
+                event.drained = Some(drained);
+                return;
+            }
+            Some(Progress::Acknowledged { outcome, waiting, .. }) if *outcome == SPOOLED => {
+                *outcome = drained;
+                std::mem::take(waiting)
+            }
+            // It is forgotten, or known.
+            _ => return,
+        };
+        drop(state);
+        tell(waiting, drained);
+        self.note_drained(identity, drained);
+    }
+
+    fn note_drained(&self, identity: Identity, drained: Outcome) {
+        if let (Some(journal), Outcome::Acknowledged { ack, place }) = (&self.journal, drained) {
+            journal.append(identity, ack, place, Box::new(|| {}));
+        }
+        if let Some(shared) = &self.shared {
+            shared.replace(identity, SPOOLED, drained);
         }
     }
 
@@ -338,14 +403,14 @@ impl Memory {
     }
 }
 
-fn wait(waiting: &mut Vec<oneshot::Sender<Outcome>>) -> Delivery {
+fn wait(waiting: &mut Vec<Waiting>, wanted: Ack) -> Delivery {
     let (reply, outcome) = oneshot::channel();
-    waiting.push(reply);
+    waiting.push(Waiting { wanted, reply });
     outcome
 }
 
-fn tell(waiting: Vec<oneshot::Sender<Outcome>>, outcome: Outcome) {
-    for reply in waiting {
+fn tell(waiting: Vec<Waiting>, outcome: Outcome) {
+    for Waiting { reply, .. } in waiting {
         // Whoever waited may have gone.
         let _ = reply.send(outcome);
     }

@@ -90,7 +90,7 @@ pub async fn run(
     // What is remembered may be in there too.
     let lock = config.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
     let memory = Memory::new(&config, Arc::clone(&metrics))?;
-    let spools = FoundSpools::look(&config, bootstrap_servers, lock, memory.as_deref(), &metrics)?;
+    let spools = FoundSpools::look(&config, bootstrap_servers, lock, memory.as_ref(), &metrics)?;
     let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
     // Last, so that nothing is drained by a bridge that does not come to run.
     let spools = spools.map(FoundSpools::start).transpose()?.map(Arc::new);
@@ -122,15 +122,19 @@ pub async fn run(
     let deadline = Instant::now() + running.config().shutdown_timeout;
     let requests = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
     let records = clusters.flush(deadline).await;
-    if let Some(memory) = memory {
+    let remember = async || {
+        let Some(memory) = memory.clone() else { return };
         let remaining = deadline.saturating_duration_since(Instant::now());
         let _ = tokio::task::spawn_blocking(move || memory.flush(remaining)).await;
-    }
+    };
+    remember().await;
     for task in background {
         task.abort();
     }
     if let Some(spools) = spools {
         let _ = tokio::task::spawn_blocking(move || spools.stop(deadline.into_std())).await;
+        // Kafka may have taken some of it.
+        remember().await;
     }
     if let Some(telemetry) = telemetry {
         let remaining = deadline.saturating_duration_since(Instant::now());

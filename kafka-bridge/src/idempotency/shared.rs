@@ -27,7 +27,7 @@ use crate::producer::{Delivery, Outcome};
 pub use holders::Hold;
 use holders::{Holders, Releasing};
 pub use server::client;
-use server::{RELEASE, Server, Silence};
+use server::{RELEASE, REPLACE, Server, Silence};
 use value::{Entry, State, hex, key};
 
 /// How much longer than Kafka's answer may take a claim lasts.
@@ -77,6 +77,8 @@ enum Task {
     Settle { identity: Identity, hold: Option<Hold>, outcome: Outcome, then: Then },
     /// A claim that nobody holds any more is given up.
     Release(Identity),
+    /// More is known of an event than others were told.
+    Replace { identity: Identity, told: Outcome, known: Outcome },
 }
 
 impl Shared {
@@ -143,6 +145,14 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Lets others know more of an event than they were told, unless something else is known of it by now. Never blocks.
+    pub(super) fn replace(&self, identity: Identity, told: Outcome, known: Outcome) {
+        // Without Redis they go on with what they were told.
+        let _ = self.tasks.send(Task::Replace { identity, told, known });
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
@@ -160,6 +170,15 @@ async fn publish(inner: Arc<Inner>, holders: Arc<Holders>, mut received: mpsc::U
         for task in batch.drain(..) {
             let to_release = match task {
                 Task::Release(identity) => identity,
+                Task::Replace { identity, told, known } => {
+                    if let Some((told, known)) =
+                        value::written(&identity, told).zip(value::written(&identity, known))
+                    {
+                        let key = key(&identity.name);
+                        pipeline.cmd("EVAL").arg(REPLACE).arg(1).arg(key).arg(told).arg(known);
+                    }
+                    continue;
+                }
                 Task::Settle { identity, hold, outcome, then } => {
                     thens.push(then);
                     if let Some(value) = value::written(&identity, outcome) {

@@ -201,3 +201,66 @@ fn of_more_than_there_is_room_for_the_youngest_are_restored() {
         assert!(is_written(&memory, 10, now) && is_written(&memory, 20, now));
     }
 }
+
+#[test]
+fn who_wants_a_spooled_event_in_kafka_waits_until_it_is_and_no_longer() {
+    let in_kafka = Place { partition: 1, offset: 8, timestamp: Timestamp::from_millis(9) };
+    let drained = Outcome::Acknowledged { ack: Ack::All, place: Some(in_kafka) };
+    let now = Instant::now();
+    // Whichever of the two is said first: that it is on disk, or that Kafka has it.
+    for drained_first in [false, true] {
+        let memory = memory(10);
+        let first = claim(&memory, 1, now);
+        let mut copies = [Ack::Spooled, Ack::All, Ack::Leader].map(|wanted| {
+            match memory.admit(identity(1, 0), wanted, None, now) {
+                Admission::InFlight(delivery) => delivery,
+                other => panic!("{other:?}"),
+            }
+        });
+        if drained_first {
+            memory.drained(identity(1, 0), Some(in_kafka));
+        }
+        first.settle(SPOOLED);
+        if !drained_first {
+            assert_eq!(copies[0].try_recv(), Ok(SPOOLED));
+            let known = memory.admit(identity(1, 0), Ack::None, None, now);
+            assert!(matches!(known, Admission::Written(SPOOLED)), "{known:?}");
+            let Admission::InFlight(mut late) = memory.admit(identity(1, 0), Ack::All, None, now) else {
+                panic!("it is not in Kafka")
+            };
+            assert!(copies[1].try_recv().is_err() && late.try_recv().is_err());
+            // Another event of this name is not in Kafka.
+            memory.drained(identity(1, 1), Some(in_kafka));
+            assert!(copies[1].try_recv().is_err() && late.try_recv().is_err());
+            memory.drained(identity(1, 0), Some(in_kafka));
+            assert_eq!(late.try_recv(), Ok(drained));
+        } else {
+            assert_eq!(copies[0].try_recv(), Ok(drained));
+        }
+        assert!(copies[1..].iter_mut().all(|copy| copy.try_recv() == Ok(drained)));
+        for wanted in [Ack::All, Ack::Leader, Ack::Spooled, Ack::None] {
+            let known = memory.admit(identity(1, 0), wanted, None, now);
+            assert!(matches!(known, Admission::Written(outcome) if outcome == drained), "{known:?}");
+        }
+    }
+    // What is forgotten is not remembered again, and those who waited for it are let go.
+    let memory = memory(10);
+    claim(&memory, 1, now).settle(SPOOLED);
+    let Admission::InFlight(mut copy) = memory.admit(identity(1, 0), Ack::All, None, now) else { panic!() };
+    drop(claim(&memory, 2, now + WINDOW + Duration::from_secs(1)));
+    assert_eq!(copy.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    memory.drained(identity(1, 0), Some(in_kafka));
+    assert!(memory.state().entries.is_empty());
+}
+
+#[test]
+fn copies_that_have_gone_do_not_add_up_while_kafka_is_out_of_reach() {
+    let (memory, now) = (memory(10), Instant::now());
+    claim(&memory, 1, now).settle(SPOOLED);
+    for _ in 0..100 {
+        drop(memory.admit(identity(1, 0), Ack::All, None, now));
+    }
+    let state = memory.state();
+    let Progress::Acknowledged { waiting, .. } = &state.entries[&[1; 16]].progress else { panic!() };
+    assert_eq!(waiting.len(), 1);
+}

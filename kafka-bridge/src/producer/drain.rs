@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Cluster, Config};
-use crate::producer::{outcome, settings};
+use crate::producer::{Place, outcome, settings};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
+use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
 };
+use wicketgate_envelope::timestamp::Timestamp;
 
 /// How long Kafka has to say whether it has a topic.
 const PRESENCE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -64,6 +66,8 @@ pub struct Answer {
     pub alone: bool,
     /// What became of it.
     pub drained: Drained,
+    /// Where Kafka has it, if it does.
+    pub place: Option<Place>,
 }
 
 /// Told what became of a record. Called on a thread of librdkafka's, so it must not block.
@@ -143,6 +147,7 @@ impl Default for Patience {
 pub struct DrainSettings {
     many: ClientConfig,
     one: ClientConfig,
+    broker_tells_time: bool,
     pub(crate) patience: Patience,
 }
 
@@ -151,7 +156,7 @@ impl DrainSettings {
     pub fn new(config: &Config, cluster: &Cluster) -> Self {
         let many = settings::drain(config, cluster);
         let one = settings::drain_alone(&many);
-        Self { many, one, patience: Patience::default() }
+        Self { many, one, broker_tells_time: !cluster.embedded, patience: Patience::default() }
     }
 }
 
@@ -167,12 +172,16 @@ pub struct DrainProducer {
 struct Context {
     report: Report,
     alone: bool,
+    /// Whether the time of the broker is one.
+    broker_tells_time: bool,
 }
 
 /// Travels with a record through librdkafka.
 struct Ticket {
     sequence: u64,
     placed: bool,
+    /// The record's own timestamp.
+    created: Timestamp,
 }
 
 impl ClientContext for Context {
@@ -190,7 +199,18 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Ticket>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
-        let Ticket { sequence, placed } = *ticket;
+        let Ticket { sequence, placed, created } = *ticket;
+        let place = result.as_ref().ok().map(|message| Place {
+            partition: message.partition(),
+            // Negative when the broker recognised a repeated request and no longer knew where the first one went.
+            offset: message.offset().max(-1),
+            timestamp: match message.timestamp() {
+                rdkafka::Timestamp::LogAppendTime(millis) if self.broker_tells_time => {
+                    Timestamp::from_millis(millis)
+                }
+                _ => created,
+            },
+        });
         let drained = match result {
             Ok(_) => Drained::Written,
             Err((error, _)) => match error.rdkafka_error_code() {
@@ -198,7 +218,7 @@ impl ProducerContext for Context {
                 None => Drained::Failed(error.to_string()),
             },
         };
-        (self.report)(Answer { sequence, alone: self.alone, drained });
+        (self.report)(Answer { sequence, alone: self.alone, drained, place });
     }
 }
 
@@ -208,7 +228,8 @@ impl DrainProducer {
     /// # Errors
     /// When librdkafka does not accept the settings or cannot start its threads.
     pub fn new(clients: &DrainSettings, report: Report) -> KafkaResult<Self> {
-        let context = Context { report: Arc::clone(&report), alone: false };
+        let broker_tells_time = clients.broker_tells_time;
+        let context = Context { report: Arc::clone(&report), alone: false, broker_tells_time };
         let many = settings::make(&clients.many, context)?;
         Ok(Self { settings: clients.clone(), report, many, one: None })
     }
@@ -234,7 +255,8 @@ impl DrainProducer {
         let client = match &mut self.one {
             Some(client) => client,
             None => {
-                let context = Context { report: Arc::clone(&self.report), alone: true };
+                let broker_tells_time = self.settings.broker_tells_time;
+                let context = Context { report: Arc::clone(&self.report), alone: true, broker_tells_time };
                 let made = settings::make(&self.settings.one, context);
                 self.one.insert(made.map_err(|error| NotTaken::Failed(error.to_string()))?)
             }
@@ -291,7 +313,11 @@ fn hand_over(client: &ThreadedProducer<Context>, record: &Draining<'_>) -> Resul
         key: record.key,
         timestamp: Some(record.timestamp),
         headers: Some(super::headers(record.headers)),
-        delivery_opaque: Box::new(Ticket { sequence: record.sequence, placed: record.partition.is_some() }),
+        delivery_opaque: Box::new(Ticket {
+            sequence: record.sequence,
+            placed: record.partition.is_some(),
+            created: Timestamp::from_millis(record.timestamp),
+        }),
     };
     client.send(message).map_err(|(error, _)| match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => NotTaken::Full,
@@ -368,8 +394,10 @@ mod tests {
         let started = Instant::now();
         producer.close(started + wait);
         assert!((wait..2 * wait).contains(&started.elapsed()), "{:?}", started.elapsed());
-        let lost: Vec<_> =
-            answers.iter().map(|Answer { sequence, alone, drained }| (sequence, alone, drained)).collect();
+        let lost: Vec<_> = answers
+            .iter()
+            .map(|Answer { sequence, alone, drained, .. }| (sequence, alone, drained))
+            .collect();
         assert_eq!(lost, [(1, false, Drained::Lost), (2, true, Drained::Lost)]);
     }
 }

@@ -17,6 +17,7 @@ use super::metrics::Counts;
 use super::refused::Aside;
 use super::segment;
 use super::state::{Segment, Shared};
+use crate::idempotency::{Identity, Memory};
 use crate::metrics::ClusterMetrics;
 use crate::producer::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence};
 
@@ -60,6 +61,7 @@ struct Slot {
     path: Arc<PathBuf>,
     offset: u64,
     topic: Arc<str>,
+    identity: Option<Identity>,
     done: bool,
     /// Whether the producer has it, with others.
     sent: bool,
@@ -94,6 +96,8 @@ pub(super) struct Drainer {
     metrics: ClusterMetrics,
     counts: Counts,
     settings: DrainSettings,
+    /// Told which events Kafka has.
+    memory: Option<Arc<Memory>>,
     events: Receiver<Event>,
     sender: Sender<Event>,
     aside: Aside,
@@ -142,6 +146,7 @@ impl Drainer {
         metrics: ClusterMetrics,
         counts: Counts,
         settings: DrainSettings,
+        memory: Option<Arc<Memory>>,
         events: Receiver<Event>,
         sender: Sender<Event>,
     ) -> Self {
@@ -157,6 +162,7 @@ impl Drainer {
             metrics,
             counts,
             settings,
+            memory,
             events,
             sender,
             reading: None,
@@ -235,13 +241,17 @@ impl Drainer {
 
     fn answered(&mut self, generation: u64, answer: Answer) {
         let now = Instant::now();
-        let Answer { sequence, alone, drained } = answer;
+        let Answer { sequence, alone, drained, place } = answer;
         let open = self.slot(sequence).filter(|slot| !slot.done).map(|slot| Arc::clone(&slot.topic));
         if drained == Drained::Written {
             self.answered_for_asked(sequence, alone, &drained, now);
             let Some(topic) = open else { return };
-            if let Some(slot) = self.slot(sequence) {
+            let identity = self.slot(sequence).and_then(|slot| {
                 slot.done = true;
+                slot.identity
+            });
+            if let (Some(identity), Some(memory)) = (identity, &self.memory) {
+                memory.drained(identity, place);
             }
             self.counts.drained();
             self.rebuild_pause = *REBUILD_PAUSE.start();
@@ -575,7 +585,8 @@ impl Drainer {
                     Some(last) if *last.topic == *entry.topic => Arc::clone(&last.topic),
                     _ => entry.topic.into(),
                 };
-                self.window.push_back(Slot { path, offset, topic, done: false, sent: false });
+                let identity = entry.identity;
+                self.window.push_back(Slot { path, offset, topic, identity, done: false, sent: false });
                 return Ok(Some((sequence, bytes)));
             }
         }
@@ -614,7 +625,7 @@ impl Drainer {
             Err(NotTaken::Full) => false,
             Err(NotTaken::Answered(drained)) => {
                 let generation = self.generation;
-                self.answered(generation, Answer { sequence, alone, drained });
+                self.answered(generation, Answer { sequence, alone, drained, place: None });
                 generation == self.generation
             }
             Err(NotTaken::Failed(error)) => {
@@ -905,6 +916,7 @@ mod tests {
             metrics.of_cluster("c"),
             metrics.spool.of("c"),
             settings,
+            None,
             events,
             sender,
         );

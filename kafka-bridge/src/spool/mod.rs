@@ -117,12 +117,14 @@ pub struct Spool {
 impl Spool {
     /// Makes the threads of the spool in `directory`, which is in this state. They begin once each of what is returned with
     /// it is told to, and end at once if it is dropped.
+    #[allow(clippy::too_many_arguments, reason = "made in one place")]
     fn new(
         disk: Disk,
         directory: &Path,
         (mut state, found): (State, checkpoint::Found),
         limits: Limits,
         drain: DrainSettings,
+        memory: Option<&Arc<Memory>>,
         metrics: ClusterMetrics,
         counts: Counts,
     ) -> Result<(Self, [Sender<()>; 2]), SpoolError> {
@@ -153,6 +155,7 @@ impl Spool {
             metrics.clone(),
             counts.clone(),
             drain,
+            memory.cloned(),
             events,
             sender.clone(),
         );
@@ -284,6 +287,8 @@ pub struct Spools {
 pub struct FoundSpools {
     lock: DirectoryLock,
     limits: Limits,
+    /// Told which events Kafka has.
+    memory: Option<Arc<Memory>>,
     spools: Vec<FoundSpool>,
 }
 
@@ -299,7 +304,7 @@ struct FoundSpool {
 
 impl FoundSpools {
     /// Looks at the spools that the configuration asks for, if it does, and changes nothing. `memory` is told which events
-    /// they have. `bootstrap_servers` are those of the default cluster.
+    /// they have, and later which of them Kafka has. `bootstrap_servers` are those of the default cluster.
     ///
     /// # Errors
     /// If one of them cannot be read, is damaged, or is of a cluster that the configuration does not have.
@@ -307,7 +312,7 @@ impl FoundSpools {
         config: &Config,
         bootstrap_servers: &str,
         lock: Option<DirectoryLock>,
-        memory: Option<&Memory>,
+        memory: Option<&Arc<Memory>>,
         metrics: &Arc<AllMetrics>,
     ) -> Result<Option<Self>, SpoolError> {
         let (Some(directory), Some(lock)) = (&config.spool_dir, lock) else { return Ok(None) };
@@ -347,7 +352,7 @@ impl FoundSpools {
             segment_bytes: config.spool_segment_bytes,
             record_bytes: u64::from(config.max_record_bytes),
         };
-        Ok(Some(Self { lock, limits, spools }))
+        Ok(Some(Self { lock, limits, memory: memory.cloned(), spools }))
     }
 
     /// Makes them ready to be used, and starts to drain them.
@@ -367,7 +372,9 @@ impl FoundSpools {
             if records > 0 {
                 tracing::info!(cluster, records, "the spool has records that go to Kafka now");
             }
-            let made = Spool::new(disk.clone(), &directory, state, self.limits, drain, metrics, counts)?;
+            let memory = self.memory.as_ref();
+            let made =
+                Spool::new(disk.clone(), &directory, state, self.limits, drain, memory, metrics, counts)?;
             let (spool, threads) = made;
             spools.insert(cluster, spool);
             waiting.extend(threads);

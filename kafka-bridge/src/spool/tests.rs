@@ -68,7 +68,7 @@ fn open_draining(
     let state = inspected.apply(disk)?;
     let records = state.0.records();
     let (metrics, counts) = (metrics.of_cluster("c"), metrics.spool.of("c"));
-    let (spool, threads) = Spool::new(disk.clone(), directory, state, limits, drain, metrics, counts)?;
+    let (spool, threads) = Spool::new(disk.clone(), directory, state, limits, drain, None, metrics, counts)?;
     for thread in threads {
         thread.send(()).unwrap();
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::certificates::Authority;
 use crate::common::process::command;
-use crate::common::{Answer, Bridge, Cluster, cluster, count, event, until};
+use crate::common::{Answer, Bridge, Cluster, cluster, count, event, read, until};
 
 /// A Redis of one test, gone with it.
 struct Redis {
@@ -449,6 +449,39 @@ async fn a_replica_is_no_redis_to_claim_in() {
         bridge.client.metric("kafka_bridge_idempotency_redis_up").await == 1
     })
     .await;
+}
+
+/// One bridge has it on its disk; that Kafka has it then, all know.
+#[tokio::test]
+async fn what_one_bridge_has_spooled_and_drained_is_in_kafka_for_all() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let directory = std::env::temp_dir().join(format!("kafka-bridge-shared-spool-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    let one = bridge(&cluster, &redis.url(), &["--spool-dir", directory.to_str().unwrap()]).await;
+    let two = bridge(&cluster, &redis.url(), &[]).await;
+    let headers = [("content-type", crate::common::EVENT)];
+    let path = "/v1/topics/t/events?ack=spooled";
+    assert!(!replayed(&one.client.send("POST", path, &headers, event("1", 10)).await));
+    let key = redis.keys().pop().unwrap();
+    until(async || {
+        let value: String = redis::cmd("GET").arg(&key).query(&mut redis.connection()).unwrap();
+        value.contains(" all ")
+    })
+    .await;
+    let left: i64 = redis::cmd("PTTL").arg(&key).query(&mut redis.connection()).unwrap();
+    assert!((1..=600_000).contains(&left), "{left}");
+    for bridge in [&one, &two] {
+        let answer = bridge.client.event("t", event("1", 10)).await;
+        assert!(replayed(&answer));
+        let json = answer.json();
+        assert_eq!((&json["ack"], &json["offset"]), (&"all".into(), &0.into()), "{json}");
+        let timestamp = read(&cluster, "t", 1).remove(0).timestamp;
+        let timestamp = wicketgate_envelope::timestamp::Timestamp::from_millis(timestamp);
+        assert_eq!(json["timestamp"], timestamp.to_string());
+    }
+    assert_eq!(count(&cluster, "t"), 1);
+    one.stop().await;
+    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 /// A Redis with TLS and users, in a folder that goes with it.

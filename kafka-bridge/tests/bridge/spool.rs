@@ -413,3 +413,63 @@ async fn a_damaged_spool_keeps_all_from_being_drained_until_it_is_salvaged() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && text.contains("there is no such directory"), "{text}");
 }
+
+/// What a copy of the event is answered that asks for it to be in Kafka.
+async fn copy(client: &Client, id: &str) -> Answer {
+    let headers = [("content-type", crate::common::EVENT)];
+    client.send("POST", "/v1/topics/t/events?ack=all", &headers, event(id, 5)).await
+}
+
+/// Checks that an answer says that Kafka has the event, and where.
+fn assert_in_kafka(answer: &Answer, cluster: &Cluster, id: &str) {
+    let json = answer.json();
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("idempotency-replayed")),
+        (202, Some("true")),
+        "{json}"
+    );
+    assert_eq!((&json["id"], &json["ack"]), (&id.into(), &"all".into()));
+    let stored = read(cluster, "t", count(cluster, "t"));
+    let place = |stored: &&Stored| {
+        (json["partition"].as_i64(), json["offset"].as_i64())
+            == (Some(stored.partition.into()), Some(stored.offset))
+    };
+    let stored = stored.iter().find(place).unwrap_or_else(|| panic!("{json}: {stored:?}"));
+    assert_eq!(self::id(stored), id);
+}
+
+#[tokio::test]
+async fn a_copy_that_asks_for_kafka_is_told_once_kafka_has_what_was_spooled() {
+    let (cluster, directory) = (cluster(), Directory::new("copy"));
+    let servers = cluster.bootstrap_servers();
+    let flags =
+        ["--bootstrap-servers", &servers, "--spool-dir", directory.path(), "--delivery-timeout", "2s"];
+    let mut bridge = Process::start(&flags);
+    bridge.client.until_ready(true, Duration::from_secs(10)).await;
+    let headers = [("content-type", crate::common::EVENT)];
+    let spool = async |client: &Client, id: &str| {
+        client.send("POST", "/v1/topics/t/events?ack=spooled", &headers, event(id, 5)).await
+    };
+    disturb(&cluster);
+    assert_eq!(spool(&bridge.client, "1").await.json()["ack"], "spooled");
+    // It is not, and nobody knows when it will be.
+    copy(&bridge.client, "1").await.assert_problem(504, "outcome-unknown");
+    mend(&cluster);
+    let client = bridge.client.clone();
+    until(async || copy(&client, "1").await.status == 202).await;
+    assert_in_kafka(&copy(&bridge.client, "1").await, &cluster, "1");
+    // Who wants less is told as much.
+    assert_in_kafka(&spool(&bridge.client, "1").await, &cluster, "1");
+    assert_eq!(count(&cluster, "t"), 1);
+
+    // A bridge that was killed knows the one, and drains the other.
+    disturb(&cluster);
+    assert_eq!(spool(&bridge.client, "2").await.json()["ack"], "spooled");
+    bridge.kill();
+    let bridge = Process::start(&flags);
+    assert_in_kafka(&copy(&bridge.client, "1").await, &cluster, "1");
+    copy(&bridge.client, "2").await.assert_problem(504, "outcome-unknown");
+    mend(&cluster);
+    until(async || copy(&bridge.client, "2").await.status == 202).await;
+    assert_in_kafka(&copy(&bridge.client, "2").await, &cluster, "2");
+}

@@ -29,6 +29,10 @@ const REFUSED_LOG_PAUSE: Duration = Duration::from_secs(60);
 pub(super) const RELEASE: &str =
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
 
+/// Puts another value in the place of this one, for as long as this one would have stayed.
+pub(super) const REPLACE: &str = "if redis.call('get', KEYS[1]) == ARGV[1] then \
+    redis.call('set', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0";
+
 /// The Redis, over one connection for all.
 pub(super) struct Server {
     connection: ConnectionManager,
