@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::clusters::Cluster;
-use crate::health::{Health, Readiness};
+use crate::health::Readiness;
 
 /// How often it is looked whether records have waited for too long.
 const TICK: Duration = Duration::from_millis(50);
@@ -16,13 +17,20 @@ const DISTURBED_PAUSE: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(1);
 /// Asking for all topics takes no more than this part of the time.
 const SHARE_OF_ALL_TOPICS: u32 = 50;
+/// But is not put off for longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// When the last probe ended, and how long it took.
+/// When the last probe ended, and how long the cluster took for an answer about all topics, if that is known.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     ended: Instant,
-    took: Duration,
-    all_topics: bool,
+    all_topics: Option<Duration>,
+}
+
+/// A probe that is under way.
+struct Probe {
+    began: Instant,
+    task: JoinHandle<Last>,
 }
 
 /// Looks after the cluster. Never returns.
@@ -36,13 +44,19 @@ pub async fn watch(cluster: Arc<Cluster>) {
         let now = Instant::now();
         health.breaker().check(now);
         // One at a time.
-        if let Some(ended) = probe.take_if(|probe: &mut tokio::task::JoinHandle<Last>| probe.is_finished()) {
-            last = ended.await.ok();
+        if let Some(ended) = probe.take_if(|probe: &mut Probe| probe.task.is_finished()) {
+            last = ended.task.await.ok();
         }
-        if probe.is_none() && is_due(health, last, now) {
-            let cluster = Arc::clone(&cluster);
-            // Asking blocks, so it gets a thread for it.
-            probe = Some(tokio::task::spawn_blocking(move || ask(&cluster)));
+        match &probe {
+            Some(probe) if cluster.producer.probe_finds_nobody() => health.probed(false, probe.began),
+            Some(_) => {}
+            None if is_due(&cluster, last, now) => {
+                let cluster = Arc::clone(&cluster);
+                // Asking blocks, so it gets a thread for it.
+                let task = tokio::task::spawn_blocking(move || ask(&cluster, now));
+                probe = Some(Probe { began: now, task });
+            }
+            None => {}
         }
         let obstacle = cluster.obstacle();
         if before.as_ref() != Some(&obstacle) {
@@ -52,29 +66,35 @@ pub async fn watch(cluster: Arc<Cluster>) {
     }
 }
 
-fn ask(cluster: &Cluster) -> Last {
+fn ask(cluster: &Cluster, began: Instant) -> Last {
     let Cluster { producer, health, .. } = cluster;
-    let began = Instant::now();
     let known = health.breaker().known_topic();
     let topic = known.as_deref().or(producer.named_topic());
-    let reached = producer.probe(topic);
-    let took = began.elapsed();
-    health.probed(reached, began);
-    if reached && !health.broker_up() {
+    let answered = producer.probe(topic);
+    health.probed(answered.is_some(), began);
+    if answered.is_some() && !health.broker_up() {
         producer.connect();
     }
-    Last { ended: Instant::now(), took, all_topics: topic.is_none() }
+    let took = answered.and_then(|answered| answered.took);
+    Last { ended: Instant::now(), all_topics: took.filter(|_| topic.is_none()) }
 }
 
-fn is_due(health: &Health, last: Option<Last>, now: Instant) -> bool {
+fn is_due(cluster: &Cluster, last: Option<Last>, now: Instant) -> bool {
+    let health = &cluster.health;
     let Some(last) = last else { return true };
     let since_last = now.saturating_duration_since(last.ended);
     let starting = health.readiness() == Readiness::Starting;
     if starting || !health.broker_up() || health.breaker().is_disturbed() {
         return since_last >= DISTURBED_PAUSE;
     }
-    let pause = if last.all_topics { SILENCE.max(last.took * SHARE_OF_ALL_TOPICS) } else { SILENCE };
     let silent =
         health.breaker().last_answer().is_none_or(|answer| now.saturating_duration_since(answer) >= SILENCE);
-    silent && since_last >= pause
+    if !silent || since_last < SILENCE {
+        return false;
+    }
+    // By now there may be a topic to ask about.
+    last.all_topics.is_none_or(|took| {
+        since_last >= (took * SHARE_OF_ALL_TOPICS).min(LONGEST_PAUSE)
+            || health.breaker().known_topic().is_some()
+    })
 }

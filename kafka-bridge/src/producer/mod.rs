@@ -35,6 +35,7 @@ pub(crate) use drain::Patience;
 pub use drain::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence, Report};
 use isolation::Isolation;
 use leader::{Leader, NotSent};
+pub use observer::Answered;
 use observer::Observer;
 pub use outcome::{Outcome, Place};
 pub(crate) use settings::RECONNECT_BACKOFF_MS;
@@ -276,9 +277,15 @@ impl Producer {
         self.named_topic.as_deref()
     }
 
-    /// Whether the cluster answers a question about `topic`, or all topics. Blocks for up to ten seconds.
-    pub fn probe(&self, topic: Option<&str>) -> bool {
+    /// Whether the cluster answers a question about `topic`, or all topics. Blocks for up to ten seconds. One question at
+    /// a time.
+    pub fn probe(&self, topic: Option<&str>) -> Option<Answered> {
         self.observer.ask(topic)
+    }
+
+    /// Whether it is known already that the question which is being asked reaches no broker.
+    pub fn probe_finds_nobody(&self) -> bool {
+        self.observer.finds_nobody()
     }
 
     /// Has the producer connect to some broker, as it does by itself only when it has something to do. Blocks for up

@@ -206,6 +206,46 @@ async fn an_idle_bridge_notices_and_recovers_without_a_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_long_it_took_to_connect_does_not_keep_it_from_noticing() {
+    let cluster = cluster();
+    create(&cluster, &["t"]);
+    cluster.broker_down(1);
+    let bridge = Bridge::start(&cluster.bootstrap_servers(), STALL).await;
+    let client = &bridge.client;
+    // The first answer comes after this.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cluster.broker_up(1);
+    client.until_ready(true, SOON).await;
+    // Several questions, so that it is not the second which notices.
+    for id in 0..3 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(client.event("t", event(&id.to_string(), 10)).await.status, 202);
+    }
+    let before = client.metric(&openings("unanswered")).await;
+    cluster.broker_round_trip_time(1, Duration::from_secs(20)).unwrap();
+    client.until_ready(false, SOON).await;
+    assert_eq!(client.metric(&openings("unanswered")).await, before + 1);
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_cannot_be_connected_to_are_not_waited_for() {
+    // Nothing listens here once they are dropped.
+    let closed: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let servers: Vec<_> = closed.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+    drop(closed);
+    let started = Instant::now();
+    let bridge = Bridge::start(&servers.join(","), &[]).await;
+    until_metric(&bridge.client, &openings("unanswered"), 1).await;
+    let noticed = started.elapsed();
+    // A question has up to ten.
+    assert!(noticed < Duration::from_secs(6), "{noticed:?}");
+    let started = Instant::now();
+    bridge.client.event("t", event("1", 10)).await.assert_problem(503, "unavailable");
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn asking_whether_kafka_answers_brings_no_topic_back() {
     let cluster = cluster();
     create(&cluster, &["gone"]);
