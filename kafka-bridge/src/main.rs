@@ -99,9 +99,9 @@ fn refused_records(directory: &Path, what: SpoolRefused) -> Result<ExitCode, Box
 
 /// Says how the files of the spool are.
 fn check_spool(directory: &Path) -> Result<ExitCode, Box<dyn Error>> {
-    let _lock = lock_spool(directory)?;
+    let (_lock, clusters) = spools_in(directory)?;
     let mut code = ExitCode::SUCCESS;
-    for cluster in spool::clusters_in(directory)? {
+    for cluster in clusters {
         if !spool::check(&directory.join(&cluster), &mut stdout().lock())? {
             code = ExitCode::FAILURE;
         }
@@ -111,20 +111,25 @@ fn check_spool(directory: &Path) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Makes of a damaged spool one that a bridge starts with.
 fn salvage_spool(directory: &Path, segment_bytes: u64) -> Result<ExitCode, Box<dyn Error>> {
-    let _lock = lock_spool(directory)?;
-    for cluster in spool::clusters_in(directory)? {
+    let (_lock, clusters) = spools_in(directory)?;
+    for cluster in clusters {
         let salvaged = spool::salvage(&directory.join(&cluster), segment_bytes)?;
         writeln!(stdout(), "cluster {cluster}: {salvaged}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps other bridges from a spool that has to be there.
-fn lock_spool(directory: &Path) -> Result<DirectoryLock, Box<dyn Error>> {
+/// Keeps other bridges from a directory, and says of which clusters it has spools: there has to be one.
+fn spools_in(directory: &Path) -> Result<(DirectoryLock, Vec<String>), Box<dyn Error>> {
     if !directory.is_dir() {
         return Err(format!("--spool-dir {}: there is no such directory", directory.display()).into());
     }
-    Ok(DirectoryLock::take(directory)?)
+    let lock = DirectoryLock::take(directory)?;
+    let clusters = spool::clusters_in(directory)?;
+    if clusters.is_empty() {
+        return Err(format!("--spool-dir {}: there is no spool in it", directory.display()).into());
+    }
+    Ok((lock, clusters))
 }
 
 /// Says that the configuration is good, having asked librdkafka too.

@@ -81,7 +81,8 @@ pub(super) fn with_disk(disk: &Disk, directory: &Path, segment_bytes: u64) -> Re
     let inspect = || recover::inspect(directory, now_millis(), &mut |_, _| {});
     let mut done = Salvaged::default();
     if is_unfinished(directory) {
-        done.kept = Some(finish(disk, directory).map_err(|error| failed(error.to_string()))?);
+        let finished = finish(disk, directory).map_err(|error| failed(error.to_string()))?;
+        (done.kept, done.records) = (Some(finished.0), finished.1);
     }
     if inspect().is_ok() {
         return Ok(done);
@@ -115,7 +116,6 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
     let named = files.iter().map(|(first, _)| *first);
     let first = known.map_or_else(|| named.clone().min().unwrap_or(1), |known| known.done + 1);
     let next = saved.last().map_or(first, |last| last.end() + 1).max(known.map_or(0, |known| known.next));
-    done.records = saved.iter().map(|range| range.end() - range.start() + 1).sum();
     done.missing = missing(&saved, first, next);
     done.missing_file = known
         .and_then(|known| known.newest)
@@ -129,7 +129,8 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
         let _ = clear(disk, &workshop(directory));
         return Err(error);
     }
-    done.kept = Some(finish(disk, directory)?);
+    let (kept, records) = finish(disk, directory)?;
+    (done.kept, done.records) = (Some(kept), records);
     Ok(())
 }
 
@@ -238,9 +239,9 @@ fn clear(disk: &Disk, workshop: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves what was there away, and what was written anew into its place; returns where the former is now. Goes on where it
-/// was interrupted.
-fn finish(disk: &Disk, directory: &Path) -> io::Result<PathBuf> {
+/// Moves what was there away, and what was written anew into its place; returns where the former is now, and how many records
+/// the latter has. Goes on where it was interrupted.
+fn finish(disk: &Disk, directory: &Path) -> io::Result<(PathBuf, u64)> {
     let workshop = workshop(directory);
     let checkpoint::Found::Known(new) = checkpoint::read(&workshop)? else {
         let text = format!("{}: damaged; remove it to begin again", checkpoint::path(&workshop).display());
@@ -269,7 +270,7 @@ fn finish(disk: &Disk, directory: &Path) -> io::Result<PathBuf> {
     disk.sync_directory(directory)?;
     // It is empty, and of no use; one that stays does no harm.
     let _ = fs::remove_dir(&workshop);
-    Ok(kept)
+    Ok((kept, new.next - 1 - new.done))
 }
 
 /// Does the same for files of records that Kafka refused, each by itself: their numbers need not be in order.

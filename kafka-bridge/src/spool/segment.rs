@@ -239,6 +239,8 @@ pub(super) fn entry(bytes: &[u8]) -> io::Result<(u64, Entry<'_>)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const MARKER: Marker = Marker([7; 16]);
@@ -425,5 +427,39 @@ mod tests {
         let survey = survey(&damaged(&[ends[0] + 30]), true);
         assert_eq!((survey.records, survey.numbers, survey.behind), (1, Some((1, 1)), 2));
         assert_eq!(survey.end, End::Damaged { good: ends[0] });
+    }
+
+    proptest! {
+        /// Whatever becomes of a file, what is found in it is what was written, and a start takes a part of it at most.
+        #[test]
+        fn nothing_is_found_that_was_not_written(
+            changes in proptest::collection::vec((0_usize..3_000, any::<u8>()), 0..6),
+            len in 0_usize..3_000,
+        ) {
+            let (bytes, ends) = segment(&[3, 1, 5, 2, 9]);
+            let mut changed = bytes.clone();
+            for (at, byte) in changes {
+                let at = at % changed.len();
+                changed[at] = byte;
+            }
+            changed.truncate(if len % 2 == 0 { changed.len() } else { len });
+            let mut starts = vec![SEGMENT_HEADER];
+            starts.extend(ends);
+            for found in whole_frames(&changed, 0) {
+                let number = usize::try_from(found.frame.sequence).unwrap();
+                prop_assert_eq!(starts[number - 1], found.offset);
+                // Of its marker alone nothing depends.
+                let body = found.offset + 16..found.offset + found.frame.len;
+                prop_assert_eq!(&changed[body.clone()], &bytes[body]);
+            }
+            let (numbers, end) = scanned(&changed, true);
+            prop_assert!(numbers.iter().copied().eq(1..=numbers.len() as u64));
+            let good = starts[numbers.len()];
+            match end {
+                End::Clean => prop_assert_eq!(changed.len(), good),
+                End::Torn { good: 0 } | End::Damaged { good: 0 } | End::OtherVersion(_) => prop_assert!(numbers.is_empty()),
+                End::Torn { good: at } | End::Damaged { good: at } => prop_assert_eq!(at, good),
+            }
+        }
     }
 }

@@ -814,6 +814,14 @@ fn no_moment_is_bad_to_be_killed_at() {
                 disk.faults.room.store(usize::MAX, Ordering::SeqCst);
                 assert_eq!(failed, Outcome::Unavailable, "{round}");
             }
+            // Or a sync fails, which may be that of a checkpoint.
+            if number % 5 == 2 {
+                disk.faults.syncs.store(0, Ordering::SeqCst);
+                if outcome(append(&spool, &[b's'; 100])) == SPOOLED {
+                    acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
+                disk.faults.syncs.store(usize::MAX, Ordering::SeqCst);
+            }
             assert_eq!(outcome(append(&spool, &[b'a'; 100])), SPOOLED);
             acknowledged.fetch_add(1, Ordering::SeqCst);
         }

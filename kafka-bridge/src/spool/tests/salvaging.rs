@@ -216,7 +216,9 @@ fn no_moment_is_bad_for_a_salvage_to_be_killed_at() {
             Ok(_) => assert_eq!(undrained(&copy), wanted, "{moment}"),
             Err(_) => refused_to_start += 1,
         }
-        salvage(&copy.0, SEGMENT_BYTES).unwrap_or_else(|error| panic!("{moment}: {error}"));
+        let good = recover::inspect(&copy.0, now_millis(), &mut |_, _| {}).is_ok();
+        let salvaged = salvage(&copy.0, SEGMENT_BYTES).unwrap_or_else(|error| panic!("{moment}: {error}"));
+        assert_eq!(salvaged.records, if good { 0 } else { wanted.len() as u64 }, "{moment}");
         assert_eq!(undrained(&copy), wanted, "{moment}");
         let after: Vec<Vec<u8>> = contents(&copy.0).into_values().collect();
         assert!(before.iter().all(|bytes| after.contains(bytes)), "{moment}");
