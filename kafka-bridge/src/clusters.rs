@@ -8,10 +8,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::breaker::Breaker;
-use crate::config::{self, Config, DEFAULT_CLUSTER};
+use crate::config::{self, Config, DEFAULT_CLUSTER, ReadyWhen};
 use crate::health::{Health, Readiness};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::producer::{Producer, TopicCheck};
+use crate::spool::{Spool, Spools};
 use crate::watch::watch;
 
 /// One cluster: its producer, and what is known of it.
@@ -36,6 +37,7 @@ pub struct Cluster {
 pub struct Clusters {
     default: Arc<Cluster>,
     named: BTreeMap<String, Arc<Cluster>>,
+    ready_when: ReadyWhen,
 }
 
 /// librdkafka does not take the settings of a cluster.
@@ -99,6 +101,7 @@ impl Clusters {
         Ok(Self {
             default: Cluster::new(config, &config.default_cluster(bootstrap_servers), metrics)?,
             named,
+            ready_when: config.ready_when,
         })
     }
 
@@ -115,8 +118,8 @@ impl Clusters {
         std::iter::once(&self.default).chain(self.named.values())
     }
 
-    /// Whether the bridge as a whole can produce.
-    pub fn standing(&self) -> Standing {
+    /// Whether the bridge as a whole can produce, or spool where that is enough.
+    pub fn standing(&self, spools: Option<&Spools>) -> Standing {
         if self.default.health.readiness() == Readiness::Stopping {
             return Standing { ready: false, text: Readiness::Stopping.text().to_owned() };
         }
@@ -124,8 +127,16 @@ impl Clusters {
         for cluster in self.all() {
             let obstacle = cluster.obstacle();
             cluster.metrics.ready(obstacle.is_none());
-            let Some(obstacle) = obstacle else { continue };
-            ready &= !cluster.required;
+            let Some(mut obstacle) = obstacle else { continue };
+            let spool = spools.filter(|_| self.ready_when == ReadyWhen::Spooling);
+            let spool = spool.and_then(|spools| spools.of(&cluster.name));
+            // A topic that has to be there has to be there for spooled records too.
+            let spools =
+                cluster.health.readiness() != Readiness::Ready && spool.is_some_and(Spool::takes_records);
+            if spools {
+                obstacle.push_str(", and records are spooled");
+            }
+            ready &= spools || !cluster.required;
             texts.push(match (self.named.is_empty(), cluster.required) {
                 (true, _) => obstacle,
                 (false, true) => format!("cluster {}: {obstacle}", cluster.name),

@@ -1,6 +1,7 @@
 //! Kafka clusters: the one of the top-level settings, and those of the file's tables `[clusters.<name>]`.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 
@@ -10,7 +11,7 @@ use super::Config;
 use super::file::Contents;
 use super::librdkafka::{self, Property};
 use super::load;
-use super::values::bootstrap_servers;
+use super::values::{bootstrap_servers, positive_duration};
 use crate::topics::{self, Allowed, Pattern};
 
 /// The name of the cluster that the top-level settings are about.
@@ -46,6 +47,14 @@ pub struct Cluster {
     /// The most memory, in KiB, that they may take; as for the default cluster if absent.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub queue_kbytes: Option<u32>,
+
+    /// The most that its spool takes on disk, in bytes; as for the default cluster if absent.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1 << 20..=1 << 50))]
+    pub spool_max_bytes: Option<u64>,
+
+    /// How old the oldest record in its spool may be while more are taken; as for the default cluster if absent.
+    #[arg(long, value_parser = positive_duration)]
+    pub spool_max_age: Option<Duration>,
 
     /// Options of librdkafka, later ones before earlier ones.
     #[arg(skip)]
@@ -139,6 +148,8 @@ impl Cluster {
             ("required".to_owned(), self.required.to_string()),
             ("queue_records".to_owned(), format!("{:?}", self.queue_records)),
             ("queue_kbytes".to_owned(), format!("{:?}", self.queue_kbytes)),
+            ("spool_max_bytes".to_owned(), format!("{:?}", self.spool_max_bytes)),
+            ("spool_max_age".to_owned(), format!("{:?}", self.spool_max_age)),
         ];
         let options = self.librdkafka.iter();
         said.extend(options.map(|option| (format!("librdkafka.{}", option.name), option.value.clone())));
@@ -157,6 +168,8 @@ impl Config {
             required: self.required,
             queue_records: None,
             queue_kbytes: None,
+            spool_max_bytes: None,
+            spool_max_age: None,
             librdkafka: self.librdkafka.clone(),
             embedded: self.embedded_broker,
         }

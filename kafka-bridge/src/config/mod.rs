@@ -235,6 +235,10 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_REQUIRED", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub required: bool,
 
+    /// What makes a cluster ready, for /readyz: that it can be written, or that its spool takes records.
+    #[arg(long, env = "BRIDGE_READY_WHEN", default_value = "kafka", value_name = "WHAT")]
+    pub ready_when: ReadyWhen,
+
     /// Say how the files of the spool are, what is in each and what is wrong where, and end; the exit code is 1 if a bridge
     /// would not start with them. Nothing is changed. No bridge may be running with the spool.
     #[arg(long, conflicts_with = "spool_refused")]
@@ -288,6 +292,15 @@ pub enum OnSharedError {
     Allow,
     /// They are answered 503.
     Deny,
+}
+
+/// What makes a cluster ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReadyWhen {
+    /// Kafka takes records.
+    Kafka,
+    /// Kafka takes records, or the spool does in its place.
+    Spooling,
 }
 
 /// What is done with records that Kafka has refused.
@@ -381,27 +394,39 @@ impl Config {
                 ("--spool-refused", self.spool_refused.is_some()),
                 ("--spool-check", self.spool_check),
                 ("--spool-salvage", self.spool_salvage),
+                ("--ready-when spooling", self.ready_when == ReadyWhen::Spooling),
             ];
             let said = of_spool.into_iter().filter(|(_, said)| *said);
             errors
                 .extend(said.map(|(flag, _)| format!("{flag}: takes --spool-dir, or spool_dir in the file")));
         }
         if self.spool_dir.is_some() {
-            if self.spool_segment_bytes > self.spool_max_bytes / 4 {
-                errors.push(format!(
-                    "--spool-segment-bytes {}: wanted at most a quarter of --spool-max-bytes {}, because space comes free a \
-                     segment at a time",
-                    self.spool_segment_bytes, self.spool_max_bytes
-                ));
-            }
-            if self.spool_max_bytes < 4 * u64::from(self.max_record_bytes) {
-                errors.push(format!(
-                    "--spool-max-bytes {}: wanted room for four records of --max-record-bytes {}",
-                    self.spool_max_bytes, self.max_record_bytes
-                ));
+            errors.extend(self.check_spool("--spool-max-bytes", self.spool_max_bytes));
+            for Cluster { name, spool_max_bytes, .. } in &self.clusters {
+                let setting = format!("clusters.{name}.spool_max_bytes");
+                errors.extend(spool_max_bytes.iter().flat_map(|bytes| self.check_spool(&setting, *bytes)));
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// What is wrong with the size of a spool, which `setting` says.
+    fn check_spool(&self, setting: &str, bytes: u64) -> Vec<String> {
+        let mut errors = Vec::new();
+        if self.spool_segment_bytes > bytes / 4 {
+            errors.push(format!(
+                "--spool-segment-bytes {}: wanted at most a quarter of {setting} {bytes}, because space comes free a segment \
+                 at a time",
+                self.spool_segment_bytes
+            ));
+        }
+        if bytes < 4 * u64::from(self.max_record_bytes) {
+            errors.push(format!(
+                "{setting} {bytes}: wanted room for four records of --max-record-bytes {}",
+                self.max_record_bytes
+            ));
+        }
+        errors
     }
 
     /// What the configuration leaves open, for the log; without secrets. `guard` is made of the files that it names.

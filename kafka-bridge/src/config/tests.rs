@@ -211,7 +211,8 @@ fn all_that_is_wrong_is_told_at_once_with_its_place_and_without_secrets() {
 #[test]
 fn clusters_are_tables_of_the_file() {
     let file = "bootstrap_servers = \"a:1\"\n[librdkafka]\nlinger.ms = 1\n[clusters.eu-1]\nbootstrap_servers = \"b:1, c:2\"\n\
-                allowed_topics = [\"x\", \"y.*\"]\nrequired = false\nqueue_kbytes = 65536\n[clusters.eu-1.librdkafka]\n\
+                allowed_topics = [\"x\", \"y.*\"]\nrequired = false\nqueue_kbytes = 65536\nspool_max_bytes = 2147483648\nspool_max_age = \"3h\"\n\
+                [clusters.eu-1.librdkafka]\n\
                 linger.ms = 7\n[clusters.us]\nbootstrap_servers = \"d:1\"";
     let config = with(&[], &[], Some(file)).unwrap();
     let [eu, us] = &config.clusters[..] else { panic!("{config:?}") };
@@ -219,6 +220,7 @@ fn clusters_are_tables_of_the_file() {
     assert_eq!(eu.allowed_topics, ["x".parse().unwrap(), "y.*".parse().unwrap()]);
     assert_eq!((eu.queue_kbytes, eu.queue_records, eu.embedded), (Some(65_536), None, false));
     assert_eq!((eu.librdkafka[0].name.as_str(), eu.librdkafka[0].value.as_str()), ("linger.ms", "7"));
+    assert_eq!((eu.spool_max_bytes, eu.spool_max_age), (Some(2 << 30), Some(Duration::from_secs(10_800))));
     // What is said of the default cluster holds for that alone.
     assert!(us.required && us.librdkafka.is_empty() && us.allowed_topics.is_empty(), "{us:?}");
     let default = config.default_cluster("a:1");
@@ -245,10 +247,32 @@ fn a_cluster_cannot_be_called_what_no_directory_can() {
 }
 
 #[test]
+fn each_spool_has_room_for_a_few_files_and_records() {
+    let file = "bootstrap_servers = \"a:1\"\nspool_dir = \"/s\"\n[clusters.eu]\nbootstrap_servers = \"b:1\"\n\
+                spool_max_bytes = 33554431";
+    let errors = with(&[], &[], Some(file)).unwrap_err();
+    let [segment, record] = &errors[..] else { panic!("{errors:?}") };
+    assert!(
+        segment.contains("wanted at most a quarter of clusters.eu.spool_max_bytes 33554431"),
+        "{segment}"
+    );
+    assert!(
+        record.contains("clusters.eu.spool_max_bytes 33554431: wanted room for four records"),
+        "{record}"
+    );
+}
+
+#[test]
 fn what_is_done_with_a_spool_takes_one_from_wherever_it_is_said() {
-    for flags in [&["--spool-refused", "list"][..], &["--spool-check"], &["--spool-salvage"]] {
+    for flags in [
+        &["--spool-refused", "list"][..],
+        &["--spool-check"],
+        &["--spool-salvage"],
+        &["--ready-when", "spooling"],
+    ] {
         let errors = with(flags, &[], Some("bootstrap_servers = \"a:1\"")).unwrap_err();
-        let wanted = format!("{}: takes --spool-dir, or spool_dir in the file", flags[0]);
+        let said = flags.join(" ").replace(" list", "");
+        let wanted = format!("{said}: takes --spool-dir, or spool_dir in the file");
         assert_eq!(errors, [wanted]);
         let file = "bootstrap_servers = \"a:1\"\nspool_dir = \"/s\"";
         assert_eq!(with(flags, &[], Some(file)).unwrap().spool_dir, Some("/s".into()));

@@ -15,9 +15,9 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// 200 if a record could be produced now to each cluster that is required.
+/// 200 if a record could be produced now to each cluster that is required, or spooled where that is enough.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<String, Problem> {
-    let standing = shared.clusters.standing();
+    let standing = shared.clusters.standing(shared.spools.as_deref());
     if standing.ready { Ok(standing.text + "\n") } else { Err(Problem::unavailable(standing.text, 1)) }
 }
 
@@ -29,7 +29,8 @@ pub(super) async fn openapi() -> Response {
 
 /// All metrics, as text for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let text = shared.metrics.encode(shared.clusters.standing().ready).map_err(|error| {
+    let standing = shared.clusters.standing(shared.spools.as_deref());
+    let text = shared.metrics.encode(standing.ready).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         Problem::unavailable("the metrics cannot be written", 1)
     })?;

@@ -240,6 +240,12 @@ impl Spool {
         Ok(())
     }
 
+    /// Whether a record would be taken now, however large it is within `--max-record-bytes`.
+    pub fn takes_records(&self) -> bool {
+        let mut state = self.shared.lock();
+        self.admit(&mut state, "", self.limits.record_bytes, now_millis()).is_ok()
+    }
+
     fn refuse(&self, outcome: Outcome, claim: Option<Claim>) -> Outcome {
         self.metrics.record(outcome.label());
         if let Some(claim) = claim {
@@ -286,7 +292,6 @@ pub struct Spools {
 #[allow(missing_debug_implementations, reason = "there are secrets in it")]
 pub struct FoundSpools {
     lock: DirectoryLock,
-    limits: Limits,
     /// Told which events Kafka has.
     memory: Option<Arc<Memory>>,
     spools: Vec<FoundSpool>,
@@ -297,6 +302,7 @@ struct FoundSpool {
     cluster: String,
     directory: PathBuf,
     inspected: Inspected,
+    limits: Limits,
     drain: DrainSettings,
     metrics: ClusterMetrics,
     counts: Counts,
@@ -343,16 +349,16 @@ impl FoundSpools {
                 drain: DrainSettings::new(config, cluster),
                 metrics: metrics.of_cluster(name),
                 counts: metrics.spool.of(name),
+                limits: Limits {
+                    bytes: cluster.spool_max_bytes.unwrap_or(config.spool_max_bytes),
+                    age: cluster.spool_max_age.unwrap_or(config.spool_max_age),
+                    segment_bytes: config.spool_segment_bytes,
+                    record_bytes: u64::from(config.max_record_bytes),
+                },
                 cluster: name.clone(),
             });
         }
-        let limits = Limits {
-            bytes: config.spool_max_bytes,
-            age: config.spool_max_age,
-            segment_bytes: config.spool_segment_bytes,
-            record_bytes: u64::from(config.max_record_bytes),
-        };
-        Ok(Some(Self { lock, limits, memory: memory.cloned(), spools }))
+        Ok(Some(Self { lock, memory: memory.cloned(), spools }))
     }
 
     /// Makes them ready to be used, and starts to drain them.
@@ -363,18 +369,17 @@ impl FoundSpools {
         let disk = Disk::default();
         let mut ready = Vec::new();
         for found in self.spools {
-            let FoundSpool { cluster, directory, inspected, drain, metrics, counts } = found;
-            ready.push((cluster, directory, inspected.apply(&disk)?, drain, metrics, counts));
+            let FoundSpool { cluster, directory, inspected, limits, drain, metrics, counts } = found;
+            ready.push((cluster, directory, inspected.apply(&disk)?, limits, drain, metrics, counts));
         }
         let (mut spools, mut waiting) = (BTreeMap::new(), Vec::new());
-        for (cluster, directory, state, drain, metrics, counts) in ready {
+        for (cluster, directory, state, limits, drain, metrics, counts) in ready {
             let records = state.0.records();
             if records > 0 {
                 tracing::info!(cluster, records, "the spool has records that go to Kafka now");
             }
             let memory = self.memory.as_ref();
-            let made =
-                Spool::new(disk.clone(), &directory, state, self.limits, drain, memory, metrics, counts)?;
+            let made = Spool::new(disk.clone(), &directory, state, limits, drain, memory, metrics, counts)?;
             let (spool, threads) = made;
             spools.insert(cluster, spool);
             waiting.extend(threads);

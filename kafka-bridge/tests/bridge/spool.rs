@@ -298,6 +298,52 @@ async fn killed_under_load_it_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_bridge_that_can_spool_is_ready_if_that_is_what_is_asked_of_it() {
+    let (cluster, directory) = (cluster(), Directory::new("ready"));
+    let flags = ["--spool-dir", directory.path(), "--ready-when", "spooling", "--spool-max-bytes", "1048576"];
+    let flags = [&flags[..], &["--spool-segment-bytes", "65536", "--max-record-bytes", "200000"]].concat();
+    cluster.broker_down(1);
+    // It has not met Kafka yet.
+    let bridge = Bridge::start(&cluster.bootstrap_servers(), &flags).await;
+    let answer = bridge.client.get("/readyz").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(text.starts_with("ready; ") && text.ends_with(", and records are spooled\n"), "{text}");
+    assert_eq!(bridge.client.metric("kafka_bridge_ready").await, 1);
+    assert_eq!(bridge.client.metric(r#"kafka_bridge_cluster_ready{cluster="default"}"#).await, 0);
+    // Until the spool has no room.
+    let mut taken = 0;
+    loop {
+        let record = format!(r#"{{"topic":"t","key":"k","ack":"spooled","event":{}}}"#, event("x", 100_000));
+        match spool(&bridge.client, &[record]).await.status.as_u16() {
+            202 => taken += 1,
+            503 => break,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(taken >= 8, "{taken}");
+    bridge.client.get("/readyz").await.assert_problem(503, "unavailable");
+    assert!(bridge.stop().await.is_none());
+}
+
+#[tokio::test]
+async fn a_cluster_may_bound_its_own_spool() {
+    let (home, eu, directory) = (cluster(), cluster(), Directory::new("own-bounds"));
+    let flags =
+        ["--spool-dir", directory.path(), "--spool-segment-bytes", "65536", "--max-record-bytes", "200000"];
+    let table = format!(
+        "[clusters.eu]\nbootstrap_servers = \"{}\"\nspool_max_bytes = 1048576",
+        eu.bootstrap_servers()
+    );
+    let bridge = Bridge::start_with_clusters(&home.bootstrap_servers(), &flags, &table).await;
+    for (cluster, limit) in [("default", 1 << 30), ("eu", 1 << 20)] {
+        let name = format!(r#"kafka_bridge_spool_limit_bytes{{cluster="{cluster}"}}"#);
+        assert_eq!(bridge.client.metric(&name).await, limit, "{cluster}");
+    }
+    assert!(bridge.stop().await.is_none());
+}
+
+#[tokio::test]
 async fn a_directory_that_another_bridge_has_is_refused() {
     let (cluster, directory) = (cluster(), Directory::new("taken"));
     let servers = cluster.bootstrap_servers();
