@@ -113,17 +113,17 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
         }
         Ok(())
     })?;
-    let named = files.iter().map(|(first, _)| *first);
-    let first = known.map_or_else(|| named.clone().min().unwrap_or(1), |known| known.done + 1);
+    let oldest = files.first().map_or(1, |(first, _)| *first);
+    let first = known.map_or(oldest, |known| known.done + 1);
     let next = saved.last().map_or(first, |last| last.end() + 1).max(known.map_or(0, |known| known.next));
     done.missing = missing(&saved, first, next);
     done.missing_file = known
         .and_then(|known| known.newest)
         .map(|newest| segment::path(directory, newest))
         .filter(|path| !path.exists());
-    let first = next
-        .max(named.max().map_or(0, |name| name + 1))
-        .max(known.and_then(|known| known.newest).map_or(0, |newest| newest + 1));
+    let names = segment::list(directory)?.into_iter().map(|(name, _)| name);
+    let names = names.chain(known.and_then(|known| known.newest)).map(|name| name.saturating_add(1));
+    let first = names.fold(next, u64::max);
     if let Err(error) = write_anew(disk, directory, segment_bytes, &files, after, first) {
         // The disk may be full, and nothing of it counts.
         let _ = clear(disk, &workshop(directory));
@@ -134,7 +134,7 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
     Ok(())
 }
 
-/// The segments of a spool, in the order of their records, whatever their names are.
+/// The segments of a spool by the numbers of their first records, in order, whatever their names are.
 ///
 /// # Errors
 /// If one is of another version of the format.
@@ -142,7 +142,7 @@ fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = segment::list(directory)?;
     for (first, path) in &mut files {
         match format::read_segment_header(&fs::read(&*path)?) {
-            Ok(header) => *first = (*first).max(header.first),
+            Ok(header) => *first = header.first,
             Err(format::BadHeader::Damaged) => {}
             Err(format::BadHeader::OtherVersion(version)) => {
                 let text = format!("{}: {}", path.display(), segment::other_version(version));

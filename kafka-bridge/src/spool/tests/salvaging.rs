@@ -128,6 +128,26 @@ fn without_a_newest_file_and_without_a_checkpoint_the_rest_goes_on() {
 }
 
 #[test]
+fn files_that_have_each_others_names_are_put_in_order() {
+    let directory = Directory::new("salvage-names");
+    let (spool, _) = open(&directory);
+    let wanted: Vec<Vec<u8>> = (1..=40_u8).map(|number| vec![number; 200]).collect();
+    for value in &wanted {
+        assert_eq!(outcome(append(&spool, value)), SPOOLED);
+    }
+    stop(&spool);
+    let files = paths(&directory);
+    let away = files[0].with_extension("away");
+    for (from, to) in [(&files[0], &away), (&files[2], &files[0]), (&away, &files[2])] {
+        fs::rename(from, to).unwrap();
+    }
+    assert!(error(&directory).contains("wanted record 1 at byte"));
+    let salvaged = salvage(&directory.0, SEGMENT_BYTES).unwrap();
+    assert_eq!((salvaged.records, salvaged.missing.len()), (40, 0));
+    assert_eq!(undrained(&directory), wanted);
+}
+
+#[test]
 fn a_damaged_file_of_refused_records_is_mended_too() {
     let directory = Directory::new("salvage-refused");
     stop(&open(&directory).0);
