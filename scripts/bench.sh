@@ -3,8 +3,8 @@
 # with acks=all to a real Kafka. Prints a table; nothing is judged. Takes about a minute once all is built.
 #
 # Arguments are handed to the bridge, such as `--librdkafka linger.ms=1`. KAFKA_BOOTSTRAP_SERVERS=host:port,... writes
-# to that cluster. BENCH_SECONDS, BENCH_PARTITIONS, BENCH_SINGLES: see tests/examples/bench_bridge.rs, which is also
-# the load generator (hyper's client, a connection for each caller).
+# to that cluster. BENCH_SECONDS, BENCH_CONNECTIONS, BENCH_PARTITIONS, BENCH_SINGLES: see
+# tests/examples/bench_bridge.rs, which is also the load generator (hyper's client, a connection for each caller).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

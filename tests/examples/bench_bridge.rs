@@ -2,7 +2,8 @@
 //! this machine, where bridge, Kafka and the load generator share the processors; the ratios say more.
 //!
 //! Arguments are handed to the bridge, such as `--librdkafka linger.ms=1`. `BENCH_SECONDS` is the length of a phase,
-//! `BENCH_PARTITIONS` the number of the topic's partitions; `BENCH_SINGLES=1` leaves out the calls with a hundred.
+//! `BENCH_CONNECTIONS` how many there are in each (`1,64,256`), `BENCH_PARTITIONS` the number of the topic's partitions;
+//! `BENCH_SINGLES=1` leaves out the calls with a hundred.
 
 #![allow(
     clippy::expect_used,
@@ -30,7 +31,7 @@ use wicketgate_tests::kafka;
 use wicketgate_tests::process::cpu_time;
 use wicketgate_tests::topic::Topic;
 
-const CONNECTIONS: [usize; 3] = [1, 64, 256];
+const CONNECTIONS: &str = "1,64,256";
 const BATCH: usize = 100;
 /// Bytes of an event's data.
 const DATA_BYTES: usize = 1024;
@@ -50,6 +51,9 @@ async fn main() {
     let bridge_args: Vec<String> = std::env::args().skip(1).collect();
     let bridge_args: Vec<&str> = bridge_args.iter().map(String::as_str).collect();
     let singles = setting("BENCH_SINGLES", 0) > 0;
+    let connections = std::env::var("BENCH_CONNECTIONS").unwrap_or_else(|_| CONNECTIONS.to_owned());
+    let connections = connections.split(',').map(|count| count.parse().expect("numbers of connections"));
+    let connections: Vec<usize> = connections.collect();
     let length = Duration::from_secs(setting("BENCH_SECONDS", 4));
     let partitions = i32::try_from(setting("BENCH_PARTITIONS", 6)).expect("a number of partitions");
     eprintln!("starting Kafka and the bridge ...");
@@ -70,18 +74,20 @@ async fn main() {
     println!("events of {DATA_BYTES} bytes, acks=all, {partitions} partitions, {length:?} each");
     println!(
         "| connections | events a call | events/s | to single | p50 | p99 | records a batch | \
-         processor time an event: bridge, Kafka, load |"
+         processor time an event: bridge, Kafka, load | bridge's, single to this |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
-    for connections in CONNECTIONS {
-        let mut single = None;
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for connections in connections {
+        let (mut single, mut single_cpu) = (None, None);
         for events in [1, BATCH].into_iter().take(if singles { 1 } else { 2 }) {
             progress(&format!("{connections} connections, {events} events a call"));
             let phase = load.run(connections, events, length, &cpu).await;
             let to_single = phase.events_per_second / *single.get_or_insert(phase.events_per_second);
+            let from_single =
+                single_cpu.get_or_insert(phase.cpu[0]).as_secs_f64() / phase.cpu[0].as_secs_f64();
             let [bridge, kafka, load] = phase.cpu.map(|time| time.as_secs_f64() * 1e6);
             println!(
-                "| {connections} | {events} | {:.0} | {to_single:.1} | {:.2} ms | {:.2} ms | {:.1} | {bridge:.0}, {kafka:.0}, {load:.0} µs |",
+                "| {connections} | {events} | {:.0} | {to_single:.1} | {:.2} ms | {:.2} ms | {:.1} | {bridge:.0}, {kafka:.0}, {load:.0} µs | {from_single:.1} |",
                 phase.events_per_second,
                 phase.p50.as_secs_f64() * 1e3,
                 phase.p99.as_secs_f64() * 1e3,

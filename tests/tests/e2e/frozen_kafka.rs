@@ -1,7 +1,7 @@
 //! A Kafka that keeps its connections and answers nothing. Each test freezes a Kafka of its own.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,13 +73,15 @@ async fn under_load_callers_are_turned_away_at_once_and_let_in_again_soon() {
     let loaded = until(LIMIT, || async { (answers(&|sent| sent.status == 202) > 500).then_some(()) });
     assert!(loaded.await.is_ok(), "no load");
 
-    let frozen = Instant::now();
+    // From when all of it stands still: until then it may go on to acknowledge.
     kafka.node().freeze();
+    let frozen = Instant::now();
+    let newcomers = AtomicUsize::new(0);
     // A caller that comes anew, since all the others wait.
     let newcomer = until(LIMIT, || async {
         let (client, topic) = (client.clone(), topic.name().to_owned());
-        let asked = Instant::now();
-        let asking = post(&client, &topic, format!("new/{}", asked.elapsed().as_nanos()));
+        // One that is still in flight would have its copies wait along.
+        let asking = post(&client, &topic, format!("new/{}", newcomers.fetch_add(1, Ordering::Relaxed)));
         let sent = tokio::time::timeout(Duration::from_millis(200), asking).await.ok()?;
         (sent.status == 503).then(|| (frozen.elapsed(), sent.answered - sent.sent))
     });
