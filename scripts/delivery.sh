@@ -11,7 +11,7 @@ document=docs/delivery.md
 need_rust
 need_c_toolchain
 need_python
-ensure_packages java=default-jre-headless mvn=maven
+ensure_packages java=default-jre-headless mvn=maven redis-server=redis-server
 scripts/build.sh
 scripts/fetch-envoy.sh
 scripts/fetch-kafka.sh

@@ -28,6 +28,7 @@ pub mod process;
 pub mod proxy;
 pub mod python;
 pub mod raw_http;
+pub mod redis;
 pub mod topic;
 pub mod upstream;
 pub mod wait;

@@ -185,6 +185,22 @@ impl Load {
         self.until_told(1, "503", |told| *told == Told::NotWritten(503)).await;
     }
 
+    /// Sends everything once more, to this server, that callers who wait for each answer were acknowledged by then; returns
+    /// what they were told of each event, then and now.
+    pub(crate) async fn send_again(&self, server: SocketAddr, by_then: &[Attempt]) -> Vec<(Told, Told)> {
+        let client = Client::http1(server);
+        let acknowledged = by_then.iter().filter(|attempt| matches!(attempt.told, Told::Acknowledged { .. }));
+        let mut told = Vec::new();
+        for attempt in acknowledged {
+            let Some(lane) = attempt.lane else { continue };
+            let (id, key) = (attempt.id.clone(), format!("lane-{lane}"));
+            let event = Event { id, key, data: self.log.plan.data };
+            let now = self.log.send_batch(&client, &[event]).await.remove(0);
+            told.push((attempt.told.clone(), now));
+        }
+        told
+    }
+
     /// Waits until every caller has its answer, or, of those who insist, the one that they want.
     pub(crate) async fn finish(mut self) -> Vec<Attempt> {
         self.stop.send_replace(true);
@@ -213,7 +229,8 @@ impl Load {
 
 async fn wait_for_each(log: Arc<Log>, lane: usize, stop: watch::Receiver<bool>) {
     let plan = &log.plan;
-    let client = Client::http1(plan.servers[lane % plan.servers.len()]);
+    let mut servers = plan.servers.iter().cycle().skip(lane % plan.servers.len());
+    let mut client = Client::http1(*servers.next().unwrap());
     let mut turn = 0;
     while !*stop.borrow() {
         turn += 1;
@@ -240,6 +257,10 @@ async fn wait_for_each(log: Arc<Log>, lane: usize, stop: watch::Receiver<bool>) 
             events = left;
             if events.is_empty() {
                 break;
+            }
+            // As from behind a load balancer.
+            if plan.servers.len() > 1 {
+                client = Client::http1(*servers.next().unwrap());
             }
         }
     }
