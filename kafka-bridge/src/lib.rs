@@ -23,7 +23,6 @@ pub mod watch;
 
 use std::sync::Arc;
 
-use opentelemetry_otlp::ExporterBuildError;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -35,7 +34,7 @@ use metrics::Metrics;
 use reload::{Reloads, Running};
 use server::{Listener, Served, Settings};
 use spool::{DirectoryLock, FoundSpools, SpoolError};
-use telemetry::Telemetry;
+use telemetry::{Telemetry, TelemetryError};
 use topics::Topics;
 
 /// Why the bridge does not run.
@@ -51,8 +50,8 @@ pub enum RunError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// Spans cannot be sent as configured.
-    #[error("--otlp-endpoint: {0}")]
-    Telemetry(#[from] ExporterBuildError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
 }
 
 /// What was left undone when the bridge ended.

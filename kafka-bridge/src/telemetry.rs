@@ -1,5 +1,6 @@
 //! Traces for OpenTelemetry: a span for each request that writes and for each record, sent to a collector over OTLP/HTTP.
 
+mod connector;
 mod export;
 mod spans;
 
@@ -23,17 +24,35 @@ pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
+/// Why spans cannot be sent as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The endpoint is none that the exporter takes.
+    #[error("--otlp-endpoint: {0}")]
+    Endpoint(#[from] ExporterBuildError),
+    /// TLS is not possible.
+    #[error("{0}")]
+    Tls(String),
+}
+
+/// What is wrong with the way to the collector, without secrets.
+pub(crate) fn check(config: &Config) -> Option<String> {
+    let endpoint = config.otlp_endpoint.as_deref()?;
+    connector::connector(endpoint, config.otlp_ca_file.as_deref()).err()
+}
+
 impl Telemetry {
     /// As configured; `None` if no spans are to be made. Must be called in a tokio runtime, in which spans are then sent.
     ///
     /// # Errors
     /// When spans cannot be sent there.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Self>, ExporterBuildError> {
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Self>, TelemetryError> {
         let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
         if std::env::var("OTEL_SDK_DISABLED").is_ok_and(|disabled| disabled.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
-        let processor = export::processor(endpoint, metrics)?;
+        let connector = connector::connector(endpoint, config.otlp_ca_file.as_deref());
+        let processor = export::processor(endpoint, connector.map_err(TelemetryError::Tls)?, metrics)?;
         let provider =
             SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource()).build();
         let scope = InstrumentationScope::builder("kafka-bridge").with_version(env!("CARGO_PKG_VERSION"));

@@ -267,6 +267,11 @@ pub struct Config {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = otlp_endpoint)]
     pub otlp_endpoint: Option<String>,
 
+    /// The authorities of which one has to have signed the certificate of an https:// collector, in PEM; those of the
+    /// operating system if not set.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE")]
+    pub otlp_ca_file: Option<PathBuf>,
+
     /// How log lines look.
     #[arg(long, env = "BRIDGE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -400,6 +405,7 @@ impl Config {
             errors
                 .extend(said.map(|(flag, _)| format!("{flag}: takes --spool-dir, or spool_dir in the file")));
         }
+        errors.extend(crate::telemetry::check(self));
         if self.spool_dir.is_some() {
             errors.extend(self.check_spool("--spool-max-bytes", self.spool_max_bytes));
             for Cluster { name, spool_max_bytes, .. } in &self.clusters {

@@ -68,7 +68,7 @@ fn values_that_cannot_work_are_refused_with_what_was_wanted_wherever_they_are() 
         ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "wanted http://HOST"),
         ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "wanted http://HOST"),
         ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://h/?a=b", "wanted http://HOST"),
-        ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "https://h", "speaks no TLS to collectors"),
+        ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://h", "wanted http://HOST"),
         ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:p@h", "without a user"),
         ("--log", "RUST_LOG", "a=b=c", "expected one of"),
     ] {

@@ -45,22 +45,17 @@ pub(super) fn permission_bits(text: &str) -> Result<u32, String> {
 /// The URL of a collector, without the path of traces and without a slash at its end. What is wrong with it is told
 /// without the text, which may have a password.
 pub(super) fn otlp_endpoint(text: &str) -> Result<String, String> {
-    const WANTED: &str = "wanted http://HOST[:PORT][/PATH], such as http://localhost:4318";
+    const WANTED: &str = "wanted http://HOST[:PORT][/PATH] or https://…, such as http://localhost:4318";
     let url: Uri = text.parse().map_err(|_| WANTED.to_owned())?;
     let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
         return Err(WANTED.to_owned());
     };
-    if scheme == "https" {
-        return Err(format!(
-            "{WANTED}; the bridge speaks no TLS to collectors: send to one beside it, which does"
-        ));
-    }
     if authority.as_str().contains('@') {
         return Err(format!(
             "{WANTED}, without a user; OTEL_EXPORTER_OTLP_HEADERS has what proves who sends"
         ));
     }
-    if scheme != "http" || url.query().is_some() || authority.host().is_empty() {
+    if !matches!(scheme, "http" | "https") || url.query().is_some() || authority.host().is_empty() {
         return Err(WANTED.to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())

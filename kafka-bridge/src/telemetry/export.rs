@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use axum::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -34,14 +35,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer of a collector that is read, in bytes. It has a few words about what it did not take.
 const LARGEST_ANSWER: usize = 64 << 10;
 
-/// Takes the spans that end, and sends them to `endpoint`.
+/// Takes the spans that end, and sends them to `endpoint`, over such connections.
 ///
 /// # Errors
 /// When `endpoint` is no URL.
-pub(super) fn processor(endpoint: &str, metrics: Arc<Metrics>) -> Result<Bounded, ExporterBuildError> {
+pub(super) fn processor(
+    endpoint: &str,
+    connector: HttpsConnector<HttpConnector>,
+    metrics: Arc<Metrics>,
+) -> Result<Bounded, ExporterBuildError> {
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Hyper::new())
+        .with_http_client(Hyper::new(connector))
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{endpoint}/v1/traces"))
         .build()?;
@@ -134,14 +139,14 @@ impl ExportSpans for Counted {
 /// The HTTP client of the bridge, for a thread that is outside of its runtime.
 #[derive(Debug)]
 struct Hyper {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Where its connections live.
     runtime: Handle,
 }
 
 impl Hyper {
-    fn new() -> Self {
-        Self { client: Client::builder(TokioExecutor::new()).build_http(), runtime: Handle::current() }
+    fn new(connector: HttpsConnector<HttpConnector>) -> Self {
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), runtime: Handle::current() }
     }
 }
 

@@ -13,9 +13,16 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode as Code};
 use prost::Message as _;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::common::process::Process;
+use crate::certificates::{Authority, Identity};
+use crate::common::process::{Process, command};
 use crate::common::{Bridge, Client, RECORDS, cluster, count, event, read};
 use crate::hop::{self, SECRET, Secrets, TOKEN, now, sign};
 use wicketgate_envelope::signature::SIGNATURE_HEADER;
@@ -41,8 +48,18 @@ struct Received {
 impl Collector {
     /// One that takes what it is sent.
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same, with TLS if there is something to do it with.
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let url = if tls.is_some() {
+            format!("https://localhost:{port}")
+        } else {
+            format!("http://127.0.0.1:{port}")
+        };
         let received = Arc::new(Mutex::new(Received::default()));
         let take = {
             let received = Arc::clone(&received);
@@ -63,7 +80,7 @@ impl Collector {
             }
         };
         let router = Router::new().route("/v1/traces", post(take));
-        tokio::spawn(async move { axum_serve(listener, router).await });
+        tokio::spawn(async move { axum_serve(listener, tls, router).await });
         Self { url, received }
     }
 
@@ -82,16 +99,29 @@ impl Collector {
 }
 
 /// As much of a server as a collector takes.
-async fn axum_serve(listener: TcpListener, router: Router) {
+async fn axum_serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let service = hyper_util::service::TowerToHyperService::new(router.clone());
+        let (tls, router) = (tls.clone(), router.clone());
         tokio::spawn(async move {
-            let _ = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new())
-                .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
-                .await;
+            match tls {
+                // Whoever does not like the certificate goes away.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, router).await;
+                    }
+                }
+                None => serve(stream, router).await,
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let service = hyper_util::service::TowerToHyperService::new(router);
+    let _ = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new())
+        .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+        .await;
 }
 
 fn attributes(all: &[opentelemetry_proto::tonic::common::v1::KeyValue]) -> Vec<(String, String)> {
@@ -510,4 +540,68 @@ async fn what_has_not_been_sent_yet_is_sent_before_the_end() {
     assert_eq!(process.ended(Duration::from_secs(10)).await.code(), Some(0));
     let received = collector.received.lock().unwrap();
     assert_eq!((received.spans.len(), received.tenant.as_deref()), (301, Some("hunter6")));
+}
+
+fn acceptor(identity: &Identity) -> TlsAcceptor {
+    let chain = vec![CertificateDer::from_pem_file(&identity.certificate).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_go_over_tls_to_a_collector_that_is_recognised() {
+    let cluster = cluster();
+    let folder = std::env::temp_dir().join(format!("bridge-otlp-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (authority, other) = (Authority::new(&folder, "authority"), Authority::new(&folder, "other"));
+    let collector =
+        Collector::start_with(Some(acceptor(&authority.issue("collector", &["localhost"])))).await;
+    let elsewhere = Collector::start_with(Some(acceptor(&authority.issue("elsewhere", &["x.test"])))).await;
+    let servers = cluster.bootstrap_servers();
+    let ca = |authority: &Authority| authority.certificate.to_str().unwrap().to_owned();
+    let start = |collector: &Collector, ca: &str| {
+        let flags =
+            ["--bootstrap-servers", &servers, "--otlp-endpoint", &collector.url, "--otlp-ca-file", ca];
+        Process::start_with(&flags, &[SOON])
+    };
+    let bridge = start(&collector, &ca(&authority));
+    bridge.client.until_ready(true, Duration::from_secs(10)).await;
+    assert_eq!(bridge.client.event("t", event("over-tls", 5)).await.status, 202);
+    find(&collector.spans(2).await, "over-tls");
+
+    // The operating system's authorities are as good, and here it has this one.
+    let authorities = ca(&authority);
+    let flags = ["--bootstrap-servers", &servers, "--otlp-endpoint", &collector.url];
+    let bridge = Process::start_with(&flags, &[SOON, ("SSL_CERT_FILE", &authorities)]);
+    bridge.client.until_ready(true, Duration::from_secs(10)).await;
+    assert_eq!(bridge.client.event("t", event("by-the-system", 5)).await.status, 202);
+    find(&collector.spans(4).await, "by-the-system");
+
+    // Another authority's certificate, and one for another host.
+    let strangers = [start(&collector, &ca(&other)), start(&elsewhere, &ca(&authority))];
+    for stranger in &strangers {
+        stranger.client.until_ready(true, Duration::from_secs(10)).await;
+        assert_eq!(stranger.client.event("t", event("to-a-stranger", 5)).await.status, 202);
+        let failed = r#"kafka_bridge_spans_total{outcome="failed"}"#;
+        crate::common::until(async || stranger.client.metric(failed).await >= 2).await;
+    }
+    assert_eq!(collector.spans(4).await.len(), 4);
+    assert!(elsewhere.received.lock().unwrap().spans.is_empty());
+
+    let junk = folder.join("junk");
+    std::fs::write(&junk, "hunter2").unwrap();
+    let flags = ["--embedded-broker", "--check-config", "--otlp-endpoint", "https://localhost:1"];
+    let output =
+        command(&[&flags[..], &["--otlp-ca-file", junk.to_str().unwrap()]].concat()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("--otlp-ca-file") && text.contains("wanted certificates in PEM"), "{text}");
+    assert!(!text.contains("hunter"), "{text}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
