@@ -79,6 +79,7 @@ pub struct Metrics {
     breaker_topics_open: Each<Gauge>,
     breaker_openings: Family<cluster::ReasonLabels, Counter>,
     breaker_rejected: Each<Counter>,
+    beyond_max_topics: Each<Counter>,
     reloads: Family<ResultLabels, Counter>,
     last_reload: Gauge<f64, AtomicU64>,
     idempotency_replays: Counter,
@@ -127,6 +128,7 @@ impl Default for Metrics {
             breaker_topics_open: Each::default(),
             breaker_openings: Family::default(),
             breaker_rejected: Each::default(),
+            beyond_max_topics: Each::default(),
             reloads: Family::default(),
             last_reload: Gauge::default(),
             idempotency_replays: Counter::default(),
@@ -247,6 +249,11 @@ impl Metrics {
             "breaker_rejected_records",
             "Records answered 503 at once because Kafka was known not to take them",
             self.breaker_rejected.clone(),
+        );
+        r.register(
+            "max_topics_rejected_records",
+            "Records answered 503 because they were for further topics than --max-topics",
+            self.beyond_max_topics.clone(),
         );
         r.register(
             "config_reloads",

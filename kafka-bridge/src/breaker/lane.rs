@@ -5,7 +5,8 @@
 //!            ┌──────────────────────► Open ───────────► and the cluster has answered: Trial
 //!   Closed ──┘                         ▲                     │
 //!     ▲                                └─ stalled or failed ─┤ (the next pause is twice as long)
-//!     └──── acknowledged, in any state; refused, as Trial ───┘
+//!     └──── acknowledged, in any state; refused, as Trial; ──┘
+//!           or nobody has come to be tried for a long time
 //! ```
 
 use std::collections::VecDeque;
@@ -57,6 +58,11 @@ pub(super) enum Change {
         /// Since when they were not.
         opened: Instant,
     },
+    /// Likewise, but only because nobody has tried for a long time.
+    Forgotten {
+        /// Since when they were not.
+        opened: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +75,13 @@ enum State {
         /// Since when there has been no trial.
         since: Instant,
         pause: Duration,
+        /// Since when the next record would be one.
+        due: Option<Instant>,
     },
-    /// One record has been let through, and nothing is known of it yet.
+    /// One record has been let through, and nothing is known of it yet, or it was withdrawn.
     Trial {
         opened: Instant,
+        since: Instant,
         pause: Duration,
     },
 }
@@ -139,7 +148,7 @@ impl Lane {
         match self.state {
             State::Closed => {}
             State::Open { opened, pause, .. } if self.takes_trial(now, answered) => {
-                self.state = State::Trial { opened, pause };
+                self.state = State::Trial { opened, since: now, pause };
             }
             // The record that was let through has been withdrawn.
             State::Trial { .. } if self.waiting.is_empty() => {}
@@ -197,7 +206,7 @@ impl Lane {
                     State::Closed if self.failures >= settings.failures && !going => {
                         Some(self.open(now, Cause::Failing, settings))
                     }
-                    State::Trial { opened, pause } => Some(self.reopen(now, opened, pause, settings)),
+                    State::Trial { opened, pause, .. } => Some(self.reopen(now, opened, pause, settings)),
                     State::Closed | State::Open { .. } => None,
                 }
             }
@@ -211,9 +220,32 @@ impl Lane {
         }
         match self.state {
             State::Closed => Some(self.open(now, Cause::Stalled, settings)),
-            State::Trial { opened, pause } => Some(self.reopen(now, opened, pause, settings)),
+            State::Trial { opened, pause, .. } => Some(self.reopen(now, opened, pause, settings)),
             State::Open { .. } => None,
         }
+    }
+
+    /// Closes if a record could have been tried for a long time, and none has come: a topic that nobody writes any more
+    /// would be open for ever. To be called often. `answered` is when the cluster last answered anything.
+    pub(super) fn forget(
+        &mut self,
+        now: Instant,
+        answered: Option<Instant>,
+        settings: &Settings,
+    ) -> Option<Change> {
+        let takes_trial = self.takes_trial(now, answered);
+        let (opened, since) = match &mut self.state {
+            State::Open { opened, due, .. } => {
+                *due = takes_trial.then(|| due.unwrap_or(now));
+                (*opened, (*due)?)
+            }
+            State::Trial { opened, since, .. } if self.waiting.is_empty() => (*opened, *since),
+            State::Trial { .. } | State::Closed => return None,
+        };
+        if now.saturating_duration_since(since) <= settings.longest_pause {
+            return None;
+        }
+        self.close().map(|_| Change::Forgotten { opened })
     }
 
     fn close(&mut self) -> Option<Change> {
@@ -225,13 +257,13 @@ impl Lane {
     }
 
     fn open(&mut self, now: Instant, cause: Cause, settings: &Settings) -> Change {
-        self.state = State::Open { opened: now, since: now, pause: settings.first_pause };
+        self.state = State::Open { opened: now, since: now, pause: settings.first_pause, due: None };
         Change::Opened(cause)
     }
 
     fn reopen(&mut self, now: Instant, opened: Instant, pause: Duration, settings: &Settings) -> Change {
         let pause = (pause * 2).min(settings.longest_pause);
-        self.state = State::Open { opened, since: now, pause };
+        self.state = State::Open { opened, since: now, pause, due: None };
         Change::TrialFailed { pause }
     }
 
@@ -461,6 +493,46 @@ mod tests {
             assert_eq!(run.settle(now, Refused), None);
             assert_eq!(run.check(now), None, "one waits all the time, and none for long");
         }
+    }
+
+    #[test]
+    fn it_is_forgotten_once_nobody_has_come_to_be_tried_for_longer_than_the_longest_pause() {
+        let mut run = Run::new();
+        let forget = |run: &mut Run, millis: u64, answered: u64| {
+            let (now, answered) = (run.at(millis), run.at(answered));
+            run.lane.forget(now, Some(answered), &SETTINGS)
+        };
+        assert!(run.admit(0, None));
+        assert_eq!(forget(&mut run, 60_000, 60_000), None, "closed");
+        run.check(60_000).unwrap();
+        assert_eq!(forget(&mut run, 120_000, 120_000), None, "a record waits");
+        run.settle(120_000, Failed);
+        // While the cluster has not answered, nothing could have been tried.
+        assert_eq!(forget(&mut run, 180_000, 59_999), None);
+        assert_eq!(forget(&mut run, 180_000, 180_000), None);
+        assert_eq!(forget(&mut run, 184_000, 180_000), None);
+        let opened = run.at(60_000);
+        assert_eq!(forget(&mut run, 184_001, 180_000), Some(Change::Forgotten { opened }));
+        assert!(run.lane.is_idle());
+        assert_eq!(forget(&mut run, 190_000, 190_000), None, "told once");
+        // It opens as before.
+        for _ in 0..2 {
+            assert!(run.admit(190_000, None));
+        }
+        assert_eq!(run.check(192_000), Some(Change::Opened(Cause::Stalled)));
+    }
+
+    #[test]
+    fn so_is_one_whose_trial_was_withdrawn() {
+        let mut run = Run::new();
+        assert!(run.admit(0, None));
+        run.check(2_000).unwrap();
+        run.settle(2_000, Failed);
+        assert!(run.admit(3_000, Some(3_000)));
+        assert_eq!(run.lane.forget(run.at(60_000), None, &SETTINGS), None, "it waits");
+        run.settle(60_000, Withdrawn);
+        let opened = run.at(2_000);
+        assert_eq!(run.lane.forget(run.at(60_000), None, &SETTINGS), Some(Change::Forgotten { opened }));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::metrics::ClusterMetrics;
 const FAILURES: u32 = 10;
 /// How long an open breaker waits before it lets a record through as a trial, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
-/// Topics without records in flight are forgotten beyond so many.
+/// Topics that are closed and without records in flight are forgotten beyond so many.
 const TOPICS: usize = 1024;
 
 /// When a breaker opens, and how it closes.
@@ -50,9 +50,37 @@ pub struct Breaker {
     reach: Mutex<Reach>,
     /// A copy of what `reach` says, for each record to look at.
     lost: AtomicBool,
-    topics: RwLock<HashMap<Arc<str>, Arc<Lanes>>>,
+    topics: RwLock<Topics>,
     /// How many lanes are not closed. One may be told to have closed just before it is told to have opened.
     open_lanes: AtomicIsize,
+}
+
+#[derive(Debug)]
+struct Topics {
+    lanes: HashMap<Arc<str>, Arc<Lanes>>,
+    /// At so many topics it is looked which of them may be forgotten. That is no less than twice of what was left the last
+    /// time, so that a topic costs no more than a few looks.
+    most: usize,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self { lanes: HashMap::new(), most: TOPICS }
+    }
+}
+
+impl Topics {
+    fn get(&self, topic: &str) -> Option<(Arc<str>, Arc<Lanes>)> {
+        self.lanes.get_key_value(topic).map(|(topic, lanes)| (Arc::clone(topic), Arc::clone(lanes)))
+    }
+
+    fn forget(&mut self) {
+        // Lanes that somebody is about to use have another owner.
+        self.lanes.retain(|_, lanes| {
+            Arc::strong_count(lanes) > 1 || !lanes.both().iter().all(|(_, lane)| locked(lane).is_idle())
+        });
+        self.most = TOPICS.max(self.lanes.len() * 2);
+    }
 }
 
 /// The records of one topic, by who acknowledges them.
@@ -165,15 +193,20 @@ impl Breaker {
     /// its way, or for how long.
     pub fn wait(&self, topic: &str, ack: Ack, now: Instant) -> Duration {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(topic).map_or(Duration::ZERO, |lanes| locked(lanes.of(ack)).wait(now, &self.settings))
+        let lanes = topics.lanes.get(topic);
+        lanes.map_or(Duration::ZERO, |lanes| locked(lanes.of(ack)).wait(now, &self.settings))
     }
 
-    /// Opens where records have waited for too long. To be called often: requests that come in do the same, but there
-    /// may be none.
+    /// Opens where records have waited for too long, and closes where nobody has come to be tried for a long time. To be
+    /// called often: requests that come in do the same, but there may be none.
     pub fn check(&self, now: Instant) {
+        let answered = self.last_answer();
         for (topic, lanes) in self.topics() {
             for (ack, lane) in lanes.both() {
-                let change = locked(lane).check(now, &self.settings);
+                let mut lane = locked(lane);
+                let change = lane.check(now, &self.settings);
+                let change = change.or_else(|| lane.forget(now, answered, &self.settings));
+                drop(lane);
                 self.tell(&topic, ack, change, now);
             }
         }
@@ -245,31 +278,25 @@ impl Breaker {
     }
 
     fn topic(&self, topic: &str) -> (Arc<str>, Arc<Lanes>) {
-        let known = |topics: &HashMap<Arc<str>, Arc<Lanes>>| {
-            topics.get_key_value(topic).map(|(topic, lanes)| (Arc::clone(topic), Arc::clone(lanes)))
-        };
-        if let Some(found) = known(&self.topics.read().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(found) = self.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic) {
             return found;
         }
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known(&topics) {
+        if let Some(found) = topics.get(topic) {
             return found;
         }
-        if topics.len() >= TOPICS {
-            // Lanes that somebody is about to use have another owner.
-            topics.retain(|_, lanes| {
-                Arc::strong_count(lanes) > 1 || !lanes.both().iter().all(|(_, lane)| locked(lane).is_idle())
-            });
+        if topics.lanes.len() >= topics.most {
+            topics.forget();
         }
         let topic = Arc::<str>::from(topic);
         let lanes = Arc::new(Lanes { replicas: Mutex::new(Lane::new()), leader: Mutex::new(Lane::new()) });
-        topics.insert(Arc::clone(&topic), Arc::clone(&lanes));
+        topics.lanes.insert(Arc::clone(&topic), Arc::clone(&lanes));
         (topic, lanes)
     }
 
     fn topics(&self) -> Vec<(Arc<str>, Arc<Lanes>)> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.iter().map(|(topic, lanes)| (Arc::clone(topic), Arc::clone(lanes))).collect()
+        topics.lanes.iter().map(|(topic, lanes)| (Arc::clone(topic), Arc::clone(lanes))).collect()
     }
 
     fn answered(&self, now: Instant) {
@@ -339,6 +366,18 @@ impl Breaker {
                 self.metrics.breaker_topics_open(-1);
                 let for_ms = now.saturating_duration_since(opened).as_millis();
                 tracing::info!(cluster, topic, ack, for_ms, "records are acknowledged again");
+            }
+            Some(lane::Change::Forgotten { opened }) => {
+                self.open_lanes.fetch_sub(1, Ordering::AcqRel);
+                self.metrics.breaker_topics_open(-1);
+                let for_ms = now.saturating_duration_since(opened).as_millis();
+                tracing::info!(
+                    cluster,
+                    topic,
+                    ack,
+                    for_ms,
+                    "no records have come any more; the next ones are let through"
+                );
             }
         }
     }
@@ -520,5 +559,27 @@ mod tests {
         assert!(lanes.len() <= TOPICS + 1, "{}", lanes.len());
         assert!(lanes.iter().any(|(topic, _)| &**topic == "kept"));
         drop(kept);
+    }
+
+    #[test]
+    fn topics_that_are_not_written_again_do_not_stay_open() {
+        let (breaker, at) = breaker();
+        let waiting: Vec<_> = (0..2 * TOPICS)
+            .map(|topic| breaker.admit(&topic.to_string(), Ack::All, at(0)).unwrap())
+            .collect();
+        breaker.check(at(2));
+        for failed in waiting {
+            settle(&failed, Settlement::Failed, at(5));
+            std::mem::forget(failed);
+        }
+        assert!(breaker.is_disturbed());
+        breaker.probe_answered(at(6));
+        for now in [6, 10] {
+            breaker.check(at(now));
+            assert!(breaker.is_disturbed(), "somebody may yet come");
+        }
+        breaker.check(at(11));
+        assert!(!breaker.is_disturbed());
+        assert_eq!(breaker.open_lanes.load(Ordering::Acquire), 0);
     }
 }

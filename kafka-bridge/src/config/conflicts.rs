@@ -116,7 +116,7 @@ impl<'a> Options<'a> {
 
 /// All that is wrong with the options of one cluster together, each with the name that it is about and the next step,
 /// and without values. What is wrong with one of them alone is not looked for here.
-pub(super) fn check(options: &[Property], mode: Mode, delivery_timeout: Duration) -> Vec<String> {
+pub(super) fn check(options: &[Property], mode: Mode, breaker_stall: Duration) -> Vec<String> {
     let options = Options(options);
     let mut errors = Vec::new();
     // Nothing can be said of what would hold under a protocol that there is not.
@@ -143,7 +143,7 @@ pub(super) fn check(options: &[Property], mode: Mode, delivery_timeout: Duration
             errors.push(format!("{name}: its file cannot be read: {error}"));
         }
     }
-    numbers(options, delivery_timeout, &mut errors);
+    numbers(options, breaker_stall, &mut errors);
     if mode == Mode::Production {
         if options.is(VERIFICATION, "false") {
             errors.push(format!(
@@ -309,13 +309,17 @@ fn token_endpoint(text: &str) -> Result<(), &'static str> {
 }
 
 /// Numbers that librdkafka compares with others.
-fn numbers(options: Options<'_>, delivery_timeout: Duration, errors: &mut Vec<String>) {
+fn numbers(options: Options<'_>, breaker_stall: Duration, errors: &mut Vec<String>) {
     const IN_FLIGHT: &str = "max.in.flight.requests.per.connection";
     if options.number(IN_FLIGHT).is_some_and(|number| number > f64::from(MAX_IN_FLIGHT)) {
         errors.push(format!("{IN_FLIGHT}: an idempotent producer takes at most {MAX_IN_FLIGHT}"));
     }
-    if options.number("linger.ms").is_some_and(|linger| linger >= delivery_timeout.as_secs_f64() * 1000.0) {
-        errors.push("linger.ms: wanted less than delivery_timeout".to_owned());
+    // A record that only lingers must not be taken for one that Kafka does not acknowledge.
+    if options.number("linger.ms").is_some_and(|linger| linger >= breaker_stall.as_secs_f64() * 500.0) {
+        errors.push(format!(
+            "linger.ms: wanted less than half of breaker_stall, which is {}",
+            humantime::format_duration(breaker_stall)
+        ));
     }
     let (first, longest) = ("reconnect.backoff.ms", "reconnect.backoff.max.ms");
     // Where one is not set, the bridge's holds.
@@ -337,14 +341,14 @@ mod tests {
     }
 
     fn errors(text: &str, mode: Mode) -> Vec<String> {
-        check(&options(text), mode, Duration::from_secs(5))
+        check(&options(text), mode, Duration::from_secs(2))
     }
 
     #[test]
     fn what_goes_together_is_taken() {
         for good in [
             "",
-            "linger.ms=10 reconnect.backoff.ms=1000 max.in.flight.requests.per.connection=5",
+            "linger.ms=999 reconnect.backoff.ms=1000 max.in.flight.requests.per.connection=5",
             "security.protocol=plaintext",
             "security.protocol=SSL ssl.ca.location=/ ssl.key.pem=x ssl.certificate.pem=y",
             "security.protocol=ssl ssl.ca.location=probe ssl.keystore.location=/ ssl.keystore.password=x",
@@ -473,10 +477,10 @@ mod tests {
                 &["enable.ssl.certificate.verification: --mode production"],
             ),
             (
-                "max.in.flight.requests.per.connection=6 linger.ms=5000 reconnect.backoff.ms=1001",
+                "max.in.flight.requests.per.connection=6 linger.ms=1000 reconnect.backoff.ms=1001",
                 &[
                     "max.in.flight.requests.per.connection: an idempotent producer takes at most 5",
-                    "linger.ms: wanted less than delivery_timeout",
+                    "linger.ms: wanted less than half of breaker_stall, which is 2s",
                     "reconnect.backoff.ms: wanted at most reconnect.backoff.max.ms",
                 ],
             ),

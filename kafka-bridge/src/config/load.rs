@@ -178,11 +178,11 @@ pub fn load(
     );
     // Later ones replace earlier ones.
     config.librdkafka.splice(0..0, contents.properties);
-    let together = conflicts::check(&config.librdkafka, config.mode, config.delivery_timeout);
+    let together = conflicts::check(&config.librdkafka, config.mode, config.breaker_stall());
     errors.extend(together.into_iter().map(|error| format!("librdkafka.{error}")));
     for (name, contents) in contents.clusters {
         let origin = format!("{shown}: clusters.{name}");
-        let together = conflicts::check(&contents.properties, config.mode, config.delivery_timeout);
+        let together = conflicts::check(&contents.properties, config.mode, config.breaker_stall());
         errors.extend(together.into_iter().map(|error| format!("{origin}.librdkafka.{error}")));
         config.clusters.extend(Cluster::read(&name, contents, &origin, &mut errors));
     }

@@ -204,6 +204,11 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_QUEUE_RECORDS", default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub queue_records: u32,
 
+    /// The most topics of a cluster that records may be for, besides those that the configuration names; records for
+    /// further ones are answered 503. librdkafka keeps each topic until the bridge ends.
+    #[arg(long, env = "BRIDGE_MAX_TOPICS", default_value_t = 5_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_topics: u32,
+
     /// The most memory, in KiB, that records waiting for Kafka may take; further ones are answered 503 at once.
     #[arg(long, env = "BRIDGE_QUEUE_KBYTES", default_value_t = 256 << 10, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub queue_kbytes: u32,

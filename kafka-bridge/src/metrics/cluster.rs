@@ -119,6 +119,11 @@ impl ClusterMetrics {
         self.of(&self.all.breaker_rejected).inc();
     }
 
+    /// A record was for a topic beyond those that there may be. Returns whether it was the first.
+    pub fn beyond_max_topics(&self) -> bool {
+        self.of(&self.all.beyond_max_topics).inc() == 0
+    }
+
     /// Takes over what librdkafka says of itself.
     pub fn statistics(&self, stats: &Stats) {
         let all = &self.all;

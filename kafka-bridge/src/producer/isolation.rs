@@ -70,12 +70,11 @@ impl Isolation {
         match client.send(record) {
             Ok(()) => Ok(()),
             Err((error, record)) => {
-                let code = error.rdkafka_error_code();
-                if code == Some(RDKafkaErrorCode::Fatal) {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
                     self.suspect.notify_one();
                 }
                 tracing::debug!(%error, "a record that was refused with others is not taken alone");
-                Err((code.map_or(Outcome::Refused, outcome::not_enqueued), record.delivery_opaque))
+                Err((outcome::not_enqueued(&error), record.delivery_opaque))
             }
         }
     }

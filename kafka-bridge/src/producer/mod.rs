@@ -4,6 +4,7 @@ mod context;
 mod drain;
 mod isolation;
 mod leader;
+mod names;
 mod observer;
 mod outcome;
 mod persistence;
@@ -35,6 +36,7 @@ pub(crate) use drain::Patience;
 pub use drain::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence, Report};
 use isolation::Isolation;
 use leader::{Leader, NotSent};
+use names::Names;
 pub use observer::Answered;
 use observer::Observer;
 pub use outcome::{Outcome, Place};
@@ -79,6 +81,7 @@ pub struct Producer {
     maker: Maker,
     leader: Leader,
     observer: Observer,
+    names: Names,
     /// One that the configuration names, if it names any.
     named_topic: Option<String>,
     current: RwLock<Arc<Client>>,
@@ -167,6 +170,7 @@ impl Producer {
         Ok(Self {
             current: RwLock::new(maker.client(1)?),
             observer: Observer::new(&settings::producer(config, cluster))?,
+            names: Names::new(config, cluster),
             named_topic: named_topic(cluster),
             generation: AtomicU64::new(1),
             flush_timeout: config.answer_timeout(),
@@ -194,6 +198,16 @@ impl Producer {
         let Ok(permit) = self.maker.health.breaker().admit(record.topic, record.ack, Instant::now()) else {
             return Err(refused(Outcome::Unavailable, claim));
         };
+        if !self.names.take(record.topic) {
+            if self.maker.metrics.beyond_max_topics() {
+                tracing::error!(
+                    cluster = self.cluster(),
+                    topic = record.topic,
+                    "records for this and further topics are answered 503: there are as many as --max-topics"
+                );
+            }
+            return Err(refused(Outcome::Unavailable, claim));
+        }
         let (reply, delivery) = oneshot::channel();
         let mut reply = Some(reply);
         // The record takes its claim along, and may have its answer before this function has gone on.
@@ -250,8 +264,7 @@ impl Producer {
 
     fn not_enqueued(&self, record: &Outgoing<'_>, error: &KafkaError) -> Outcome {
         let code = error.rdkafka_error_code();
-        // Without a code the record could not even be expressed to librdkafka.
-        let outcome = code.map_or(Outcome::Refused, outcome::not_enqueued);
+        let outcome = outcome::not_enqueued(error);
         let (cluster, request_id) = (self.cluster(), record.request_id.map(|id| &**id));
         if code == Some(RDKafkaErrorCode::QueueFull) {
             tracing::debug!(cluster, topic = record.topic, request_id, "queue full");

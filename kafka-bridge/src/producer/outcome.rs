@@ -1,6 +1,6 @@
 //! What became of a record, from what librdkafka says.
 
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
@@ -50,10 +50,13 @@ impl Outcome {
 }
 
 /// The outcome of a record that the producer did not take. It is not in any queue, so it was not written.
-pub(super) fn not_enqueued(code: Code) -> Outcome {
-    match permanent(code) {
-        Some(outcome) => outcome,
-        None => Outcome::Unavailable,
+pub(super) fn not_enqueued(error: &KafkaError) -> Outcome {
+    match (error, error.rdkafka_error_code()) {
+        (_, Some(code)) => permanent(code).unwrap_or(Outcome::Unavailable),
+        // There is no producer, which says nothing of the record.
+        (KafkaError::ClientCreation(_) | KafkaError::ClientConfig(..), None) => Outcome::Unavailable,
+        // It could not even be expressed to librdkafka.
+        (_, None) => Outcome::Refused,
     }
 }
 
@@ -166,9 +169,17 @@ mod tests {
             (Code::InvalidRecord, Outcome::Refused),
             (Code::InvalidDifferentRecord, Outcome::Refused),
         ] {
-            assert_eq!(not_enqueued(code), outcome, "{code:?}");
+            assert_eq!(not_enqueued(&KafkaError::MessageProduction(code)), outcome, "{code:?}");
             assert_eq!(not_delivered(code), outcome, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_producer_that_cannot_be_made_is_not_held_against_the_record() {
+        let creation = KafkaError::ClientCreation("Failed to create thread".to_owned());
+        assert_eq!(not_enqueued(&creation), Outcome::Unavailable);
+        let nul = std::ffi::CString::new("a\0").unwrap_err();
+        assert_eq!(not_enqueued(&KafkaError::Nul(nul)), Outcome::Refused);
     }
 
     #[test]
@@ -200,7 +211,8 @@ mod tests {
     #[test]
     fn what_never_entered_the_queue_can_be_retried_safely() {
         for code in [Code::QueueFull, Code::Fatal, Code::State, Code::PurgeQueue] {
-            assert_eq!(not_enqueued(code), Outcome::Unavailable, "{code:?}");
+            let error = KafkaError::MessageProduction(code);
+            assert_eq!(not_enqueued(&error), Outcome::Unavailable, "{code:?}");
         }
     }
 

@@ -293,3 +293,25 @@ async fn the_headers_of_a_record_are_bounded() {
     assert_eq!(alone.json()["results"][0]["detail"], wanted[0], "{alone:?}");
     assert_eq!(count(&cluster, "t"), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_beyond_those_that_there_may_be_are_not_handed_to_librdkafka() {
+    const REJECTED: &str = "kafka_bridge_max_topics_rejected_records_total";
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--max-topics", "2", "--allowed-topics", "named,t*"]).await;
+    let client = &bridge.client;
+    for topic in ["t1", "t2"] {
+        assert_eq!(client.event(topic, event("1", 10)).await.status, 202);
+    }
+    for ack in ["", "?ack=leader", "?ack=none"] {
+        let headers = [("content-type", EVENT)];
+        let answer =
+            client.send("POST", &format!("/v1/topics/t3/events{ack}"), &headers, event("1", 10)).await;
+        answer.assert_problem(503, "unavailable");
+    }
+    assert_eq!(client.metric(REJECTED).await, 3);
+    for topic in ["t1", "t2", "named"] {
+        assert_eq!(client.event(topic, event("2", 10)).await.status, 202);
+    }
+    assert_eq!(client.metric(REJECTED).await, 3);
+}
