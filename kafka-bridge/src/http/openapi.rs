@@ -240,7 +240,7 @@ pub(super) fn live() -> Value {
 pub(super) fn ready() -> Value {
     json!({
         "operationId": "ready",
-        "summary": "200 if a record could be produced now to each cluster that is required",
+        "summary": "200 if a record could be produced now to each cluster that is required, or spooled where that is enough",
         "responses": responses([text("It could", TEXT)], &[Kind::HeadersTooLarge, Kind::Unavailable], None),
     })
 }

@@ -255,7 +255,7 @@ impl Drainer {
             }
             self.counts.drained();
             self.rebuild_pause = *REBUILD_PAUSE.start();
-            let released = self.held.settled(&topic, sequence, true, now);
+            let released = self.held.settled(&topic, sequence, now);
             return self.release(released);
         }
         // What an earlier producer did not write is in the hands of the present one.
@@ -282,7 +282,7 @@ impl Drainer {
                 self.rebuild(&why);
             }
             Drained::Refused(reason) => {
-                let released = self.held.settled(&topic, sequence, false, now);
+                let released = self.held.settled(&topic, sequence, now);
                 self.to_set_aside.push_back((sequence, reason));
                 self.release(released);
             }
@@ -364,7 +364,7 @@ impl Drainer {
             match step {
                 Step::Send(topic, sequence) => {
                     if self.is_done(sequence) {
-                        let released = self.held.settled(&topic, sequence, false, now);
+                        let released = self.held.settled(&topic, sequence, now);
                         self.release(released);
                         continue;
                     }

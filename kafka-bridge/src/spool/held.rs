@@ -141,14 +141,13 @@ impl Held {
         topic.delay(patience, now);
     }
 
-    /// A record is done with: it is in Kafka, or refused for good. Returns those that need not wait any more.
-    pub(super) fn settled(&mut self, topic: &str, sequence: u64, written: bool, now: Instant) -> Vec<u64> {
+    /// A record is done with: it is in Kafka, or refused for good, so Kafka has its topic. Returns those that need not wait
+    /// any more.
+    pub(super) fn settled(&mut self, topic: &str, sequence: u64, now: Instant) -> Vec<u64> {
         let patience = self.patience;
         let Some(topic) = self.topics.get_mut(topic) else { return Vec::new() };
         topic.landed(sequence);
-        if written {
-            topic.missing = None;
-        }
+        topic.missing = None;
         if topic.waiting.remove(&sequence).is_none() {
             return Vec::new();
         }
@@ -314,7 +313,7 @@ mod tests {
         // The next is tried by itself too, at once, and the one that had only waited for it goes with others.
         assert_eq!(held.next(now), Some(Step::Send(Arc::clone(&topic), 4)));
         held.sent(&topic, 4);
-        assert_eq!(held.settled("t", 4, true, now), [7]);
+        assert_eq!(held.settled("t", 4, now), [7]);
         assert!(!held.holds("t") && held.is_empty());
         // The topic is not waited for as long again.
         let _ = held.failed(&topic, 9, false, "why".into(), now);
@@ -339,7 +338,7 @@ mod tests {
             now += seconds(8);
         }
         held.sent(&topic, 1);
-        assert_eq!(held.settled("t", 1, true, now), Vec::<u64>::new());
+        assert_eq!(held.settled("t", 1, now), Vec::<u64>::new());
         assert!(held.is_empty());
     }
 
@@ -373,12 +372,12 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_takes_a_record_has_all_its_time_once_more() {
+    fn a_topic_that_has_a_record_settled_has_all_its_time_once_more() {
         let start = Instant::now();
         let (mut held, topic): (_, Arc<str>) = (Held::new(PATIENCE, start), "t".into());
         held.missing(&topic, 1, "gone".into(), start);
         assert_eq!(held.there("t", start + seconds(1)), [1]);
-        let _ = held.settled("t", 1, true, start + seconds(2));
+        let _ = held.settled("t", 1, start + seconds(2));
         held.missing(&topic, 2, "gone".into(), start + seconds(40));
         assert_eq!(held.absent("t", start + seconds(60)), []);
         assert_eq!(held.absent("t", start + seconds(70)).len(), 1);
