@@ -32,7 +32,7 @@ use http::{Limits, Shared};
 use idempotency::{Memory, MemoryError};
 use metrics::Metrics;
 use reload::{Reloads, Running};
-use server::{Listener, Served, Settings};
+use server::{Connections, Listener, Served, Settings, TooManyConnections};
 use spool::{DirectoryLock, FoundSpools, SpoolError};
 use telemetry::{Telemetry, TelemetryError};
 use topics::Topics;
@@ -49,6 +49,9 @@ pub enum RunError {
     /// The spool cannot be used as it is.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// More connections are to be served than the process may have.
+    #[error(transparent)]
+    Connections(#[from] TooManyConnections),
     /// Spans cannot be sent as configured.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -57,7 +60,7 @@ pub enum RunError {
 /// What was left undone when the bridge ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leftover {
-    /// Whether requests were cut off.
+    /// Whether requests were cut off, of those that had been let in.
     pub requests: bool,
     /// Records without an answer from Kafka.
     pub records: usize,
@@ -74,7 +77,7 @@ impl Leftover {
 /// answered or the shutdown timeout is over. Each configuration of `reloads` replaces the one before.
 ///
 /// # Errors
-/// When librdkafka refuses the configuration of a cluster, what should outlive the process has no place on disk or
+/// When librdkafka refuses the configuration of a cluster, the process may not have as many connections as it asks for, what should outlive the process has no place on disk or
 /// cannot be used as it is, or spans cannot be sent as configured.
 pub async fn run(
     loaded: Loaded,
@@ -85,6 +88,7 @@ pub async fn run(
 ) -> Result<Leftover, RunError> {
     let Loaded { config, said, guard, tls } = loaded;
     let metrics = Arc::new(Metrics::default());
+    let connections = Connections::new(server::most_connections(&config)?, Arc::clone(&metrics));
     let clusters = Arc::new(Clusters::new(&config, bootstrap_servers, &metrics)?);
     // What is remembered may be in there too.
     let lock = config.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
@@ -115,11 +119,12 @@ pub async fn run(
         clusters.stop();
     };
     let draining = tokio::select! {
-        draining = server::serve(listeners, served, stop) => draining,
+        draining = server::serve(listeners, served, connections, stop) => draining,
         never = running.follow(reloads) => match never {},
     };
     let deadline = Instant::now() + running.config().shutdown_timeout;
-    let requests = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
+    let unfinished = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
+    let requests = unfinished && draining.has_requests();
     let records = clusters.flush(deadline).await;
     let remember = async || {
         let Some(memory) = memory.clone() else { return };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kafka_bridge::config::{self, Config, Failure, Listen, Loaded, LogFormat, SpoolRefused};
 use kafka_bridge::embedded::EmbeddedBroker;
 use kafka_bridge::reload::Reloads;
-use kafka_bridge::server::Listener;
+use kafka_bridge::server::{self, Listener};
 use kafka_bridge::shutdown::{self, Signals};
 use kafka_bridge::spool::{self, DirectoryLock};
 use tokio::signal::unix::Signal;
@@ -151,6 +151,9 @@ fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 fn start(loaded: Loaded) -> Result<ExitCode, Box<dyn Error>> {
     let config = &loaded.config;
     let log = start_logging(config)?;
+    if let Err(error) = server::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let broker = config.embedded_broker.then(EmbeddedBroker::start).transpose()?;
     let bootstrap_servers = match (&broker, &config.bootstrap_servers) {
         (Some(broker), _) => {

@@ -1,10 +1,12 @@
 //! What is counted, and its Prometheus text. Labels come from the code and the configuration, never from a request.
 
 mod cluster;
+mod snapshot;
 
 use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::body::Bytes;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use cluster::ClusterMetrics;
 use cluster::Each;
+use snapshot::Snapshots;
 
 use crate::spool;
 
@@ -51,10 +54,16 @@ struct ReasonLabels {
     reason: Name,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProofLabels {
+    proof: Name,
+}
+
 /// All that the bridge counts.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    snapshots: Snapshots,
     requests: Family<RequestLabels, Counter>,
     request_bytes: Counter,
     records: Family<cluster::OutcomeLabels, Counter>,
@@ -75,6 +84,11 @@ pub struct Metrics {
     rebuilds: Each<Counter>,
     isolated_attempts: Each<Counter>,
     hop_refusals: Family<ReasonLabels, Counter>,
+    body_memory: Family<ProofLabels, Gauge>,
+    body_memory_limit: Family<ProofLabels, Gauge>,
+    connections: Family<ProofLabels, Gauge>,
+    connections_limit: Gauge,
+    connections_ended: Family<ReasonLabels, Counter>,
     breaker_cluster_open: Each<Gauge>,
     breaker_topics_open: Each<Gauge>,
     breaker_openings: Family<cluster::ReasonLabels, Counter>,
@@ -104,6 +118,9 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("kafka_bridge"),
+            snapshots: Snapshots::default(),
+            body_memory: Family::default(),
+            body_memory_limit: Family::default(),
             requests: Family::default(),
             request_bytes: Counter::default(),
             records: Family::default(),
@@ -124,6 +141,9 @@ impl Default for Metrics {
             rebuilds: Each::default(),
             isolated_attempts: Each::default(),
             hop_refusals: Family::default(),
+            connections: Family::default(),
+            connections_limit: Gauge::default(),
+            connections_ended: Family::default(),
             breaker_cluster_open: Each::default(),
             breaker_topics_open: Each::default(),
             breaker_openings: Family::default(),
@@ -227,8 +247,31 @@ impl Metrics {
         );
         r.register(
             "hop_refusals",
-            "Requests that brought no valid proof of who sent them, by what was wrong",
+            "Requests that brought no valid proof of who sent them, or whose body did not come to be checked, by what was wrong",
             self.hop_refusals.clone(),
+        );
+        r.register_with_unit(
+            "body_memory",
+            "Memory of request bodies; proof: none for those whose sender has not shown any yet",
+            Unit::Bytes,
+            self.body_memory.clone(),
+        );
+        r.register_with_unit(
+            "body_memory_limit",
+            "Most memory that request bodies may take, those without a proof, and all together (any)",
+            Unit::Bytes,
+            self.body_memory_limit.clone(),
+        );
+        r.register(
+            "connections",
+            "Open connections; proof: given once a request on the connection was let in",
+            self.connections.clone(),
+        );
+        r.register("connections_limit", "Most connections at a time", self.connections_limit.clone());
+        r.register(
+            "connections_ended",
+            "Connections that the bridge ended without their consent, by why",
+            self.connections_ended.clone(),
         );
         r.register(
             "breaker_cluster_open",
@@ -320,6 +363,34 @@ impl Metrics {
         self.hop_refusals.get_or_create(&ReasonLabels { reason: Name(reason) }).inc();
     }
 
+    /// What bodies take and may take, all of them and those without a proof, in KiB.
+    pub fn body_memory(&self, [whole, unproven]: [(u32, u32); 2]) {
+        let label = |name| ProofLabels { proof: Name(name) };
+        let bytes = |kbytes: u32| i64::from(kbytes) * 1024;
+        self.body_memory.get_or_create(&label("given")).set(bytes(whole.0.saturating_sub(unproven.0)));
+        self.body_memory.get_or_create(&label("none")).set(bytes(unproven.0));
+        self.body_memory_limit.get_or_create(&label("any")).set(bytes(whole.1));
+        self.body_memory_limit.get_or_create(&label("none")).set(bytes(unproven.1));
+    }
+
+    /// So many connections are open on which a request was let in, and so many others.
+    pub fn connections(&self, let_in: usize, strangers: usize) {
+        for (proof, count) in [("given", let_in), ("none", strangers)] {
+            let gauge = self.connections.get_or_create(&ProofLabels { proof: Name(proof) });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// So many may be open at a time.
+    pub fn connections_limit(&self, limit: usize) {
+        self.connections_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+
+    /// The bridge ended a connection.
+    pub fn connection_ended(&self, reason: &'static str) {
+        self.connections_ended.get_or_create(&ReasonLabels { reason: Name(reason) }).inc();
+    }
+
     /// The configuration was read anew.
     pub fn reload(&self, result: &'static str) {
         self.reloads.get_or_create(&ResultLabels { result: Name(result) }).inc();
@@ -367,14 +438,16 @@ impl Metrics {
         self.idempotency_entries.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// The text of all metrics.
+    /// The text of all metrics; of a moment ago if many that were asked for are not read.
     ///
     /// # Errors
     /// When a metric cannot be written as text.
-    pub fn encode(&self, ready: bool) -> Result<String, std::fmt::Error> {
-        self.ready.set(i64::from(ready));
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+    pub fn encode(&self, ready: bool) -> Result<Bytes, std::fmt::Error> {
+        self.snapshots.take(|| {
+            self.ready.set(i64::from(ready));
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+            Ok(text)
+        })
     }
 }

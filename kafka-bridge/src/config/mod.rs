@@ -166,7 +166,12 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_ON_ERROR", default_value = "deny", value_name = "WHAT")]
     pub idempotency_on_error: OnSharedError,
 
-    /// How long a request's body may take to arrive.
+    /// The most connections at a time. If not set, what the operating system lets the process open besides what it needs
+    /// itself, and 10000 at most.
+    #[arg(long, env = "BRIDGE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    pub max_connections: Option<u32>,
+
+    /// How long a request's body may take to arrive, and its answer to be taken.
     #[arg(long, env = "BRIDGE_BODY_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive_duration)]
     pub body_timeout: Duration,
 
@@ -174,7 +179,7 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_BODY_IDLE_TIMEOUT", default_value = "5s", value_name = "DURATION", value_parser = positive_duration)]
     pub body_idle_timeout: Duration,
 
-    /// How long a connection may be idle, or take over the head of its next request. Clients that pool connections
+    /// How long a connection may be without a request, the head of the next one included. Clients that pool connections
     /// should let go of them sooner.
     #[arg(long, env = "BRIDGE_IDLE_TIMEOUT", default_value = "60s", value_name = "DURATION", value_parser = positive_duration)]
     pub idle_timeout: Duration,

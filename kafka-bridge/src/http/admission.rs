@@ -11,9 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 use wicketgate_envelope::signature::SIGNATURE_HEADER;
 
 use crate::hop::{Presented, Refusal};
-use crate::http::body_memory::{ConnectionMemory, Share};
+use crate::http::body_memory::Share;
 use crate::http::{Shared, body, route_label};
 use crate::problem::Problem;
+use crate::server::Connection;
 
 /// How a request was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub(super) async fn require_proof(
             Err(problem) => return problem.into_response(),
         }
     };
+    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+        connection.let_in();
+    }
     traced(&shared, request, proof, came, next).await
 }
 
@@ -85,9 +89,13 @@ async fn admit(shared: &Shared, request: Request) -> Result<(Request, Proof), Pr
             let told = refusals.into_iter().flatten().find(|refusal| *refusal != Refusal::Missing);
             refused(told.unwrap_or(Refusal::Missing))
         })?;
-    let connection = head.extensions.get::<Arc<ConnectionMemory>>().cloned().unwrap_or_default();
-    let memory = Share::unproven(&shared.limits.memory, &connection);
-    let mut received = body::read(body, &shared.limits, memory).await?;
+    let connection = head.extensions.get::<Arc<Connection>>();
+    let on_connection = connection.map(|connection| Arc::clone(connection.memory())).unwrap_or_default();
+    let memory = Share::unproven(&shared.limits.memory, &on_connection);
+    let heard = || connection.iter().for_each(|connection| connection.heard());
+    let mut received = body::read(body, &shared.limits, memory, heard).await.inspect_err(|unread| {
+        shared.metrics.hop_refused(unread.reason);
+    })?;
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     guard
         .check_signature(&signature, head.method.as_str(), path, &received.bytes, SystemTime::now())

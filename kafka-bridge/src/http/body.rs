@@ -12,6 +12,7 @@ use wicketgate_envelope::media_type;
 
 use crate::http::Limits;
 use crate::http::body_memory::{Exhausted, Share};
+use crate::http::shortened::shortened;
 use crate::problem::{Kind, Problem};
 
 /// A body, and its share of the memory that all bodies have together.
@@ -28,6 +29,26 @@ impl Received {
     }
 }
 
+/// Why a body was not read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// As a metric label.
+    pub(super) reason: &'static str,
+    pub(super) problem: Problem,
+}
+
+impl Unread {
+    fn new(reason: &'static str, kind: Kind, detail: impl Into<String>) -> Self {
+        Self { reason, problem: Problem::new(kind, detail) }
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        unread.problem
+    }
+}
+
 /// The body of a request: as it was read when its signature was checked, or read now.
 ///
 /// # Errors
@@ -35,15 +56,21 @@ impl Received {
 pub(super) async fn take(mut request: Request, limits: &Limits) -> Result<Arc<Received>, Problem> {
     match request.extensions_mut().remove() {
         Some(received) => Ok(received),
-        None => read(request.into_body(), limits, Share::proven(&limits.memory)).await.map(Arc::new),
+        None => Ok(Arc::new(read(request.into_body(), limits, Share::proven(&limits.memory), || ()).await?)),
     }
 }
 
-/// Reads the body. `memory` grows as its bytes arrive, whatever was announced.
+/// Reads the body. `memory` grows as its bytes arrive, whatever was announced; `tell` is called for each KiB of a body without
+/// a proof.
 ///
 /// # Errors
 /// A problem that says which bound it broke, or that it broke off.
-pub(super) async fn read(body: Body, limits: &Limits, mut memory: Share) -> Result<Received, Problem> {
+pub(super) async fn read(
+    body: Body,
+    limits: &Limits,
+    mut memory: Share,
+    tell: impl Fn(),
+) -> Result<Received, Unread> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limits.body_bytes {
         return Err(too_large(limits));
@@ -66,8 +93,9 @@ pub(super) async fn read(body: Body, limits: &Limits, mut memory: Share) -> Resu
                 Ok(None) => break,
                 Err(_) => return Err(paused(limits, first.is_none() && whole.is_empty())),
             };
-            let frame = frame
-                .map_err(|_| Problem::new(Kind::BadRequest, "the body broke off before its announced end"))?;
+            let frame = frame.map_err(|_| {
+                Unread::new("broken_off", Kind::BadRequest, "the body broke off before its announced end")
+            })?;
             // Trailers carry nothing that the bridge uses.
             let Ok(data) = frame.into_data() else { continue };
             if data.is_empty() {
@@ -78,7 +106,9 @@ pub(super) async fn read(body: Body, limits: &Limits, mut memory: Share) -> Resu
             if length > limits.body_bytes {
                 return Err(too_large(limits));
             }
-            memory.arrived(length).map_err(no_memory)?;
+            if memory.arrived(length).map_err(no_memory)? {
+                tell();
+            }
             if first.is_none() && whole.is_empty() {
                 memory.hold(length).map_err(no_memory)?;
                 first = Some(data);
@@ -100,25 +130,28 @@ pub(super) async fn read(body: Body, limits: &Limits, mut memory: Share) -> Resu
     };
     match tokio::time::timeout(limits.body_timeout, reading).await {
         Ok(bytes) => Ok(Received { bytes: bytes?, memory }),
-        Err(_) => Err(Problem::new(
+        Err(_) => Err(Unread::new(
+            "slow_body",
             Kind::RequestTimeout,
             format!("the whole body must arrive within {}", humantime::format_duration(limits.body_timeout)),
         )),
     }
 }
 
-fn paused(limits: &Limits, before_the_first: bool) -> Problem {
+fn paused(limits: &Limits, before_the_first: bool) -> Unread {
     let what = if before_the_first { "the body must begin" } else { "the body must go on" };
     let within = humantime::format_duration(limits.body_idle_timeout);
-    Problem::new(Kind::RequestTimeout, format!("{what} within {within}"))
+    Unread::new("slow_body", Kind::RequestTimeout, format!("{what} within {within}"))
 }
 
-fn too_large(limits: &Limits) -> Problem {
-    Problem::new(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes))
+fn too_large(limits: &Limits) -> Unread {
+    let detail = format!("the body is larger than {} bytes", limits.body_bytes);
+    Unread::new("too_large", Kind::TooLarge, detail)
 }
 
-fn no_memory(_: Exhausted) -> Problem {
-    Problem::unavailable("the bridge is reading as many requests as it has memory for", 1)
+fn no_memory(_: Exhausted) -> Unread {
+    let problem = Problem::unavailable("the bridge is reading as many requests as it has memory for", 1);
+    Unread { reason: "no_memory", problem }
 }
 
 /// Checks the media type of the body.
@@ -136,6 +169,9 @@ pub(super) fn require_media_type(headers: &HeaderMap, wanted: &str) -> Result<()
     if media_type::essence(text).eq_ignore_ascii_case(wanted) {
         Ok(())
     } else {
-        Err(Problem::new(Kind::UnsupportedMediaType, format!("content-type: wanted {wanted}, got {text:?}")))
+        Err(Problem::new(
+            Kind::UnsupportedMediaType,
+            format!("content-type: wanted {wanted}, got {:?}", shortened(text)),
+        ))
     }
 }

@@ -94,6 +94,12 @@ impl BodyMemory {
         }))
     }
 
+    /// What bodies take and may take, and what those without a proof do, in KiB.
+    pub(super) fn in_use(&self) -> [(u32, u32); 2] {
+        let state = self.state();
+        [(state.taken, state.bounds.whole), (state.unproven_taken, state.bounds.unproven)]
+    }
+
     /// Holds to another configuration from now on. What has been taken stays so.
     pub(super) fn reconfigure(&self, config: &Config) {
         self.state().bounds = Bounds::new(config);
@@ -221,15 +227,15 @@ impl Share {
     }
 
     /// So many bytes have come in all. With each KiB a body without a proof goes behind all others; less does not count, so
-    /// that staying costs something.
+    /// that staying costs something. Whether that is so now.
     ///
     /// # Errors
     /// [`Exhausted`] if its memory has been taken away.
-    pub(super) fn arrived(&mut self, bytes: usize) -> Result<(), Exhausted> {
+    pub(super) fn arrived(&mut self, bytes: usize) -> Result<bool, Exhausted> {
         let kbytes = bytes.div_ceil(1024);
         let Some(stranger) = self.unproven.as_mut().filter(|stranger| kbytes > stranger.arrived_kbytes)
         else {
-            return Ok(());
+            return Ok(false);
         };
         stranger.arrived_kbytes = kbytes;
         let mut state = self.memory.state();
@@ -242,7 +248,7 @@ impl Share {
             },
         };
         stranger.turn = Some(state.join(body));
-        Ok(())
+        Ok(true)
     }
 
     /// Makes it enough for `bytes` in all, of which some have [arrived](Self::arrived).
@@ -310,7 +316,7 @@ mod tests {
     }
 
     fn grow(share: &mut Share, kbytes: usize) -> Result<(), Exhausted> {
-        share.arrived(kbytes * 1024).and_then(|()| share.hold(kbytes * 1024))
+        share.arrived(kbytes * 1024).and_then(|_| share.hold(kbytes * 1024))
     }
 
     fn stranger(memory: &Arc<BodyMemory>, kbytes: usize) -> (Share, Result<(), Exhausted>) {

@@ -28,8 +28,13 @@ pub(super) struct EventView<'a> {
 
 impl<'a> EventView<'a> {
     /// Of an event in JSON. One that cannot be read has nothing.
-    pub(super) fn of_json(json: &'a str) -> Self {
-        serde_json::from_str(json).unwrap_or_default()
+    ///
+    /// # Errors
+    /// A member that is there twice: what it says would be for each reader of the event to choose, and two events could be
+    /// taken for one.
+    pub(super) fn of_json(json: &'a str) -> Result<Self, String> {
+        let Read { view, fault } = serde_json::from_str(json).unwrap_or_default();
+        fault.map_or(Ok(view), Err)
     }
 
     /// Of an event in binary mode, with the body that is its data.
@@ -99,32 +104,52 @@ impl<'a> EventView<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for EventView<'de> {
+/// What was read, and what is wrong with it.
+#[derive(Default)]
+struct Read<'a> {
+    view: EventView<'a>,
+    fault: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Read<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = EventView<'de>;
+            type Value = Read<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a CloudEvent")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EventView<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read<'de>, A::Error> {
                 let mut view = EventView::default();
-                while let Some((name, raw)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    match (&*name.0, raw.get()) {
-                        ("data", json) => view.data = Data::Json(json),
+                // Few enough to be looked through.
+                let mut seen = Vec::new();
+                let mut fault = None;
+                while let Some((Text(name), raw)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                    let json = raw.get();
+                    match &*name {
+                        "data" => view.data = Data::Json(json),
                         // As good as absent.
-                        ("data_base64", "null") => {}
-                        ("data_base64", json) => view.data = Data::Base64(json),
-                        (name, json) => {
-                            if let Some(slot) = view.attribute(name) {
-                                *slot = serde_json::from_str::<Text<'de>>(json).ok().map(|text| text.0);
-                            }
+                        _ if json == "null" => continue,
+                        "data_base64" => view.data = Data::Base64(json),
+                        name => {
+                            let Some(slot) = view.attribute(name) else { continue };
+                            *slot = serde_json::from_str::<Text<'de>>(json).ok().map(|text| text.0);
                         }
                     }
+                    if seen.contains(&name) {
+                        fault = Some(format!("{name}: wanted it at most once, got it repeated"));
+                    } else {
+                        seen.push(name);
+                    }
                 }
-                Ok(view)
+                if fault.is_none()
+                    && ["data", "data_base64"].iter().all(|name| seen.iter().any(|seen| seen == name))
+                {
+                    fault = Some("data: wanted it or data_base64, got both".to_owned());
+                }
+                Ok(Read { view, fault })
             }
         }
         deserializer.deserialize_map(Members)
@@ -141,6 +166,7 @@ mod tests {
     fn what_is_no_trace_context_is_not_handed_on() {
         let trace = |rest: &str| {
             EventView::of_json(&format!(r#"{{"specversion":"1.0",{rest},"data":[{{}}]}}"#))
+                .unwrap()
                 .trace_context()
                 .map(|(parent, state)| (parent.to_owned(), state.map(str::to_owned)))
         };
@@ -152,6 +178,30 @@ mod tests {
         for none in [r#""traceparent":7"#, r#""traceparent":"00""#, r#""tracestate":"a=1""#, r#""x":1"#] {
             assert_eq!(trace(none), None, "{none}");
         }
-        assert_eq!(EventView::of_json("[]").trace_context(), None);
+        assert_eq!(EventView::of_json("[]").unwrap().trace_context(), None);
+    }
+
+    #[test]
+    fn what_is_looked_at_is_there_once() {
+        let of = |members: &str| EventView::of_json(&format!("{{{members}}}")).map(|_| ());
+        for (members, name) in [
+            (r#""data":1,"data":1"#, "data"),
+            (r#""data":1,"x":1,"d\u0061ta":2"#, "data"),
+            (r#""data_base64":"AA==","data_base64":"AA==""#, "data_base64"),
+            (r#""authid":"a","authid":"b""#, "authid"),
+            (r#""type":"a","type":1"#, "type"),
+            (r#""subject":"a","subject":"a""#, "subject"),
+        ] {
+            assert_eq!(
+                of(members),
+                Err(format!("{name}: wanted it at most once, got it repeated")),
+                "{members}"
+            );
+        }
+        let both = of(r#""data":1,"data_base64":"AA==""#).unwrap_err();
+        assert_eq!(both, "data: wanted it or data_base64, got both");
+        for good in [r#""data":1,"data_base64":null"#, r#""subject":null,"subject":"a""#, r#""x":1,"x":2"#] {
+            assert_eq!(of(good), Ok(()), "{good}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod operations;
 mod receive;
 mod records;
 mod results;
+mod shortened;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,6 +29,7 @@ pub(super) async fn openapi() -> Response {
 
 /// All metrics, as text for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    shared.metrics.body_memory(shared.limits.memory.in_use());
     let standing = shared.clusters.standing(shared.spools.as_deref());
     let text = shared.metrics.encode(standing.ready).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");

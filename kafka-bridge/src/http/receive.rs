@@ -13,6 +13,7 @@ use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
 use crate::clusters::Cluster;
 use crate::http::Shared;
 use crate::http::event_view::EventView;
+use crate::http::shortened::shortened;
 use crate::idempotency::{Admission, Identity, Name, Verdict};
 use crate::producer::{Delivery, Outcome, Outgoing};
 use crate::telemetry::{self, RecordSpan};
@@ -185,7 +186,8 @@ pub(super) fn enqueue(
     };
     match enqueued {
         Ok(delivery) => waiting(delivery, false),
-        Err(Outcome::Unavailable) => {
+        // What the disk does not take has nothing to do with whether Kafka answers.
+        Err(Outcome::Unavailable) if spool.is_none() => {
             let wait = cluster
                 .health
                 .breaker()
@@ -352,16 +354,6 @@ fn check(record: &Incoming<'_>) -> Result<(), String> {
 /// of nanoseconds.
 fn is_record_timestamp(millis: i64) -> bool {
     millis > 0 && i64::try_from(Timestamp::from_millis(millis).as_millis()) == Ok(millis)
-}
-
-/// The start of a text that came from outside, short enough for an error.
-fn shortened(text: &str) -> String {
-    const MOST: usize = 80;
-    let mut short: String = text.chars().take(MOST).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

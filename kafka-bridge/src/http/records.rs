@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for Call<'_> {
 
 fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>, pass: &mut Pass) -> Enqueued {
     let event = record.event.get();
-    let (attributes, message) = match read(record, event) {
+    let (attributes, view, message) = match read(record, event) {
         Ok(read) => read,
         Err(detail) => {
             if pass.is_last() {
@@ -138,14 +138,17 @@ fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>, 
         cluster: record.cluster.as_deref(),
         headers: &headers,
         event_id: &attributes.id,
-        event: &EventView::of_json(event),
+        event: &view,
         message: &message,
     };
     receive::enqueue(shared, &incoming, request_id, pass)
 }
 
 /// Reads the event as far as its record needs it.
-fn read<'a>(record: &Record<'_>, event: &'a str) -> Result<(Attributes<'a>, Message<'a>), String> {
+fn read<'a>(
+    record: &Record<'_>,
+    event: &'a str,
+) -> Result<(Attributes<'a>, EventView<'a>, Message<'a>), String> {
     if record.tombstone && record.mode == ValueMode::Structured {
         return Err(
             "tombstone: wanted mode binary or raw with it, got structured, in which the value is the \
@@ -157,9 +160,10 @@ fn read<'a>(record: &Record<'_>, event: &'a str) -> Result<(Attributes<'a>, Mess
         return Err("tombstone: wanted a key, whose older records it deletes, got none".to_owned());
     }
     let attributes = Attributes::from_json(event).map_err(|error| format!("event: {error}"))?;
+    let view = EventView::of_json(event).map_err(|error| format!("event: {error}"))?;
     let message =
         kafka::message(record.mode, record.tombstone, event).map_err(|error| format!("event: {error}"))?;
-    Ok((attributes, message))
+    Ok((attributes, view, message))
 }
 
 #[cfg(test)]

@@ -1,31 +1,28 @@
 //! Accepts connections, serves HTTP/1 and HTTP/2 on them, and ends them without cutting off a request.
 
+mod connection;
+mod connections;
+mod descriptors;
 mod listener;
 mod tls;
 
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::hop::Presented;
-use crate::http::ConnectionMemory;
+use connections::Place;
+pub(crate) use connections::{Connection, Connections};
+pub(crate) use descriptors::connections as most_connections;
+pub use descriptors::{TooManyConnections, raise_limit};
 use listener::Accepted;
 pub use listener::Listener;
 pub use tls::Tls;
@@ -34,23 +31,30 @@ pub use tls::Tls;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server on its way out: it accepts no more, and finishes what it has.
-#[allow(missing_debug_implementations, reason = "the connections have nothing to show")]
-pub struct Draining {
-    connections: GracefulShutdown,
+#[derive(Debug)]
+pub(crate) struct Draining {
+    connections: Arc<Connections>,
 }
 
 impl Draining {
-    /// Waits until the last request is answered.
-    pub async fn finish(self) {
-        self.connections.shutdown().await;
+    /// Waits until the last connection has ended, which those do that have no request any more.
+    pub(crate) async fn finish(&self) {
+        self.connections.none().await;
+    }
+
+    /// Whether requests that were let in are not answered yet.
+    pub(crate) fn has_requests(&self) -> bool {
+        self.connections.has_requests()
     }
 }
 
 /// What every connection is held to.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long a connection may be idle, or take over the head of a request.
+    /// How long a connection may be without a request, the head of the next one included.
     pub idle_timeout: Duration,
+    /// How long the body of a request may take, and how long its answer may be on its way to a caller who does not read it.
+    pub body_timeout: Duration,
     /// Bytes of a head that the router still wants to see, to refuse it with an answer of its own.
     pub header_bytes: u32,
     /// Fields of a head, likewise.
@@ -66,6 +70,7 @@ impl Settings {
     pub fn new(config: &Config) -> Self {
         Self {
             idle_timeout: config.idle_timeout,
+            body_timeout: config.body_timeout,
             header_bytes: config.max_header_bytes.saturating_mul(2).max(32 << 10),
             headers: config.max_headers.saturating_add(HEADERS / 4).max(HEADERS),
         }
@@ -74,7 +79,8 @@ impl Settings {
     fn http(self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         let mut http1 = builder.http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(self.idle_timeout);
+        // Heads that do not come are left to what ends idle connections, which both versions of HTTP have in common.
+        http1.timer(TokioTimer::new()).header_read_timeout(None);
         // What is read ahead, bodies included, and so a bound for heads.
         http1.max_buf_size(usize::try_from(self.header_bytes).unwrap_or(usize::MAX));
         if self.headers > HEADERS {
@@ -104,46 +110,80 @@ pub struct Served {
 
 /// Serves what `served` holds until `stop` is done; then the listeners are closed. What it holds may change on the way:
 /// each request is answered by what it held when the request came.
-pub async fn serve(
+pub(crate) async fn serve(
     listeners: Vec<Listener>,
     served: watch::Receiver<Served>,
+    connections: Arc<Connections>,
     stop: impl Future<Output = ()>,
 ) -> Draining {
-    let connections = GracefulShutdown::new();
+    let (stopping, stopped) = watch::channel(false);
     let mut stop = std::pin::pin!(stop);
     let mut turn = 0;
-    // No request has come on these yet, so nothing is lost if they end with the listeners.
-    let mut handshakes = JoinSet::new();
+    let mut fails = false;
     loop {
-        tokio::select! {
+        let accepting = async {
+            connections.room().await;
+            poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)).await
+        };
+        let accepted = tokio::select! {
             biased;
-            () = &mut stop => return Draining { connections },
-            Some(shaken) = handshakes.join_next() => match shaken {
-                Ok(Ok((stream, presented))) => {
-                    connection(stream, presented, &served, &connections);
+            () = &mut stop => break,
+            accepted = accepting => accepted,
+        };
+        match accepted {
+            Ok(accepted) => {
+                if std::mem::take(&mut fails) {
+                    tracing::info!("connections can be accepted again");
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
-                Err(error) => tracing::error!(%error, "a handshake failed"),
-            },
-            accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)) => match accepted {
-                Ok(Accepted::Tcp(stream)) => {
-                    no_delay(&stream);
-                    connection(stream, None, &served, &connections);
-                }
-                Ok(Accepted::Tls(stream)) => {
-                    no_delay(&stream);
-                    let tls = served.borrow().tls.clone();
-                    if let Some(tls) = tls {
-                        handshakes.spawn(async move { tls.accept(stream).await });
-                    }
-                }
-                Ok(Accepted::Unix(stream)) => connection(stream, None, &served, &connections),
-                Err(error) if concerns_one_connection(&error) => {}
-                Err(error) => {
+                let place = connections.enter();
+                tokio::spawn(serve_one(place, accepted, served.clone(), stopped.clone()));
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut fails, true) {
                     tracing::error!(%error, "no connection can be accepted; trying again");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-            },
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+    // Those that stay look at it before they look for this sender.
+    stopping.send_replace(true);
+    Draining { connections }
+}
+
+/// Serves a connection that has come in.
+async fn serve_one(
+    place: Place,
+    accepted: Accepted,
+    served: watch::Receiver<Served>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let connection = &place.0;
+    match accepted {
+        Accepted::Tcp(stream) => {
+            no_delay(&stream);
+            connection::serve(connection, stream, None, served, stopped).await;
+        }
+        Accepted::Unix(stream) => connection::serve(connection, stream, None, served, stopped).await,
+        Accepted::Tls(stream) => {
+            no_delay(&stream);
+            let Some(tls) = served.borrow().tls.clone() else { return };
+            // No request has come yet, so nothing is lost if it ends here.
+            let shaken = tokio::select! {
+                shaken = tls.accept(stream) => shaken,
+                () = connection.told() => return,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            match shaken {
+                Ok((stream, presented)) => {
+                    connection::serve(connection, stream, presented, served, stopped).await;
+                }
+                Err(error) => tracing::debug!(%error, "no TLS"),
+            }
         }
     }
 }
@@ -173,44 +213,4 @@ fn concerns_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
-}
-
-fn connection<S>(
-    stream: S,
-    presented: Option<Arc<Presented>>,
-    served: &watch::Receiver<Served>,
-    connections: &GracefulShutdown,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let settings = served.borrow().settings;
-    let served = served.clone();
-    let used = Arc::new(AtomicBool::new(false));
-    let memory = Arc::new(ConnectionMemory::default());
-    let service = {
-        let used = Arc::clone(&used);
-        service_fn(move |mut request: Request<Incoming>| {
-            if let Some(presented) = &presented {
-                request.extensions_mut().insert(Arc::clone(presented));
-            }
-            request.extensions_mut().insert(Arc::clone(&memory));
-            used.store(true, Ordering::Relaxed);
-            let router = served.borrow().router.clone();
-            TowerToHyperService::new(router).call(request)
-        })
-    };
-    let serving = settings.http().serve_connection(TokioIo::new(stream), service).into_owned();
-    let serving = connections.watch(serving);
-    tokio::spawn(async move {
-        let mut serving = std::pin::pin!(serving);
-        // hyper's own timeout starts once it knows the version of HTTP, for which it would wait forever.
-        let served = match tokio::time::timeout(settings.idle_timeout, &mut serving).await {
-            Ok(served) => served,
-            Err(_) if used.load(Ordering::Relaxed) => serving.await,
-            Err(_) => Ok(()),
-        };
-        if let Err(error) = served {
-            tracing::debug!(%error, "connection ended early");
-        }
-    });
 }

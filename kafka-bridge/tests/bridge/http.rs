@@ -188,3 +188,49 @@ async fn http_2_is_spoken_to_those_who_begin_with_it() {
     }
     assert_eq!(count(&cluster, "t"), 50);
 }
+
+#[tokio::test]
+async fn an_event_that_says_something_twice_is_refused() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &["--idempotency-entries", "100"]).await;
+    let sent =
+        |members: &str| format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{members}}}"#);
+    for (members, detail) in [
+        (r#""data":1,"data":2"#, "data: wanted it at most once"),
+        (r#""authid":"alice","authid":"bob""#, "authid: wanted it at most once"),
+        (r#""data":1,"data_base64":"AAAA""#, "data: wanted it or data_base64, got both"),
+    ] {
+        let problem = bridge.client.event("t", sent(members)).await.assert_problem(400, "bad-request");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
+        let record = format!(r#"{{"records":[{{"topic":"t","event":{}}}]}}"#, sent(members));
+        let answer = bridge.client.records(record).await.json();
+        assert_eq!(answer["results"][0]["outcome"], "invalid", "{answer}");
+        assert!(answer["results"][0]["detail"].as_str().unwrap().contains(detail), "{answer}");
+    }
+    assert_eq!(bridge.client.event("t", sent(r#""data":2"#)).await.status, 202);
+    assert_eq!(count(&cluster, "t"), 1);
+}
+
+#[tokio::test]
+async fn errors_do_not_send_back_what_is_long() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    let long = "a".repeat(3_000);
+    let answers = [
+        bridge
+            .client
+            .send(
+                "POST",
+                &format!("/v1/topics/t/events?ack={long}"),
+                &[("content-type", EVENT)],
+                event("1", 10),
+            )
+            .await,
+        bridge.client.send("POST", "/v1/topics/t/events", &[("content-type", &long)], event("1", 10)).await,
+        bridge.client.send("POST", "/v1/records", &[("content-type", &long)], "{}").await,
+    ];
+    for answer in answers {
+        assert!(answer.status.is_client_error() && answer.body.len() < 600, "{answer:?}");
+        assert!(String::from_utf8_lossy(&answer.body).contains(&"a".repeat(80)), "{answer:?}");
+    }
+}

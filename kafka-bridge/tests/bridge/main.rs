@@ -18,6 +18,7 @@ mod common;
 mod batches;
 mod breaker;
 mod clusters;
+mod connections;
 mod faults;
 mod hop;
 mod http;

@@ -116,6 +116,11 @@ async fn many_small_bodies_of_strangers_keep_no_signed_caller_out() {
             assert_eq!(signed_of(&bridge, number * 10_000 + bytes, bytes).await, 202, "{bytes} bytes");
         }
     }
+    let refused = r#"kafka_bridge_hop_refusals_total{reason="no_memory"}"#;
+    assert!(bridge.client.metric(refused).await >= 64);
+    let taken = bridge.client.metric(r#"kafka_bridge_body_memory_bytes{proof="none"}"#).await;
+    let limit = bridge.client.metric(r#"kafka_bridge_body_memory_limit_bytes{proof="none"}"#).await;
+    assert!((1..=limit).contains(&taken) && limit == 16 << 10, "{taken} of {limit}");
     // Those that have waited longest went for it.
     let said = answer(strangers.swap_remove(0)).await;
     assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("memory"), "{said}");

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, header};
 use wicketgate_envelope::media_type;
 
+use crate::http::shortened::shortened;
 use crate::problem::{Kind, Problem};
 
 /// How a request carries events.
@@ -28,15 +29,15 @@ impl Format {
         let content_type =
             headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("(not text)"));
         let essence = content_type.map(media_type::essence).unwrap_or_default().to_ascii_lowercase();
-        let got = match essence.strip_prefix(EVENTS) {
+        match essence.strip_prefix(EVENTS) {
             Some("+json") => return Ok(Self::Structured),
             Some("-batch+json") => return Ok(Self::Batched),
             // Another format, or another kind of batch. Never data: the binding keeps these names for events.
-            Some(rest) if rest.is_empty() || rest.starts_with(['+', '-']) => format!("{content_type:?}"),
+            Some(rest) if rest.is_empty() || rest.starts_with(['+', '-']) => {}
             _ if headers.contains_key("ce-specversion") => return Ok(Self::Binary),
-            _ => "neither".to_owned(),
-        };
-        let got = content_type.map_or(got, |text| format!("{text:?}"));
+            _ => {}
+        }
+        let got = content_type.map_or("neither".to_owned(), |text| format!("{:?}", shortened(text)));
         Err(Problem::new(
             Kind::UnsupportedMediaType,
             format!(
@@ -59,6 +60,15 @@ mod tests {
             headers.insert("ce-specversion", "1.0".parse().unwrap());
         }
         Format::of(&headers).ok()
+    }
+
+    #[test]
+    fn what_came_is_told_but_not_all_of_it() {
+        let mut headers = HeaderMap::new();
+        assert!(format!("{:?}", Format::of(&headers).unwrap_err()).contains("got neither"));
+        headers.insert("content-type", "x".repeat(9_000).parse().unwrap());
+        let problem = format!("{:?}", Format::of(&headers).unwrap_err());
+        assert!(problem.contains(&"x".repeat(80)) && problem.len() < 500, "{problem}");
     }
 
     #[test]

@@ -172,13 +172,9 @@ impl Destination<'_> {
         let attributes = Attributes::from_json(json).map_err(|error| error.to_string())?;
         let message =
             kafka::message(ValueMode::Structured, false, json).map_err(|error| error.to_string())?;
-        let enqueued = self.enqueue(
-            &attributes.id,
-            &EventView::of_json(json),
-            attributes.partitionkey.as_deref(),
-            &message,
-            pass,
-        );
+        let view = EventView::of_json(json)?;
+        let enqueued =
+            self.enqueue(&attributes.id, &view, attributes.partitionkey.as_deref(), &message, pass);
         Ok((enqueued, attributes.id.into_owned()))
     }
 

@@ -5,6 +5,8 @@ use axum::http::Uri;
 use serde::Deserialize;
 use wicketgate_envelope::hop::Ack;
 
+use crate::http::shortened::shortened;
+
 /// The options of a request, which hold for all events in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
@@ -27,7 +29,9 @@ impl Options {
             Query::<Parameters>::try_from_uri(target).map_err(|error| error.body_text())?;
         let ack = match parameters.ack {
             None => Ack::default(),
-            Some(text) => text.parse().map_err(|error| format!("ack: {error}, got {text:.80?}"))?,
+            Some(text) => {
+                text.parse().map_err(|error| format!("ack: {error}, got {:?}", shortened(&text)))?
+            }
         };
         Ok(Self { ack })
     }
@@ -61,5 +65,7 @@ mod tests {
         ] {
             assert_eq!(ack(query), Err(wanted.to_owned()), "{query}");
         }
+        let long = ack(&format!("ack={}", "a".repeat(3_000))).unwrap_err();
+        assert!(long.ends_with(&format!("got \"{}…\"", "a".repeat(80))), "{long}");
     }
 }

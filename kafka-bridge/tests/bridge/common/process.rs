@@ -26,6 +26,13 @@ pub fn command(flags: &[&str]) -> Command {
     prepared(Command::new(PROGRAM), flags)
 }
 
+/// The same in a process that may open so many files.
+pub fn command_with_files(flags: &[&str], files: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n "$1" && shift && exec "$@""#, "sh", &files.to_string(), PROGRAM]);
+    prepared(shell, flags)
+}
+
 fn prepared(mut command: Command, flags: &[&str]) -> Command {
     command.args(flags).env_remove("KAFKA_BOOTSTRAP_SERVERS").env_remove("RUST_LOG");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -43,6 +50,11 @@ impl Process {
         let mut command = command(flags);
         command.envs(environment.iter().copied());
         Self::run(command)
+    }
+
+    /// The same, in a process that may open so many files.
+    pub fn start_with_files(flags: &[&str], files: u32) -> Self {
+        Self::run(command_with_files(flags, files))
     }
 
     /// The same, with a file system of its own of this size at `path`, in memory.
