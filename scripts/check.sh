@@ -12,6 +12,7 @@ ensure_rust_target wasm32-wasip1
 ensure_rust_component rustfmt cargo-fmt
 ensure_rust_component clippy cargo-clippy
 ensure_packages shellcheck=shellcheck yamllint=yamllint
+ensure_libraries "${bridge_libraries[@]}"
 ensure_cargo_tool cargo-deny "$cargo_deny_version"
 
 failed=()
@@ -53,6 +54,7 @@ check "rustfmt for the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml -
 check "clippy for the fuzz targets (lock file out of date: run cargo metadata --manifest-path fuzz/Cargo.toml)" \
   cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --all-targets -- -D warnings
 check "clippy" cargo clippy --locked --workspace --exclude wicketgate-filter --all-targets -- -D warnings
+check "clippy for the bridge with all it can have" cargo clippy --locked -p kafka-bridge --features oidc --all-targets -- -D warnings
 check "clippy for the filter (wasm32-wasip1)" \
   cargo clippy --locked -p wicketgate-filter --target wasm32-wasip1 -- -D warnings
 check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --exclude wicketgate-filter --no-deps
