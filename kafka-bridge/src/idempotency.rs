@@ -326,7 +326,8 @@ impl Memory {
         }
     }
 
-    /// Ends a claim, and tells `outcome` to all that wait along, but for those who want a spooled event to be in Kafka.
+    /// Ends a claim, and tells all that wait along what its outcome means to them, but for those who want a spooled event to
+    /// be in Kafka.
     fn settle(&self, identity: Identity, outcome: Outcome, now: Instant) {
         let name = identity.name;
         let mut state = self.state();
@@ -346,7 +347,7 @@ impl Memory {
         }
         self.metrics.idempotency_entries(state.entries.len());
         drop(state);
-        tell(to_tell, outcome);
+        tell(to_tell, of_copies(outcome));
         if drained.is_some() {
             self.note_drained(identity, outcome);
         }
@@ -400,6 +401,15 @@ impl Memory {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the outcome of an event's first record says of those that wait along. They may differ from it in what is not
+/// compared, such as the partition, the timestamp and the headers, and Kafka may take what it did not take of the first.
+const fn of_copies(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Refused | Outcome::TooLarge => Outcome::Unavailable,
+        Outcome::Acknowledged { .. } | Outcome::Unavailable | Outcome::Unknown => outcome,
     }
 }
 

@@ -3,8 +3,12 @@
 //! A journal is a file of entries of one length, appended to and never changed. Each has a checksum, so that the torn
 //! end of a file, or a part that the disk has lost, costs what it held and nothing else. A start writes what is
 //! still of use into a new file and appends to that one; once it has as many entries as are remembered, or its first
-//! is older than the window, another is begun, and the one before the last is of no use any more. So at most twice as
-//! many entries are on disk as are remembered in memory.
+//! is older than the window, another is begun. An earlier one goes once the later ones have as many entries as are
+//! remembered, or its last is older than the window. So about twice as many entries are on disk at most as are remembered
+//! in memory.
+//!
+//! What has been written in part is cut off again, and if that cannot be done, or the next entries cannot be written
+//! either, they go into another file.
 //!
 //! Entries are written, not synced: they outlive the process, and a crash of the machine may lose the last of them.
 //!
@@ -13,7 +17,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -254,6 +258,26 @@ impl Writer {
     }
 }
 
+/// How an attempt to append leaves a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Append {
+    /// With all that was to be appended.
+    Whole,
+    /// As it was before.
+    CutOff,
+    /// Perhaps with a part of an entry at its end, or it was cut off twice in a row: nothing more is to be appended.
+    Torn,
+}
+
+/// A file that nothing is appended to any more.
+#[derive(Clone, Copy, Debug)]
+struct Earlier {
+    number: u64,
+    entries: usize,
+    /// When the next one was begun, in milliseconds since 1970: no entry is younger.
+    ended: u64,
+}
+
 /// The files of a journal.
 struct Files {
     directory: PathBuf,
@@ -265,8 +289,10 @@ struct Files {
     entries: usize,
     /// When the current file was begun, in milliseconds since 1970.
     begun: u64,
-    /// Whether a part of an entry may be at the end of the current file.
-    torn: bool,
+    /// How the last attempt to append left the current file.
+    state: Append,
+    /// Those before the current file that are still of use, the oldest first.
+    earlier: Vec<Earlier>,
     /// Kept open, and with it locked, for as long as the journal is.
     _lock: File,
 }
@@ -305,33 +331,68 @@ impl Files {
             .collect();
         let entries = entries.len();
         let directory = directory.to_owned();
-        Ok((Self { directory, bounds, current, number, entries, begun, torn: false, _lock: lock }, known))
+        Ok((
+            Self {
+                directory,
+                bounds,
+                current,
+                number,
+                entries,
+                begun,
+                state: Append::Whole,
+                earlier: Vec::new(),
+                _lock: lock,
+            },
+            known,
+        ))
     }
 
     /// Appends whole entries.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let now = now();
         let aged = u128::from(now.saturating_sub(self.begun)) >= self.bounds.window.as_millis();
-        if self.torn || self.entries >= self.bounds.entries || (aged && self.entries > 0) {
+        if self.state == Append::Torn || self.entries >= self.bounds.entries || (aged && self.entries > 0) {
             self.rotate(now)?;
         }
         if let Err(error) = self.current.write_all(bytes) {
             // Whatever part of it is there would put all later ones out of step.
-            self.torn = true;
+            let first = self.state == Append::Whole;
+            self.state = if first && self.cut_off().is_ok() { Append::CutOff } else { Append::Torn };
             return Err(error);
         }
         self.entries += bytes.len() / ENTRY;
+        self.state = Append::Whole;
         Ok(())
     }
 
-    /// Begins another file. All that is of use is in it and in the one before.
+    /// Leaves the current file with the entries that are known to be whole.
+    fn cut_off(&mut self) -> io::Result<()> {
+        let bytes = u64::try_from(MAGIC.len() + self.entries * ENTRY).map_err(io::Error::other)?;
+        self.current.set_len(bytes)?;
+        self.current.seek(SeekFrom::Start(bytes)).map(|_| ())
+    }
+
+    /// Begins another file, and removes those that are of no use any more.
     fn rotate(&mut self, now: u64) -> io::Result<()> {
         let number = next(self.number)?;
         self.current = begin(&self.directory, number, &[])?;
-        (self.number, self.entries, self.begun, self.torn) = (number, 0, now, false);
+        self.earlier.push(Earlier { number: self.number, entries: self.entries, ended: now });
+        (self.number, self.entries, self.begun, self.state) = (number, 0, now, Append::Whole);
+        let mut later = 0;
+        let mut is_of_use = |file: &Earlier| {
+            let young = u128::from(now.saturating_sub(file.ended)) < self.bounds.window.as_millis();
+            let of_use = file.entries > 0 && later < self.bounds.entries && young;
+            later += file.entries;
+            of_use
+        };
+        self.earlier.reverse();
+        self.earlier.retain(&mut is_of_use);
+        self.earlier.reverse();
         match numbers(&self.directory) {
-            // The new file, and the one before.
-            Ok(numbers) => numbers.iter().rev().skip(2).for_each(|old| remove(&self.directory, *old)),
+            Ok(numbers) => {
+                let of_use = |old: u64| old == number || self.earlier.iter().any(|file| file.number == old);
+                numbers.into_iter().filter(|old| !of_use(*old)).for_each(|old| remove(&self.directory, old));
+            }
             Err(error) => {
                 tracing::warn!(directory = %self.directory.display(), %error, "old idempotency journals may be left");
             }

@@ -57,8 +57,14 @@ fn what_failed_may_be_tried_again_even_as_another_event() {
 }
 
 #[test]
-fn what_comes_while_the_first_is_in_flight_gets_the_same_outcome() {
-    for outcome in [written(3), Outcome::Unknown, Outcome::Refused] {
+fn what_comes_while_the_first_is_in_flight_gets_the_same_outcome_and_may_try_again_where_that_was_refused() {
+    for (outcome, told) in [
+        (written(3), written(3)),
+        (Outcome::Unknown, Outcome::Unknown),
+        (Outcome::Unavailable, Outcome::Unavailable),
+        (Outcome::Refused, Outcome::Unavailable),
+        (Outcome::TooLarge, Outcome::Unavailable),
+    ] {
         let memory = memory(10);
         let now = Instant::now();
         let first = claim(&memory, 1, now);
@@ -71,7 +77,7 @@ fn what_comes_while_the_first_is_in_flight_gets_the_same_outcome() {
         // Nobody minds one that does not wait.
         drop(third);
         first.settle(outcome);
-        assert_eq!(second.try_recv(), Ok(outcome));
+        assert_eq!(second.try_recv(), Ok(told));
     }
 }
 
@@ -89,7 +95,7 @@ fn who_asks_for_no_more_than_a_queue_waits_for_that_and_no_longer() {
         let mut copies = [Ack::None, Ack::Spooled, Ack::Leader, Ack::All].map(|ack| admit(&memory, ack));
         assert!(copies.iter_mut().all(|copy| copy.try_recv().is_err()));
         first.settle(outcome);
-        assert_eq!(copies.map(|mut copy| copy.try_recv().ok()), [Some(outcome); 4]);
+        assert_eq!(copies.map(|mut copy| copy.try_recv().ok()), [Some(of_copies(outcome)); 4]);
         // Word of a queue that comes late is no word of the next attempt.
         if outcome != written(3) {
             let second = claim(&memory, 1, Instant::now());

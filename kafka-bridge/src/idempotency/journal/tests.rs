@@ -252,3 +252,54 @@ fn a_disk_that_hangs_holds_nobody_up() {
     assert_eq!(read.last(), Some(&entry(u8::try_from(total % 251).unwrap(), 0).identity));
     assert_eq!(metrics.unjournaled(), unjournaled);
 }
+
+#[test]
+fn entries_that_could_not_be_written_cost_no_others() {
+    let directory = Directory::new("errors");
+    let now = now();
+    let (mut files, _) = directory.open(now);
+    for number in 1..=4 {
+        files.append(&entry(number, now).to_bytes()).unwrap();
+        // A file that nothing can be written to, and nothing cut off from.
+        let good = std::mem::replace(&mut files.current, File::open(&directory.files()[0]).unwrap());
+        files.append(&entry(100, now).to_bytes()).unwrap_err();
+        assert_eq!(files.state, Append::Torn);
+        drop(good);
+    }
+    files.append(&entry(5, now).to_bytes()).unwrap();
+    drop(files);
+    let (mut files, known) = directory.open(now);
+    assert_eq!(known, [1, 2, 3, 4, 5]);
+    // Files without an entry are not kept, nor those whose entries would not be remembered.
+    for number in 6..=30 {
+        files.append(&entry(number, now).to_bytes()).unwrap();
+        for _ in 0..2 {
+            files.state = Append::Torn;
+            files.rotate(now).unwrap();
+        }
+        assert!(directory.files().len() <= 2 + BOUNDS.entries, "{:?}", directory.files());
+    }
+    drop(files);
+    let (mut files, known) = directory.open(now);
+    assert_eq!(known, [26, 27, 28, 29, 30]);
+    // Nor those whose entries are too old.
+    files.rotate(now + 600_000).unwrap();
+    files.rotate(now + 1_200_000).unwrap();
+    assert_eq!(directory.files().len(), 1);
+}
+
+#[test]
+fn a_part_of_an_entry_is_cut_off_and_the_file_goes_on() {
+    let directory = Directory::new("cut-off");
+    let now = now();
+    let (mut files, _) = directory.open(now);
+    files.append(&entry(1, now).to_bytes()).unwrap();
+    files.current.write_all(&[7; ENTRY - 1]).unwrap();
+    files.cut_off().unwrap();
+    files.append(&entry(2, now).to_bytes()).unwrap();
+    drop(files);
+    assert_eq!(directory.files().len(), 1);
+    let path = directory.files().remove(0);
+    assert_eq!(fs::metadata(path).unwrap().len(), (MAGIC.len() + 2 * ENTRY) as u64);
+    assert_eq!(directory.open(now).1, [1, 2]);
+}
