@@ -15,6 +15,7 @@ pub mod producer;
 pub mod reload;
 pub mod server;
 pub mod shutdown;
+pub mod sparse;
 pub mod spool;
 pub mod stats;
 pub mod telemetry;

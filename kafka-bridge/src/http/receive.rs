@@ -1,7 +1,7 @@
 //! From a record to its result: checking, enqueueing, waiting. Shared by all ways in which records come.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant as Moment;
 
 use tokio::time::Instant;
@@ -16,12 +16,16 @@ use crate::http::event_view::EventView;
 use crate::http::shortened::shortened;
 use crate::idempotency::{Admission, Identity, Name, Verdict};
 use crate::producer::{Delivery, Outcome, Outgoing};
+use crate::sparse::Sparse;
 use crate::telemetry::{self, RecordSpan};
 use crate::topics;
 
 /// When to try again after "unavailable", in seconds, unless more is known. Short, since a queue drains and a broker
 /// is probed within about that time.
 const RETRY_AFTER: u32 = 1;
+
+/// Of the lines about records that are not permitted, by cluster, topic and reason.
+static NOT_PERMITTED: LazyLock<Sparse> = LazyLock::new(Sparse::default);
 
 /// What is known of a record once it has been enqueued, or not.
 #[derive(Debug)]
@@ -123,8 +127,10 @@ pub(super) fn enqueue(
     let cluster = match permit(shared, record) {
         Ok(cluster) => cluster,
         Err(why) => {
-            let request_id = request_id.map(|id| &**id);
-            tracing::warn!(topic = record.topic, cluster = record.cluster, request_id, "{why}");
+            let (topic, cluster, request_id) = (record.topic, record.cluster, request_id.map(|id| &**id));
+            if let Some(left_out) = NOT_PERMITTED.take((cluster, topic, why), Moment::now()) {
+                tracing::warn!(topic, cluster, request_id, left_out, "{why}");
+            }
             shared.count_record(record.cluster, "refused");
             return Enqueued::Settled(RecordResult::Refused);
         }

@@ -1,7 +1,7 @@
 //! What librdkafka calls back: delivery reports, statistics, errors, log lines. All of it on librdkafka's threads,
 //! so none of it may block.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use rdkafka::ClientContext;
@@ -21,8 +21,12 @@ use crate::metrics::ClusterMetrics;
 use crate::producer::isolation::Isolation;
 use crate::producer::outcome::{self, Outcome, Place};
 use crate::producer::persistence;
+use crate::sparse::Sparse;
 use crate::stats::Stats;
 use crate::telemetry::RecordSpan;
+
+/// Of the lines about records that come back with an error, by cluster, topic and outcome.
+static NOT_ACKNOWLEDGED: LazyLock<Sparse> = LazyLock::new(Sparse::default);
 
 /// Travels with a record through librdkafka. Because the delivery report settles it whether or not anybody waits
 /// any more, every record is counted exactly once.
@@ -78,14 +82,18 @@ impl Context {
             Some(isolation) => isolation.produce(message, ticket).err()?,
             None => (code.map_or(Outcome::Unknown, outcome::not_delivered), ticket),
         };
-        tracing::warn!(
-            cluster = self.metrics.cluster(),
-            topic = message.topic(),
-            request_id = ticket.request_id.as_deref(),
-            outcome = outcome.label(),
-            %error,
-            "record not acknowledged"
-        );
+        let (cluster, topic, outcome_label) = (self.metrics.cluster(), message.topic(), outcome.label());
+        if let Some(left_out) = NOT_ACKNOWLEDGED.take((cluster, topic, outcome_label), Instant::now()) {
+            tracing::warn!(
+                cluster,
+                topic,
+                request_id = ticket.request_id.as_deref(),
+                outcome = outcome_label,
+                left_out,
+                %error,
+                "record not acknowledged"
+            );
+        }
         Some((outcome, ticket))
     }
 }

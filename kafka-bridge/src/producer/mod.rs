@@ -14,7 +14,7 @@ mod supervision;
 mod topic_check;
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -30,6 +30,7 @@ use crate::config::{Cluster, Config};
 use crate::health::Health;
 use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
+use crate::sparse::Sparse;
 use crate::telemetry::RecordSpan;
 use context::{Context, Ticket};
 pub(crate) use drain::Patience;
@@ -48,6 +49,9 @@ type Client = ThreadedProducer<Context>;
 
 /// How long the producer has to connect when it is asked to.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Of the lines about records that are not taken, by cluster, topic and outcome.
+static NOT_TAKEN: LazyLock<Sparse> = LazyLock::new(Sparse::default);
 
 /// One record, ready to be enqueued.
 #[derive(Debug)]
@@ -85,6 +89,8 @@ pub struct Producer {
     /// One that the configuration names, if it names any.
     named_topic: Option<String>,
     current: RwLock<Arc<Client>>,
+    /// Clients that have been replaced, and may still have records.
+    retiring: Mutex<Vec<Weak<Client>>>,
     generation: AtomicU64,
     flush_timeout: Duration,
 }
@@ -172,6 +178,7 @@ impl Producer {
             observer: Observer::new(&settings::producer(config, cluster))?,
             names: Names::new(config, cluster),
             named_topic: named_topic(cluster),
+            retiring: Mutex::default(),
             generation: AtomicU64::new(1),
             flush_timeout: config.answer_timeout(),
             leader,
@@ -265,11 +272,12 @@ impl Producer {
     fn not_enqueued(&self, record: &Outgoing<'_>, error: &KafkaError) -> Outcome {
         let code = error.rdkafka_error_code();
         let outcome = outcome::not_enqueued(error);
-        let (cluster, request_id) = (self.cluster(), record.request_id.map(|id| &**id));
+        let (cluster, topic, request_id) = (self.cluster(), record.topic, record.request_id.map(|id| &**id));
         if code == Some(RDKafkaErrorCode::QueueFull) {
-            tracing::debug!(cluster, topic = record.topic, request_id, "queue full");
-        } else {
-            tracing::warn!(cluster, topic = record.topic, request_id, outcome = outcome.label(), %error, "record not taken");
+            tracing::debug!(cluster, topic, request_id, "queue full");
+        } else if let Some(left_out) = NOT_TAKEN.take((cluster, topic, outcome.label()), Instant::now()) {
+            let outcome = outcome.label();
+            tracing::warn!(cluster, topic, request_id, outcome, left_out, %error, "record not taken");
         }
         if code == Some(RDKafkaErrorCode::Fatal) {
             self.maker.suspect.notify_one();
@@ -313,13 +321,18 @@ impl Producer {
     /// Blocks.
     pub fn flush(&self, timeout: Duration) -> usize {
         let started = Instant::now();
+        let retiring: Vec<_> = self.retiring().iter().filter_map(Weak::upgrade).collect();
         // In this order: what the first are done with may have been handed on to the last.
-        let mut left = unanswered(&self.current(), timeout);
-        if let Some(client) = self.leader.current() {
-            left += unanswered(&client, timeout.saturating_sub(started.elapsed()));
-        }
-        let isolated = self.maker.isolation.current();
-        left + isolated.map_or(0, |client| unanswered(&client, timeout.saturating_sub(started.elapsed())))
+        let first = retiring.into_iter().chain([self.current()]).chain(self.leader.current());
+        // The last may have been replaced or made by the time the first are done.
+        first
+            .chain(std::iter::once_with(|| self.maker.isolation.current()).flatten())
+            .map(|client| unanswered(&client, timeout.saturating_sub(started.elapsed())))
+            .sum()
+    }
+
+    fn retiring(&self) -> MutexGuard<'_, Vec<Weak<Client>>> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fatal_error(&self) -> Option<RDKafkaErrorCode> {

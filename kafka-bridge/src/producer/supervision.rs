@@ -91,9 +91,58 @@ impl Producer {
     /// That takes as long as a delivery may, so nobody waits for it.
     fn retire(&self, client: Arc<Client>) {
         let flush_timeout = self.flush_timeout;
+        let mut retiring = self.retiring();
+        retiring.retain(|client| client.strong_count() > 0);
+        retiring.push(Arc::downgrade(&client));
+        drop(retiring);
         tokio::task::spawn_blocking(move || {
             let _ = client.flush(flush_timeout);
             drop(client);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use wicketgate_envelope::hop::Ack;
+
+    use super::*;
+    use crate::breaker::Breaker;
+    use crate::config::Config;
+    use crate::health::Health;
+    use crate::metrics::Metrics;
+    use crate::producer::Outgoing;
+
+    #[tokio::test]
+    async fn records_of_a_client_that_has_been_replaced_are_among_those_that_a_stop_waits_for() {
+        // A broker that takes connections and says nothing, so that the record stays and there is nothing else to tell.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let servers = &silent.local_addr().unwrap().to_string();
+        let flags = ["kafka-bridge", "--bootstrap-servers", servers, "--delivery-timeout", "1s"];
+        let config = Config::try_parse_from(flags).unwrap();
+        let metrics = Arc::new(Metrics::default()).of_cluster("default");
+        let health = Arc::new(Health::new(Breaker::new(&config, metrics.clone())));
+        let producer = Producer::new(&config, &config.default_cluster(servers), health, metrics).unwrap();
+        let record = Outgoing {
+            topic: "t",
+            key: None,
+            partition: None,
+            timestamp: None,
+            headers: &[],
+            value: None,
+            ack: Ack::All,
+            request_id: None,
+            span: None,
+        };
+        let mut delivery = producer.enqueue(&record, None).unwrap();
+        let next = producer.maker.client(2).unwrap();
+        let previous = std::mem::replace(&mut *producer.current.write().unwrap(), next);
+        producer.retire(previous);
+        assert!(delivery.try_recv().is_err(), "it has an answer already");
+        assert_eq!(producer.flush(Duration::ZERO), 1);
+        // It is counted until it has its answer, and no longer.
+        delivery.await.unwrap();
+        assert_eq!(producer.flush(Duration::from_secs(5)), 0);
     }
 }
