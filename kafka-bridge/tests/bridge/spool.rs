@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::common::process::{Process, command};
 use crate::common::{
-    Answer, Bridge, Client, Cluster, RECORDS, Stored, brokers, cluster, count, event, read, until,
+    Answer, Bridge, Client, Cluster, EVENT, RECORDS, Stored, brokers, cluster, count, event, read, until,
 };
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::{Value, json};
@@ -522,4 +522,35 @@ async fn a_copy_that_asks_for_kafka_is_told_once_kafka_has_what_was_spooled() {
     mend(&cluster);
     until(async || copy(&bridge.client, "2").await.status == 202).await;
     assert_in_kafka(&copy(&bridge.client, "2").await, &cluster, "2");
+}
+
+/// What the disk does not take may be tried again soon, however long Kafka has been away.
+#[tokio::test]
+async fn a_full_spool_says_nothing_of_when_kafka_is_tried_again() {
+    let (cluster, directory) = (cluster(), Directory::new("retry-after"));
+    let flags = ["--spool-dir", directory.path(), "--breaker-stall", "300ms", "--delivery-timeout", "1s"];
+    let bounds =
+        ["--spool-max-bytes", "1048576", "--spool-segment-bytes", "65536", "--max-record-bytes", "200000"];
+    let bridge = Bridge::ready(&cluster, &[&flags[..], &bounds].concat()).await;
+    assert_eq!(bridge.client.event("t", event("first", 10)).await.status, 202);
+    disturb(&cluster);
+    let spooled = async |number: usize| {
+        let headers = [("content-type", EVENT)];
+        let body = event(&format!("s{number}"), 100_000);
+        bridge.client.send("POST", "/v1/topics/t/events?ack=spooled", &headers, body).await
+    };
+    let mut number = 0;
+    while spooled(number).await.status == 202 {
+        number += 1;
+    }
+    // Kafka is tried after longer and longer pauses.
+    let mut attempt = 0;
+    until(async || {
+        attempt += 1;
+        let answer = bridge.client.event("t", event(&format!("a{attempt}"), 10)).await;
+        answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().unwrap() >= 2)
+    })
+    .await;
+    let answer = spooled(number + 1).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")), "{answer:?}");
 }
