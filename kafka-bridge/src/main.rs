@@ -86,11 +86,7 @@ fn refused_records(directory: &Path, what: SpoolRefused) -> Result<ExitCode, Box
                 spool::list_refused(&directory, &mut stdout().lock())?;
             }
             SpoolRefused::Retry => {
-                let records = spool::retry_refused(&directory)?;
-                writeln!(
-                    stdout(),
-                    "cluster {cluster}: {records} records go to Kafka when the bridge is started"
-                )?;
+                writeln!(stdout(), "cluster {cluster}: {}", spool::retry_refused(&directory)?)?;
             }
         }
     }

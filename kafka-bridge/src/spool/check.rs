@@ -49,7 +49,7 @@ fn describe(directory: &Path, out: &mut dyn Write) -> io::Result<()> {
         let newest = files.last().map(|(first, _)| *first);
         for (first, path) in files {
             let bytes = fs::read(&path)?;
-            let survey = segment::survey(&bytes, are_refused || newest == Some(first));
+            let survey = segment::survey(&bytes, newest == Some(first));
             writeln!(out, "{}: {}", path.display(), told(&survey, bytes.len(), are_refused))?;
         }
     }

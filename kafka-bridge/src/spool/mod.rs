@@ -43,7 +43,7 @@ use format::Entry;
 use metrics::Counts;
 pub use metrics::Metrics;
 use recover::Inspected;
-pub use retry::{list_refused, retry_refused};
+pub use retry::{Retried, list_refused, retry_refused};
 pub use salvage::{Salvaged, salvage};
 use state::{Pending, Shared, State};
 use writer::Writer;

@@ -1,8 +1,9 @@
 //! What an operator does with records that Kafka refused: looks at them, and has them tried again.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wicketgate_envelope::octets::Octets;
@@ -11,7 +12,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::disk::Disk;
 use super::drain::now_millis;
 use super::format::{self, Entry};
-use super::segment::{self, Open};
+use super::segment::Open;
 use super::{SpoolError, recover, refused};
 
 /// A record, for people and programs.
@@ -40,8 +41,8 @@ pub fn list_refused(directory: &Path, out: &mut dyn Write) -> Result<u64, SpoolE
         return Ok(0);
     }
     let mut count = 0;
-    for (_, path) in segment::list(&aside).map_err(failed)? {
-        refused::each(&path, |record| {
+    for (path, newest) in refused::files(directory).map_err(failed)? {
+        refused::each(&path, newest, |record| {
             let entry = Entry::decode(&record.frame)
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a record of a later version"))?;
             let at = wicketgate_envelope::timestamp::Timestamp::from_millis(
@@ -66,20 +67,43 @@ pub fn list_refused(directory: &Path, out: &mut dyn Write) -> Result<u64, SpoolE
     Ok(count)
 }
 
-/// Puts all records that Kafka refused back into the spool, behind those that are there; returns how many there were.
-/// The caller has locked the directory.
+/// What became of the records that Kafka refused.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Records that are in the spool again.
+    pub records: u64,
+    /// Where a file is now that ends with something that is no whole record.
+    pub torn: Option<PathBuf>,
+}
+
+impl fmt::Display for Retried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} records go to Kafka when the bridge is started", self.records)?;
+        if let Some(torn) = &self.torn {
+            write!(
+                f,
+                "; the newest file ended with something that is no whole record, which was being set aside when a bridge ended \
+                 or was damaged since: the file is kept as {}",
+                torn.display()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts all records that Kafka refused back into the spool, behind those that are there; returns what became of them. The caller has locked the directory.
 ///
 /// # Errors
 /// If that cannot be done. Each record is then still in one of the two places, or in both.
-pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
+pub fn retry_refused(directory: &Path) -> Result<Retried, SpoolError> {
     let failed = |error: io::Error| SpoolError { directory: directory.to_owned(), what: error.to_string() };
     let disk = Disk::default();
     let (state, _) = recover::inspect(directory, now_millis(), &mut |_, _| {})?.apply(&disk)?;
     let (mut next, mut newest) = (state.next, None);
-    let mut count = 0;
-    for (_, path) in segment::list(&refused::directory(directory)).map_err(failed)? {
+    let mut retried = Retried::default();
+    for (path, last) in refused::files(directory).map_err(failed)? {
         let mut open: Option<Open> = None;
-        refused::each(&path, |record| {
+        let whole = refused::each(&path, last, |record| {
             let entry = Entry::decode(&record.frame)
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a record of a later version"))?;
             let mut frame = Entry { reason: None, ..entry }.encode();
@@ -95,7 +119,7 @@ pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
             disk.write(&open.file, &frame, open.len)?;
             open.len += frame.len() as u64;
             next += 1;
-            count += 1;
+            retried.records += 1;
             Ok(())
         })
         .map_err(failed)?;
@@ -107,8 +131,14 @@ pub fn retry_refused(directory: &Path) -> Result<u64, SpoolError> {
         let newest = newest.or(Checkpoint::of(&state).newest);
         checkpoint::write(&disk, directory, &Checkpoint { done: state.done, next, newest })
             .map_err(failed)?;
-        fs::remove_file(&path).map_err(failed)?;
+        if whole {
+            fs::remove_file(&path).map_err(failed)?;
+        } else {
+            let torn = refused::torn_path(&path);
+            disk.rename(&path, &torn).map_err(failed)?;
+            retried.torn = Some(torn);
+        }
     }
     disk.sync_directory(&refused::directory(directory)).map_err(failed)?;
-    Ok(count)
+    Ok(retried)
 }

@@ -276,9 +276,11 @@ fn finish(disk: &Disk, directory: &Path) -> io::Result<(PathBuf, u64)> {
 /// Does the same for files of records that Kafka refused, each by itself: their numbers need not be in order.
 fn save_refused(disk: &Disk, directory: &Path, done: &mut Salvaged) -> io::Result<()> {
     let kept = kept(directory).join(format!("refused-{}", now_millis()));
-    for (first, path) in segment::list(&refused::directory(directory))? {
+    let files = segment::list(&refused::directory(directory))?;
+    let newest = files.last().map(|(first, _)| *first);
+    for (first, path) in files {
         let bytes = fs::read(&path)?;
-        match segment::survey(&bytes, true).end {
+        match segment::survey(&bytes, newest == Some(first)).end {
             End::Clean | End::Torn { .. } => continue,
             End::Damaged { .. } => {}
             End::OtherVersion(version) => {
