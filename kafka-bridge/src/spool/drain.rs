@@ -87,6 +87,14 @@ struct Reading {
     end: u64,
 }
 
+/// Where a record could not be read, and why.
+#[derive(Debug)]
+struct Unreadable {
+    path: Arc<PathBuf>,
+    offset: u64,
+    error: io::Error,
+}
+
 /// Drains one spool.
 pub(super) struct Drainer {
     directory: PathBuf,
@@ -337,19 +345,26 @@ impl Drainer {
     }
 
     /// A record could not be read. What is wrong with the disk or the process may pass, and is tried again; what is in
-    /// the file will stay as it is.
+    /// the file, or not there any more, will stay as it is.
     fn found_unreadable(&mut self, path: &std::path::Path, offset: u64, error: &io::Error) {
-        if error.kind() != io::ErrorKind::InvalidData {
-            self.not_before = Instant::now() + READ_PAUSE;
-            if !std::mem::replace(&mut self.unreadable, true) {
-                tracing::error!(path = %path.display(), offset, %error, "the spool cannot be read; trying again");
+        // Only what is durable is read, so it is no matter of time until it is there.
+        let what = match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::NotFound => error.to_string(),
+            io::ErrorKind::UnexpectedEof => {
+                "the file ends before the record does that was synced here".to_owned()
             }
-            return;
-        }
+            _ => {
+                self.not_before = Instant::now() + READ_PAUSE;
+                if !std::mem::replace(&mut self.unreadable, true) {
+                    tracing::error!(path = %path.display(), offset, %error, "the spool cannot be read; trying again");
+                }
+                return;
+            }
+        };
         if !std::mem::replace(&mut self.damaged, true) {
             self.shared.lock().damaged = true;
             tracing::error!(
-                path = %path.display(), offset, %error,
+                path = %path.display(), offset, error = what,
                 "the spool is damaged here: nothing behind it is drained, and no record is spooled any more; end the bridge, and put \
                  the file back or go on with what is whole by --spool-salvage, see docs/spool.md"
             );
@@ -519,9 +534,7 @@ impl Drainer {
             let (sequence, bytes) = match self.next_record() {
                 Ok(Some(next)) => next,
                 Ok(None) => return,
-                Err(error) => {
-                    let at = self.reading.as_ref().map(|reading| (Arc::clone(&reading.path), reading.offset));
-                    let (path, offset) = at.unwrap_or_else(|| (Arc::new(self.directory.clone()), 0));
+                Err(Unreadable { path, offset, error }) => {
                     return self.found_unreadable(&path, offset, &error);
                 }
             };
@@ -538,7 +551,7 @@ impl Drainer {
     }
 
     /// The next record that is durable, put at the end of the window.
-    fn next_record(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
+    fn next_record(&mut self) -> Result<Option<(u64, Vec<u8>)>, Unreadable> {
         let mut wanted = self.base + self.window.len() as u64;
         if self.reading.as_ref().is_none_or(|reading| reading.next != wanted || wanted >= reading.end) {
             let state = self.shared.lock();
@@ -554,11 +567,14 @@ impl Drainer {
             match &mut self.reading {
                 Some(reading) if *reading.path == segment.path => reading.end = segment.next,
                 _ => {
-                    let file = File::open(&segment.path).map_err(|error| {
-                        io::Error::new(error.kind(), format!("{}: {error}", segment.path.display()))
+                    let path = Arc::new(segment.path);
+                    let file = File::open(&*path).map_err(|error| Unreadable {
+                        path: Arc::clone(&path),
+                        offset: 0,
+                        error,
                     })?;
                     self.reading = Some(Reading {
-                        path: Arc::new(segment.path),
+                        path,
                         file,
                         offset: SEGMENT_HEADER as u64,
                         next: segment.first,
@@ -569,11 +585,13 @@ impl Drainer {
         }
         let Some(reading) = &mut self.reading else { return Ok(None) };
         loop {
-            let bytes = segment::read_at(&reading.file, reading.offset)?;
-            let (sequence, entry) = segment::entry(&bytes)?;
+            let failed =
+                |error| Unreadable { path: Arc::clone(&reading.path), offset: reading.offset, error };
+            let bytes = segment::read_at(&reading.file, reading.offset).map_err(failed)?;
+            let (sequence, entry) = segment::entry(&bytes).map_err(failed)?;
             if sequence != reading.next {
                 let text = format!("wanted record {}, found {sequence}", reading.next);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                return Err(failed(io::Error::new(io::ErrorKind::InvalidData, text)));
             }
             let offset = reading.offset;
             reading.offset += bytes.len() as u64;

@@ -247,3 +247,33 @@ fn what_kafka_refuses_takes_no_room_from_other_topics() {
     assert_eq!(refused(&spool), taken);
     stop(&spool);
 }
+
+#[test]
+fn a_file_that_goes_missing_or_is_cut_short_is_damage() {
+    let header = format::SEGMENT_HEADER as u64;
+    for left in [None, Some(header), Some(header + 7), Some(header + format::FRAME_HEADER as u64 + 7)] {
+        let (directory, cluster) = (Directory::new("vanishes"), Cluster::new(1).unwrap());
+        cluster.broker_down(1).unwrap();
+        // The producer has room for one, so that nothing is read before the file is gone.
+        let config =
+            Config::try_parse_from(["kafka-bridge", "--embedded-broker", "--queue-records", "1"]).unwrap();
+        let drain = DrainSettings::new(&config, &config.default_cluster(&cluster.bootstrap_servers()));
+        let (spool, _) = open_draining(&directory.0, &Disk::default(), LIMITS, drain).unwrap();
+        let value = "x".repeat(200);
+        spooled(&spool, "t", &[value.as_str(); 20]);
+        spooled(&spool, "t", &[value.as_str(); 20]);
+        let files = segment::list(&directory.0).unwrap();
+        let (first, path) = &files[1];
+        match left {
+            None => fs::remove_file(path).unwrap(),
+            Some(len) => fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap(),
+        }
+        cluster.broker_up(1).unwrap();
+        until("it is noticed", || spool.counts.is_damaged());
+        assert_eq!(outcome(append_to(&spool, "t", "behind")), Outcome::Unavailable);
+        // What comes before it goes on.
+        until("that is drained", || drained(&spool) == first - 1);
+        assert_eq!(waiting(&spool), 41 - first, "{left:?}");
+        stop(&spool);
+    }
+}
