@@ -330,6 +330,7 @@ async fn a_caller_that_leaves_takes_nothing_from_one_that_stays() {
     let first = first.unwrap();
     assert_eq!((first.status, again.status), (hyper::StatusCode::ACCEPTED, hyper::StatusCode::ACCEPTED));
     assert_eq!(first.body, again.body);
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     assert_eq!(count(&cluster, "t"), 3);
 }
 
@@ -352,6 +353,7 @@ async fn what_a_bridge_has_no_room_to_remember_others_do() {
     for id in ["2", "3"] {
         assert!(replayed(&two.client.event("t", event(id, 10)).await), "{id}");
     }
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     assert_eq!(count(&cluster, "t"), 4);
 }
 
