@@ -283,13 +283,21 @@ impl Memory {
     }
 
     /// Remembers an event that was written `age` ago, before the bridge was started. Of two with one name
-    /// the later one stays, since by its time the other had been forgotten. Of more than there is room for the youngest
+    /// the later one stays, since by its time the other had been forgotten; but one that Kafka has is not said to be on its
+    /// way there, and keeps its place. Of more than there is room for the youngest
     /// stay, in whatever order they come.
     pub fn restore(&self, identity: Identity, outcome: Outcome, age: Duration) {
         let Some(since) = Instant::now().checked_sub(age).filter(|_| age < self.window()) else { return };
         let mut state = self.state();
-        match state.entries.get(&identity.name).map(|entry| &entry.progress) {
+        let known = state.entries.get(&identity.name);
+        let same = known.is_some_and(|entry| entry.content == identity.content);
+        match known.map(|entry| &entry.progress) {
             None => {}
+            Some(Progress::Acknowledged { outcome: Outcome::Acknowledged { ack: Ack::All, .. }, .. })
+                if same && outcome == SPOOLED =>
+            {
+                return;
+            }
             Some(&Progress::Acknowledged { since: known, .. }) if known < since => {
                 state.acknowledged.remove(&(known, identity.name));
                 state.entries.remove(&identity.name);
@@ -349,7 +357,7 @@ impl Memory {
         drop(state);
         tell(to_tell, of_copies(outcome));
         if drained.is_some() {
-            self.note_drained(identity, outcome);
+            self.note_drained(identity, outcome, now);
         }
     }
 
@@ -359,26 +367,26 @@ impl Memory {
         let drained = Outcome::Acknowledged { ack: Ack::All, place };
         let mut state = self.state();
         let entry = state.entries.get_mut(&identity.name).filter(|entry| entry.content == identity.content);
-        let waiting = match entry.map(|entry| &mut entry.progress) {
+        let (waiting, since) = match entry.map(|entry| &mut entry.progress) {
             Some(Progress::InFlight(event)) => {
                 event.drained = Some(drained);
                 return;
             }
-            Some(Progress::Acknowledged { outcome, waiting, .. }) if *outcome == SPOOLED => {
+            Some(Progress::Acknowledged { outcome, since, waiting }) if *outcome == SPOOLED => {
                 *outcome = drained;
-                std::mem::take(waiting)
+                (std::mem::take(waiting), *since)
             }
             // It is forgotten, or known.
             _ => return,
         };
         drop(state);
         tell(waiting, drained);
-        self.note_drained(identity, drained);
+        self.note_drained(identity, drained, since);
     }
 
-    fn note_drained(&self, identity: Identity, drained: Outcome) {
+    fn note_drained(&self, identity: Identity, drained: Outcome, since: Instant) {
         if let (Some(journal), Outcome::Acknowledged { ack, place }) = (&self.journal, drained) {
-            journal.append(identity, ack, place, Box::new(|| {}));
+            journal.append_more(identity, ack, place, since.elapsed());
         }
         if let Some(shared) = &self.shared {
             shared.replace(identity, SPOOLED, drained);

@@ -2,10 +2,14 @@
 //!
 //! A journal is a file of entries of one length, appended to and never changed. Each has a checksum, so that the torn
 //! end of a file, or a part that the disk has lost, costs what it held and nothing else. A start writes what is
-//! still of use into a new file and appends to that one; once it has as many entries as are remembered, or its first
-//! is older than the window, another is begun. An earlier one goes once the later ones have as many entries as are
-//! remembered, or its last is older than the window. So about twice as many entries are on disk at most as are remembered
+//! still of use into a new file and appends to that one; once it has as many events as are remembered, or its first
+//! is older than the window, another is begun. An earlier one goes once the later ones have as many events as are
+//! remembered, or its last is older than the window. So about twice as many events are on disk at most as are remembered
 //! in memory.
+//!
+//! A spooled event has a second entry once Kafka has it, which says so and counts for nothing else: it is never in an
+//! earlier file than the first, and has the first one's time, so that of the events none is remembered longer for it, or in
+//! place of a younger one.
 //!
 //! What has been written in part is cut off again, and if that cannot be done, or the next entries cannot be written
 //! either, they go into another file.
@@ -70,7 +74,7 @@ pub(super) struct Known {
 /// The way to the thread that has entries written. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Journal {
-    entries: Sender<(Option<Written>, Then)>,
+    entries: Sender<(Option<Appended>, Then)>,
 }
 
 /// An entry.
@@ -83,12 +87,28 @@ struct Written {
     place: Option<Place>,
 }
 
+/// An entry that is to be written.
+#[derive(Debug)]
+struct Appended {
+    entry: Written,
+    /// Whether it is the first of its event.
+    first: bool,
+}
+
+/// Entries that are written at once.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// How many of them are the first of their event.
+    events: usize,
+}
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// For how long.
     pub(super) window: Duration,
-    /// The most entries.
+    /// The most events.
     pub(super) entries: usize,
 }
 
@@ -111,11 +131,11 @@ impl Journal {
     }
 
     fn start(mut files: Files, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let (batches, to_write) = mpsc::channel::<Vec<u8>>();
+        let (batches, to_write) = mpsc::channel::<Batch>();
         let (done, written) = mpsc::channel();
         thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            while let Ok(bytes) = to_write.recv() {
-                if done.send(files.append(&bytes)).is_err() {
+            while let Ok(batch) = to_write.recv() {
+                if done.send(files.append(&batch.bytes, batch.events)).is_err() {
                     break;
                 }
             }
@@ -131,6 +151,17 @@ impl Journal {
     /// Never blocks.
     pub(super) fn append(&self, identity: Identity, ack: Ack, place: Option<Place>, then: Then) {
         let entry = Written { identity, at: now(), ack, place };
+        self.send(Appended { entry, first: true }, then);
+    }
+
+    /// Writes that more is known by now of an event that was acknowledged `age` ago. Never blocks.
+    pub(super) fn append_more(&self, identity: Identity, ack: Ack, place: Option<Place>, age: Duration) {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let entry = Written { identity, at: now().saturating_sub(age), ack, place };
+        self.send(Appended { entry, first: false }, Box::new(|| {}));
+    }
+
+    fn send(&self, entry: Appended, then: Then) {
         if let Err(mpsc::SendError((_, then))) = self.entries.send((Some(entry), then)) {
             then();
         }
@@ -156,7 +187,7 @@ fn now() -> u64 {
 /// The thread that has entries written, and does what comes after.
 struct Writer {
     /// The way to the thread that the disk may hold up. It has one batch at a time.
-    disk: Sender<Vec<u8>>,
+    disk: Sender<Batch>,
     /// What became of the batch.
     written: Receiver<io::Result<()>>,
     metrics: Arc<Metrics>,
@@ -169,7 +200,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, received: &Receiver<(Option<Written>, Then)>) {
+    fn run(mut self, received: &Receiver<(Option<Appended>, Then)>) {
         let mut thens = Vec::with_capacity(BATCH);
         loop {
             let first =
@@ -180,16 +211,18 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut bytes = Vec::new();
+            let mut batch = Batch::default();
             // What has come meanwhile is written along with it.
-            for (entry, then) in std::iter::once(first).chain(received.try_iter()).take(BATCH) {
-                match entry {
-                    None => self.flushes.push(then),
-                    Some(_) => thens.push(then),
-                }
-                bytes.extend(entry.iter().flat_map(|entry| entry.to_bytes()));
+            for (appended, then) in std::iter::once(first).chain(received.try_iter()).take(BATCH) {
+                let Some(Appended { entry, first }) = appended else {
+                    self.flushes.push(then);
+                    continue;
+                };
+                thens.push(then);
+                batch.bytes.extend_from_slice(&entry.to_bytes());
+                batch.events += usize::from(first);
             }
-            self.write(bytes);
+            self.write(batch);
             thens.drain(..).for_each(|then| then());
             if !self.hangs {
                 self.flushes.drain(..).for_each(|then| then());
@@ -198,8 +231,8 @@ impl Writer {
     }
 
     /// Has a batch written, unless the disk is still at an earlier one.
-    fn write(&mut self, bytes: Vec<u8>) {
-        let entries = bytes.len() / ENTRY;
+    fn write(&mut self, batch: Batch) {
+        let entries = batch.bytes.len() / ENTRY;
         if entries == 0 {
             return;
         }
@@ -207,7 +240,7 @@ impl Writer {
             self.metrics.idempotency_unjournaled(entries);
             return;
         }
-        let written = match self.disk.send(bytes) {
+        let written = match self.disk.send(batch) {
             Ok(()) => self.written.recv_timeout(PATIENCE),
             Err(_) => Err(RecvTimeoutError::Disconnected),
         };
@@ -273,7 +306,10 @@ enum Append {
 #[derive(Clone, Copy, Debug)]
 struct Earlier {
     number: u64,
-    entries: usize,
+    /// Whether there is an entry in it.
+    used: bool,
+    /// How many entries in it are the first of their event.
+    events: usize,
     /// When the next one was begun, in milliseconds since 1970: no entry is younger.
     ended: u64,
 }
@@ -287,6 +323,8 @@ struct Files {
     number: u64,
     /// How many entries the current file has.
     entries: usize,
+    /// How many of these are the first of their event.
+    events: usize,
     /// When the current file was begun, in milliseconds since 1970.
     begun: u64,
     /// How the last attempt to append left the current file.
@@ -315,6 +353,8 @@ impl Files {
         let window = u64::try_from(bounds.window.as_millis()).unwrap_or(u64::MAX);
         entries.retain(|entry| now.saturating_sub(entry.at) < window);
         keep_last(&mut entries);
+        // What was known of an event later says nothing of which are the youngest.
+        entries.sort_by_key(|entry| entry.at);
         entries.drain(..entries.len().saturating_sub(bounds.entries));
         let current = begin(directory, number, &entries)?;
         for old in numbers {
@@ -338,6 +378,7 @@ impl Files {
                 current,
                 number,
                 entries,
+                events: entries,
                 begun,
                 state: Append::Whole,
                 earlier: Vec::new(),
@@ -347,11 +388,11 @@ impl Files {
         ))
     }
 
-    /// Appends whole entries.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Appends whole entries, so many of which are the first of their event.
+    fn append(&mut self, bytes: &[u8], events: usize) -> io::Result<()> {
         let now = now();
         let aged = u128::from(now.saturating_sub(self.begun)) >= self.bounds.window.as_millis();
-        if self.state == Append::Torn || self.entries >= self.bounds.entries || (aged && self.entries > 0) {
+        if self.state == Append::Torn || self.events >= self.bounds.entries || (aged && self.entries > 0) {
             self.rotate(now)?;
         }
         if let Err(error) = self.current.write_all(bytes) {
@@ -361,6 +402,7 @@ impl Files {
             return Err(error);
         }
         self.entries += bytes.len() / ENTRY;
+        self.events += events;
         self.state = Append::Whole;
         Ok(())
     }
@@ -376,13 +418,15 @@ impl Files {
     fn rotate(&mut self, now: u64) -> io::Result<()> {
         let number = next(self.number)?;
         self.current = begin(&self.directory, number, &[])?;
-        self.earlier.push(Earlier { number: self.number, entries: self.entries, ended: now });
-        (self.number, self.entries, self.begun, self.state) = (number, 0, now, Append::Whole);
+        let (used, events) = (self.entries > 0, self.events);
+        self.earlier.push(Earlier { number: self.number, used, events, ended: now });
+        (self.number, self.entries, self.events) = (number, 0, 0);
+        (self.begun, self.state) = (now, Append::Whole);
         let mut later = 0;
         let mut is_of_use = |file: &Earlier| {
             let young = u128::from(now.saturating_sub(file.ended)) < self.bounds.window.as_millis();
-            let of_use = file.entries > 0 && later < self.bounds.entries && young;
-            later += file.entries;
+            let of_use = file.used && later < self.bounds.entries && young;
+            later += file.events;
             of_use
         };
         self.earlier.reverse();

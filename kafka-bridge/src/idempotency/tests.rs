@@ -190,6 +190,51 @@ fn of_two_that_an_earlier_process_has_left_the_later_one_counts() {
 }
 
 #[test]
+fn what_kafka_has_is_not_restored_as_spooled() {
+    let memory = memory(10);
+    for (outcome, age) in [(SPOOLED, 5), (written(7), 4), (SPOOLED, 3)] {
+        memory.restore(identity(1, 0), outcome, Duration::from_secs(age));
+    }
+    let known = memory.admit(identity(1, 0), Ack::Spooled, None, Instant::now());
+    assert!(matches!(known, Admission::Written(outcome) if outcome == written(7)), "{known:?}");
+    // Another event that had the name earlier was forgotten.
+    memory.restore(identity(1, 1), SPOOLED, Duration::from_secs(2));
+    let known = memory.admit(identity(1, 1), Ack::Spooled, None, Instant::now());
+    assert!(matches!(known, Admission::Written(SPOOLED)), "{known:?}");
+}
+
+#[test]
+fn as_many_spooled_events_as_are_remembered_are_known_after_a_start() {
+    let directory = std::env::temp_dir().join(format!("idempotency-drained-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    let place = |name: u8| Place { partition: 0, offset: name.into(), timestamp: Timestamp::from_millis(1) };
+    let bounds = Bounds { window: WINDOW, entries: 20 };
+    let mut memory = Memory::bounded(20, WINDOW, Arc::default());
+    memory.journal = Some(Journal::open(&directory, bounds, Arc::default()).unwrap().0);
+    let memory = Arc::new(memory);
+    for name in 0..105 {
+        claim(&memory, name, Instant::now()).settle(SPOOLED);
+        memory.flush(Duration::from_secs(20));
+        memory.drained(identity(name, 0), Some(place(name)));
+    }
+    memory.flush(Duration::from_secs(20));
+    drop(memory);
+    // The thread that has it open ends a little later.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let (_journal, known) = loop {
+        match Journal::open(&directory, bounds, Arc::default()) {
+            Ok(opened) => break opened,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let known: Vec<_> = known.iter().map(|known| (known.identity.name[0], known.outcome)).collect();
+    let wanted: Vec<_> = (85..105).map(|name| (name, written(name.into()))).collect();
+    assert_eq!(known, wanted);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
 fn of_more_than_there_is_room_for_the_youngest_are_restored() {
     let ages = [30, 10, 50, 20, 40];
     for turn in 0..ages.len() {

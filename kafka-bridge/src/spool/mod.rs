@@ -336,7 +336,8 @@ impl FoundSpools {
         let now = now_millis();
         let mut remember = |identity, spooled_at| {
             if let Some(memory) = memory {
-                let age = Duration::from_millis(now.saturating_sub(spooled_at));
+                // As of now: to read a spool takes a while.
+                let age = Duration::from_millis(now_millis().saturating_sub(spooled_at));
                 memory.restore(identity, Outcome::Acknowledged { ack: Ack::Spooled, place: None }, age);
             }
         };

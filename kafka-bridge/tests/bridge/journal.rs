@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::common::process::Process;
-use crate::common::{Cluster, cluster, count, event};
+use crate::common::{Cluster, cluster, count, event, until};
 
 /// A directory that is gone with the test.
 struct Directory(PathBuf);
@@ -194,4 +194,40 @@ async fn with_a_spool_receipts_outlive_kill_9_without_being_asked_to() {
     assert_eq!(again.json(), first.json());
     process.client.event("t", event("a", 11)).await.assert_problem(422, "idempotency-conflict");
     assert_eq!(count(&cluster, "t"), 1);
+}
+
+/// As many as are remembered, however far they had to go.
+#[tokio::test(flavor = "multi_thread")]
+async fn spooled_events_are_known_after_starts_and_are_in_kafka() {
+    const ENTRIES: usize = 20;
+    let cluster = cluster();
+    let directory = Directory::new("journal-drained");
+    let spool = format!("--spool-dir={}", directory.0.display());
+    let flags = [&spool, "--idempotency-entries", &ENTRIES.to_string()];
+    let headers = [("content-type", crate::common::EVENT)];
+    let total = 4 * ENTRIES + 3;
+    let mut process = start(&cluster, &flags).await;
+    for number in 0..total {
+        let event = event(&number.to_string(), 10);
+        let answer = process.client.send("POST", "/v1/topics/t/events?ack=spooled", &headers, event).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        // Its second entry comes between the first ones of others.
+        let client = &process.client;
+        until(async || client.metric("kafka_bridge_spool_records").await == 0).await;
+    }
+    for _ in 0..2 {
+        process.signal("-TERM");
+        assert!(process.ended(Duration::from_secs(15)).await.success());
+        process = start(&cluster, &flags).await;
+    }
+    for number in total - ENTRIES..total {
+        let answer = process.client.event("t", event(&number.to_string(), 10)).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("idempotency-replayed"), &answer.json()["ack"]),
+            (202, Some("true"), &"all".into()),
+            "{number}: {answer:?}"
+        );
+        assert!(answer.json()["offset"].is_number(), "{number}: {answer:?}");
+    }
+    assert_eq!(count(&cluster, "t"), total);
 }

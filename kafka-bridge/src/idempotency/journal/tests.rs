@@ -59,7 +59,7 @@ fn what_was_written_is_known_after_a_start_within_its_bounds() {
     let (mut files, known) = directory.open(now);
     assert!(known.is_empty());
     for (number, age) in [(1, 600_000), (2, 599_000), (3, 10), (4, 0)] {
-        files.append(&entry(number, now - age).to_bytes()).unwrap();
+        files.append(&entry(number, now - age).to_bytes(), 1).unwrap();
     }
     drop(files);
     // 1 is as old as the window.
@@ -69,7 +69,7 @@ fn what_was_written_is_known_after_a_start_within_its_bounds() {
     let (mut files, known) = directory.open(now + 1_000);
     assert_eq!(known, [3, 4]);
     for number in 5..=8 {
-        files.append(&entry(number, now).to_bytes()).unwrap();
+        files.append(&entry(number, now).to_bytes(), 1).unwrap();
     }
     drop(files);
     let (_files, known) = directory.open(now);
@@ -83,7 +83,7 @@ fn the_files_are_bounded() {
     let now = now();
     let (mut files, _) = directory.open(now);
     for number in 0..100 {
-        files.append(&entry(number, now).to_bytes()).unwrap();
+        files.append(&entry(number, now).to_bytes(), 1).unwrap();
         let sizes: u64 = directory.files().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
         assert!(sizes <= 2 * (8 + 5 * ENTRY as u64), "{sizes} bytes after {number}");
     }
@@ -97,7 +97,7 @@ fn a_torn_end_and_a_damaged_part_cost_what_they_held() {
     let now = now();
     let (mut files, _) = directory.open(now);
     for number in 1..=4 {
-        files.append(&entry(number, now).to_bytes()).unwrap();
+        files.append(&entry(number, now).to_bytes(), 1).unwrap();
     }
     drop(files);
     let path = directory.files().pop().unwrap();
@@ -107,7 +107,7 @@ fn a_torn_end_and_a_damaged_part_cost_what_they_held() {
     fs::write(&path, &bytes).unwrap();
     let (mut files, known) = directory.open(now);
     assert_eq!(known, [1, 3]);
-    files.append(&entry(5, now).to_bytes()).unwrap();
+    files.append(&entry(5, now).to_bytes(), 1).unwrap();
     drop(files);
     assert_eq!(directory.open(now).1, [1, 3, 5]);
 }
@@ -161,7 +161,7 @@ fn of_two_entries_with_one_name_the_later_one_is_known() {
     for (identity, age) in
         [(again(7), 9), (entry(2, now).identity, 8), (again(8), 7), (entry(3, now).identity, 6)]
     {
-        files.append(&Written { identity, ..entry(1, now - age) }.to_bytes()).unwrap();
+        files.append(&Written { identity, ..entry(1, now - age) }.to_bytes(), 1).unwrap();
     }
     drop(files);
     for _ in 0..2 {
@@ -203,7 +203,7 @@ fn an_old_file_that_cannot_be_removed_costs_nothing() {
     // A directory is no file that can be removed.
     fs::create_dir(directory.0.join(name(0))).unwrap();
     for number in 1..=20 {
-        files.append(&entry(number, now).to_bytes()).unwrap();
+        files.append(&entry(number, now).to_bytes(), 1).unwrap();
     }
     drop(files);
     fs::remove_dir(directory.0.join(name(0))).unwrap();
@@ -259,20 +259,20 @@ fn entries_that_could_not_be_written_cost_no_others() {
     let now = now();
     let (mut files, _) = directory.open(now);
     for number in 1..=4 {
-        files.append(&entry(number, now).to_bytes()).unwrap();
+        files.append(&entry(number, now).to_bytes(), 1).unwrap();
         // A file that nothing can be written to, and nothing cut off from.
         let good = std::mem::replace(&mut files.current, File::open(&directory.files()[0]).unwrap());
-        files.append(&entry(100, now).to_bytes()).unwrap_err();
+        files.append(&entry(100, now).to_bytes(), 1).unwrap_err();
         assert_eq!(files.state, Append::Torn);
         drop(good);
     }
-    files.append(&entry(5, now).to_bytes()).unwrap();
+    files.append(&entry(5, now).to_bytes(), 1).unwrap();
     drop(files);
     let (mut files, known) = directory.open(now);
     assert_eq!(known, [1, 2, 3, 4, 5]);
     // Files without an entry are not kept, nor those whose entries would not be remembered.
     for number in 6..=30 {
-        files.append(&entry(number, now).to_bytes()).unwrap();
+        files.append(&entry(number, now).to_bytes(), 1).unwrap();
         for _ in 0..2 {
             files.state = Append::Torn;
             files.rotate(now).unwrap();
@@ -293,13 +293,60 @@ fn a_part_of_an_entry_is_cut_off_and_the_file_goes_on() {
     let directory = Directory::new("cut-off");
     let now = now();
     let (mut files, _) = directory.open(now);
-    files.append(&entry(1, now).to_bytes()).unwrap();
+    files.append(&entry(1, now).to_bytes(), 1).unwrap();
     files.current.write_all(&[7; ENTRY - 1]).unwrap();
     files.cut_off().unwrap();
-    files.append(&entry(2, now).to_bytes()).unwrap();
+    files.append(&entry(2, now).to_bytes(), 1).unwrap();
     drop(files);
     assert_eq!(directory.files().len(), 1);
     let path = directory.files().remove(0);
     assert_eq!(fs::metadata(path).unwrap().len(), (MAGIC.len() + 2 * ENTRY) as u64);
     assert_eq!(directory.open(now).1, [1, 2]);
+}
+
+/// Spooled first, and then in Kafka.
+#[test]
+fn what_takes_two_entries_is_one_event() {
+    let directory = Directory::new("drained");
+    let now = now();
+    let spooled = |number: u8| Written { ack: Ack::Spooled, place: None, ..in_kafka(number, now) };
+    let (mut files, _) = directory.open(now);
+    for number in 1..=50 {
+        files.append(&spooled(number).to_bytes(), 1).unwrap();
+        files.append(&in_kafka(number, now).to_bytes(), 0).unwrap();
+        if number % 10 == 0 {
+            drop(files);
+            let known;
+            (files, known) = Files::open(&directory.0, BOUNDS, now).unwrap();
+            let known: Vec<_> = known.iter().map(|known| (known.identity, known.outcome)).collect();
+            let wanted = (number - 4..=number).map(|number| {
+                let Written { identity, ack, place, .. } = in_kafka(number, now);
+                (identity, Outcome::Acknowledged { ack, place })
+            });
+            assert_eq!(known, wanted.collect::<Vec<_>>());
+        }
+    }
+    // Each takes two entries, of the current file and of the one before.
+    let sizes: u64 = directory.files().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(sizes <= 2 * (8 + 2 * 5 * ENTRY as u64), "{sizes}");
+    // Of the last five, some were written at once, and those before are in Kafka only after them.
+    for number in 51..=55 {
+        files.append(&spooled(number).to_bytes(), 1).unwrap();
+    }
+    for number in [56, 57] {
+        files.append(&in_kafka(number, now).to_bytes(), 1).unwrap();
+    }
+    for number in [53, 54, 55] {
+        files.append(&in_kafka(number, now).to_bytes(), 0).unwrap();
+    }
+    for number in 58..=61 {
+        files.append(&in_kafka(number, now).to_bytes(), 1).unwrap();
+    }
+    drop(files);
+    assert_eq!(directory.open(now).1, [57, 58, 59, 60, 61]);
+}
+
+/// Later by a millisecond than the one before.
+fn in_kafka(number: u8, now: u64) -> Written {
+    entry(number, now - 100 + u64::from(number))
 }
