@@ -28,8 +28,11 @@ pub fn command(flags: &[&str]) -> Command {
 
 /// The same in a process that may open so many files.
 pub fn command_with_files(flags: &[&str], files: u32) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", r#"ulimit -n "$1" && shift && exec "$@""#, "sh", &files.to_string(), PROGRAM]);
+    // The sockets of the mock brokers of this process are handed on to its children, and would count.
+    let script = r#"for fd in /proc/$$/fd/*; do fd="${fd##*/}"; if ((fd > 2)); then exec {fd}>&-; fi; done
+        ulimit -n "$1" && shift && exec "$@""#;
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, "bash", &files.to_string(), PROGRAM]);
     prepared(shell, flags)
 }
 
