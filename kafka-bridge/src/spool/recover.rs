@@ -26,7 +26,7 @@ pub(super) struct Inspected {
     /// The newest segment, and how much of it is whole.
     newest: Option<(PathBuf, usize)>,
     /// Segments whose records are all done with.
-    done_with: Vec<PathBuf>,
+    done_with: Vec<Segment>,
 }
 
 /// Reads all that is in a spool's directory, and changes nothing. `now`: the present, in milliseconds since
@@ -68,7 +68,8 @@ pub(super) fn inspect(
             break;
         }
         state.done = state.done.max(second - 1);
-        done_with.extend(files.pop_front().map(|(_, path)| path));
+        let (next, len) = (*second, fs::metadata(path).map_err(read)?.len());
+        done_with.extend(files.pop_front().map(|(first, path)| Segment { first, next, path, len }));
     }
     if let Some((first, _)) = files.front() {
         match known {
@@ -140,7 +141,7 @@ pub(super) fn inspect(
     state.done_up_to(state.done);
     while let Some(done) = state.segments.pop_front_if(|segment| segment.next <= state.done + 1) {
         newest = newest.filter(|(path, _)| *path != done.path);
-        done_with.push(done.path);
+        done_with.push(done);
     }
     state.refused = refused::count(directory).map_err(read)?;
     Ok(Inspected { directory: directory.to_owned(), checkpoint, state, newest, done_with })
@@ -232,12 +233,13 @@ impl Inspected {
         }
         match self.write_checkpoint(disk) {
             Ok(()) => {
-                for path in &self.done_with {
-                    disk.remove(path)?;
+                for segment in &self.done_with {
+                    disk.remove(&segment.path)?;
                 }
             }
-            // What is done with is found to be so once more.
+            // The drainer removes what is done with, once it has written one.
             Err(error) => {
+                self.done_with.drain(..).rev().for_each(|segment| self.state.segments.push_front(segment));
                 let directory = self.directory.display();
                 tracing::warn!(%directory, %error, "the spool's checkpoint cannot be written; it is tried again");
             }
@@ -284,11 +286,12 @@ impl Inspected {
         let mut written = checkpoint::write(disk, &self.directory, &checkpoint);
         if written.is_err() {
             let older = self.done_with.len().saturating_sub(usize::from(self.state.segments.is_empty()));
-            for path in self.done_with.iter().take(older) {
-                let file = fs::File::options().write(true).open(path)?;
+            for segment in self.done_with.iter_mut().take(older) {
+                let file = fs::File::options().write(true).open(&segment.path)?;
                 if file.metadata()?.len() > SEGMENT_HEADER as u64 {
                     disk.truncate(&file, SEGMENT_HEADER as u64)?;
                 }
+                segment.len = SEGMENT_HEADER as u64;
             }
             written = checkpoint::write(disk, &self.directory, &checkpoint);
         }

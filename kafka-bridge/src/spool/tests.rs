@@ -1003,3 +1003,32 @@ fn a_full_disk_is_no_obstacle_for_a_start() {
     assert_eq!(outcome(append(&spool, b"more")), SPOOLED);
     stop(&spool);
 }
+
+#[test]
+fn what_a_start_on_a_full_disk_leaves_behind_is_removed_once_there_is_room() {
+    let directory = Directory::new("full-left-behind");
+    let (spool, _) = open(&directory);
+    for _ in 0..40 {
+        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
+    }
+    stop(&spool);
+    let files = segment::list(&directory.0).unwrap();
+    let newest = files.last().map(|(first, _)| *first);
+    let checkpoint = Checkpoint { done: files[2].0 - 1, next: files[2].0, newest };
+    checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
+    let disk = Disk::default();
+    disk.faults.room.store(0, Ordering::SeqCst);
+    let (spool, recovered) = open_with(&directory, &disk, LIMITS).unwrap();
+    assert_eq!(recovered.records, 40 - checkpoint.done);
+    assert_eq!(segment::list(&directory.0).unwrap(), files);
+    disk.faults.room.store(usize::MAX, Ordering::SeqCst);
+    // Nothing is drained, and nothing is spooled.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while segment::list(&directory.0).unwrap() != files[2..] {
+        assert!(Instant::now() < deadline, "{:?}", paths(&directory));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let known = Checkpoint { next: 41, ..checkpoint };
+    assert_eq!(checkpoint::read(&directory.0).unwrap(), checkpoint::Found::Known(known));
+    stop(&spool);
+}
