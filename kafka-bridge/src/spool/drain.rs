@@ -201,13 +201,14 @@ impl Drainer {
     /// Drains until it is told to end.
     pub(super) fn run(mut self) {
         loop {
+            let mut more = false;
             if Instant::now() >= self.not_before {
-                self.tend_held();
+                more = self.tend_held();
                 self.send_waiting();
                 self.feed();
                 self.ask_after_next();
             }
-            let more = self.set_aside();
+            more |= self.set_aside();
             self.advance(false);
             let busy = self.checkpointed < self.base - 1
                 || !self.gone.is_empty()
@@ -371,8 +372,9 @@ impl Drainer {
         }
     }
 
-    /// Does what is due for topics that are waited for.
-    fn tend_held(&mut self) {
+    /// Does what is due for topics that are waited for. Kafka is asked for one of them at most, which may take its time: what
+    /// has come in the meantime, such as a stop, does not wait for the others. Returns whether there are others.
+    fn tend_held(&mut self) -> bool {
         let now = Instant::now();
         self.held.forget(now);
         while let Some(step) = self.held.next(now) {
@@ -383,29 +385,37 @@ impl Drainer {
                         self.release(released);
                         continue;
                     }
-                    let Some(bytes) = self.read(sequence) else { return };
+                    let Some(bytes) = self.read(sequence) else { return false };
                     self.held.sent(&topic, sequence);
                     if !self.hand_over(sequence, &bytes, true) {
-                        return self.held.unanswered(&topic, sequence, now);
+                        self.held.unanswered(&topic, sequence, now);
+                        return false;
                     }
                 }
                 Step::Ask(topic) => {
-                    let presence = match self.producer() {
-                        Ok(producer) => producer.presence(&topic),
-                        Err(error) => return self.rebuild(&error),
-                    };
-                    // It may have taken its time.
-                    let now = Instant::now();
-                    match presence {
-                        Presence::There => {
-                            let released = self.held.there(&topic, now);
-                            self.release(released);
-                        }
-                        Presence::Missing => self.to_set_aside.extend(self.held.absent(&topic, now)),
-                        Presence::Unknown => return self.held.unknown(now),
-                    }
+                    self.ask_for(&topic);
+                    return self.held.next(Instant::now()).is_some();
                 }
             }
+        }
+        false
+    }
+
+    /// Asks whether Kafka has a topic.
+    fn ask_for(&mut self, topic: &Arc<str>) {
+        let presence = match self.producer() {
+            Ok(producer) => producer.presence(topic),
+            Err(error) => return self.rebuild(&error),
+        };
+        // It may have taken its time.
+        let now = Instant::now();
+        match presence {
+            Presence::There => {
+                let released = self.held.there(topic, now);
+                self.release(released);
+            }
+            Presence::Missing => self.to_set_aside.extend(self.held.absent(topic, now)),
+            Presence::Unknown => self.held.unknown(now),
         }
     }
 
@@ -893,9 +903,10 @@ mod tests {
     use crate::metrics::Metrics;
 
     const RECORDS: u64 = 2_500;
+    const NOWHERE: &str = "127.0.0.1:1";
 
-    /// A drainer of a spool all of whose records are to be set aside.
-    fn drainer(directory: &std::path::Path) -> Drainer {
+    /// A drainer of a spool all of whose records are to be set aside, with Kafka at `servers`.
+    fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
         let disk = Disk::default();
         let mut open = Open::create(&disk, directory, 1).unwrap();
         let mut bytes = Vec::new();
@@ -922,7 +933,7 @@ mod tests {
         let state = State { segments: [segment].into(), next, ..State::default() };
         let checkpoint = Keeper::new(directory, disk.clone(), Found::Known(Checkpoint::of(&state)));
         let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-        let settings = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
+        let settings = DrainSettings::new(&config, &config.default_cluster(servers));
         let metrics = Arc::new(Metrics::default());
         let (sender, events) = channel();
         let mut drainer = Drainer::new(
@@ -949,7 +960,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("kafka-bridge-aside-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(refused::directory(&directory)).unwrap();
-        let (mut first, now) = (drainer(&directory), Instant::now());
+        let (mut first, now) = (drainer(&directory, NOWHERE), Instant::now());
         let shared = Arc::clone(&first.shared);
         // Between two of these there is time to hear of a stop.
         assert!(first.set_aside());
@@ -961,11 +972,42 @@ mod tests {
 
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(refused::directory(&directory)).unwrap();
-        let second = drainer(&directory);
+        let second = drainer(&directory, NOWHERE);
         let shared = Arc::clone(&second.shared);
         second.end(Instant::now() + Duration::from_secs(60));
         assert_eq!(refused::count(&directory).unwrap().records, RECORDS);
         assert_eq!(shared.lock().records(), 0);
+        let _ = fs::remove_dir_all(&directory);
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_kafka_to_be_asked_for_many_topics() {
+        let directory = std::env::temp_dir().join(format!("kafka-bridge-ask-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).unwrap();
+        // It makes topics that it is asked for.
+        let broker = crate::embedded::EmbeddedBroker::start().unwrap();
+        let mut drainer = drainer(&directory, &broker.bootstrap_servers());
+        let topics = ["a", "b", "c"];
+        for (sequence, topic) in (1..).zip(topics) {
+            drainer.held.missing(&topic.into(), sequence, "gone".to_owned(), Instant::now());
+        }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let (mut waiting, mut more) = (topics.len(), true);
+        while waiting > 0 {
+            assert!(Instant::now() < deadline, "{waiting} wait");
+            more = drainer.tend_held();
+            let left = topics.iter().filter(|topic| drainer.held.holds(topic)).count();
+            // Between two of them there is time to hear of a stop, and only for that.
+            assert!(
+                left == waiting || (left == waiting - 1 && more == (left > 0)),
+                "{left} {waiting} {more}"
+            );
+            waiting = left;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!more);
+        drainer.end(Instant::now());
         let _ = fs::remove_dir_all(&directory);
     }
 }

@@ -188,19 +188,21 @@ impl Held {
         self.ask_not_before = now + UNKNOWN_PAUSE.min(self.patience.missing / 2);
     }
 
-    /// The next that is to be done now, for any topic.
+    /// The next that is to be done now: for the topic that has been due for longest, so that each has its turn, however many
+    /// there are.
     pub(super) fn next(&self, now: Instant) -> Option<Step> {
-        self.topics.iter().find_map(|(name, topic)| {
+        let due = self.topics.iter().filter_map(|(name, topic)| {
             let first = topic.waiting.first_key_value()?;
             if now < topic.not_before || topic.in_flight.is_some() {
                 return None;
             }
             match topic.ask {
                 true if now < self.ask_not_before => None,
-                true => Some(Step::Ask(Arc::clone(name))),
-                false => Some(Step::Send(Arc::clone(name), *first.0)),
+                true => Some((topic.not_before, Step::Ask(Arc::clone(name)))),
+                false => Some((topic.not_before, Step::Send(Arc::clone(name), *first.0))),
             }
-        })
+        });
+        due.min_by_key(|(since, _)| *since).map(|(_, step)| step)
     }
 
     /// A record is on its way by itself.
@@ -381,5 +383,23 @@ mod tests {
         held.missing(&topic, 2, "gone".into(), start + seconds(40));
         assert_eq!(held.absent("t", start + seconds(60)), []);
         assert_eq!(held.absent("t", start + seconds(70)).len(), 1);
+    }
+
+    #[test]
+    fn each_of_many_topics_has_its_turn() {
+        let start = Instant::now();
+        let mut held = Held::new(PATIENCE, start);
+        let topics: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
+        for (sequence, topic) in (1..).zip(&topics) {
+            held.missing(topic, sequence, "gone".into(), start);
+        }
+        // Each answer takes so long that the first topic is due again before the last has been asked for.
+        let mut now = start;
+        for topic in topics.iter().cycle().take(9) {
+            assert_eq!(held.next(now), Some(Step::Ask(Arc::clone(topic))));
+            now += seconds(1);
+            assert_eq!(held.absent(topic, now), []);
+            now += seconds(1);
+        }
     }
 }
