@@ -78,8 +78,8 @@ fn reloads(mut hangups: Signal, log: LogControl) -> Reloads {
 
 /// Shows the records that Kafka has refused, or has them tried again by the next bridge.
 fn refused_records(directory: &Path, what: SpoolRefused) -> Result<ExitCode, Box<dyn Error>> {
-    let _lock = DirectoryLock::take(directory)?;
-    for cluster in spool::clusters_in(directory)? {
+    let (_lock, clusters) = spools_in(directory)?;
+    for cluster in clusters {
         let directory = directory.join(&cluster);
         match what {
             SpoolRefused::List => {

@@ -1,5 +1,7 @@
 //! How records lie in a segment. `docs/spool.md` specifies it; the golden bytes in the tests hold it still.
 
+use std::collections::HashMap;
+
 use super::checkpoint::Checkpoint;
 use crate::idempotency::Identity;
 
@@ -20,6 +22,8 @@ const MARKER: usize = 16;
 pub(super) const FRAME_HEADER: usize = MARKER + 4 + 4;
 /// Bytes that a body starts with and that are filled in when it is written: sequence number, durable length.
 const LATE_FIELDS: usize = 8 + 8;
+/// How often the bytes of a segment may be read in vain while the marker of one is sought that has lost its header.
+const FUTILE: usize = 64;
 
 /// Begins each frame of a segment, so that frames can be found behind a damaged one. Each segment has a random one of its
 /// own: a caller, who never learns it, can put nothing into a record that looks like a frame, nor do old blocks of a disk.
@@ -255,12 +259,53 @@ pub(super) fn read_segment_header(bytes: &[u8]) -> Result<Header, BadHeader> {
     }
 }
 
-/// What may be the marker of a segment whose header is damaged: what is there, and what the first frame begins with.
-pub(super) fn possible_markers(bytes: &[u8]) -> impl Iterator<Item = Marker> {
-    [SEGMENT_HEADER - 4 - MARKER, SEGMENT_HEADER].into_iter().filter_map(|at| {
-        let mut rest = bytes.get(at..)?;
-        take(&mut rest).map(Marker)
-    })
+/// Where a header has its marker, whatever is wrong with the rest of it.
+pub(super) fn marker_in_header(bytes: &[u8]) -> Option<Marker> {
+    marker_at(bytes, SEGMENT_HEADER - 4 - MARKER)
+}
+
+fn marker_at(bytes: &[u8], at: usize) -> Option<Marker> {
+    let mut rest = bytes.get(at..)?;
+    take(&mut rest).map(Marker)
+}
+
+/// The marker of a segment whose header is gone: what the most of it begins its frames with. A frame counts if another with
+/// the same marker follows it or nothing does, if it begins where the header ends, or if its marker is that of one that
+/// counts. What is inside of one that counts is not looked at, so frames in what a caller has sent count only where that which
+/// holds them is damaged, and then less than the rest of the segment.
+pub(super) fn marker_in_frames(bytes: &[u8]) -> Option<Marker> {
+    let mut found = HashMap::new();
+    count_frames(bytes, &mut found);
+    // Once more, for those that came before their marker was known.
+    found.values_mut().for_each(|len| *len = 0);
+    count_frames(bytes, &mut found);
+    found.into_iter().max_by_key(|(_, len)| *len).map(|(marker, _)| Marker(marker))
+}
+
+/// Counts, for [`marker_in_frames`], the bytes of the frames of each marker. The time that goes into what turns out to be no
+/// frame is bounded.
+fn count_frames(bytes: &[u8], found: &mut HashMap<[u8; MARKER], usize>) {
+    let mut futile = bytes.len().saturating_mul(FUTILE);
+    let mut at = SEGMENT_HEADER;
+    while let (Some(rest), Some(Marker(marker))) = (bytes.get(at..), marker_at(bytes, at)) {
+        let len = rest.get(..FRAME_HEADER).and_then(frame_len).filter(|len| *len <= rest.len());
+        let len = len.filter(|len| {
+            at == SEGMENT_HEADER
+                || *len == rest.len()
+                || rest.get(*len..).is_some_and(|next| next.starts_with(&marker))
+                || found.contains_key(&marker)
+        });
+        at += 1;
+        let Some(len) = len else { continue };
+        if frame(rest).is_ok_and(|frame| (SEGMENT_HEADER as u64..at as u64).contains(&frame.durable)) {
+            *found.entry(marker).or_default() += len;
+            at += len - 1;
+        } else if let Some(left) = futile.checked_sub(len) {
+            futile = left;
+        } else {
+            return;
+        }
+    }
 }
 
 /// A checkpoint.

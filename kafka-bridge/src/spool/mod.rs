@@ -411,6 +411,17 @@ impl Spools {
     }
 }
 
+/// Whether a directory is that of a cluster's spool, or of what is left of one.
+fn is_spool(directory: &Path) -> io::Result<bool> {
+    if !directory.is_dir() {
+        return Ok(false);
+    }
+    Ok(refused::directory(directory).is_dir()
+        || checkpoint::path(directory).exists()
+        || salvage::is_unfinished(directory)
+        || segment::any_in(directory)?)
+}
+
 /// The clusters that have a spool in this directory.
 ///
 /// # Errors
@@ -421,7 +432,7 @@ pub fn clusters_in(directory: &Path) -> Result<Vec<String>, SpoolError> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             // Others are nobody's, such as the lost+found of a file system.
-            if entry.path().join("refused").is_dir() {
+            if is_spool(&entry.path())? {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }

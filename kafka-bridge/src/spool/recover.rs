@@ -71,6 +71,14 @@ pub(super) fn inspect(
         let (next, len) = (*second, fs::metadata(path).map_err(read)?.len());
         done_with.extend(files.pop_front().map(|(first, path)| Segment { first, next, path, len }));
     }
+    // A spool that was just made has none, nor has it any file.
+    if checkpoint == checkpoint::Found::Unreadable || (known.is_none() && !files.is_empty()) {
+        tracing::warn!(
+            directory = %directory.display(),
+            "the spool's checkpoint cannot be read; all that is there is written to Kafka, some of it once more, and \
+             whether an oldest or a newest file is missing cannot be told"
+        );
+    }
     if let Some((first, _)) = files.front() {
         match known {
             Some(_) if *first > state.done + 1 => {
@@ -81,13 +89,6 @@ pub(super) fn inspect(
                     first - 1,
                     segment::path(directory, *first).display()
                 )));
-            }
-            None if checkpoint == checkpoint::Found::Unreadable || *first > 1 => {
-                tracing::warn!(
-                    directory = %directory.display(),
-                    "the spool's checkpoint cannot be read; all that is there is written to Kafka, some of it once more, and \
-                     whether an oldest or a newest file is missing cannot be told"
-                );
             }
             _ => {}
         }

@@ -43,6 +43,16 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// Whether there is any segment in a directory, whatever its name is.
+pub(super) fn any_in(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        if entry?.path().extension().is_some_and(|extension| extension == EXTENSION) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A segment that is being written.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -189,12 +199,13 @@ pub(super) fn survey(bytes: &[u8], last: bool) -> Survey {
 }
 
 /// All frames that are whole at or after `from`, in order, whatever is between them. Where the header is damaged, its marker
-/// or that of the first frame may not be.
+/// may not be, or else is in the frames.
 pub(super) fn whole_frames(bytes: &[u8], from: usize) -> impl Iterator<Item = Found<'_>> {
     let marker = match format::read_segment_header(bytes) {
         Ok(header) => Some(header.marker),
-        Err(_) => format::possible_markers(bytes)
-            .find(|marker| format::next_frame(bytes, *marker, SEGMENT_HEADER).is_some()),
+        Err(_) => format::marker_in_header(bytes)
+            .filter(|marker| format::next_frame(bytes, *marker, SEGMENT_HEADER).is_some())
+            .or_else(|| format::marker_in_frames(bytes)),
     };
     let mut from = from;
     std::iter::from_fn(move || {
@@ -405,6 +416,56 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
+    /// A segment in each record, of as many frames as there are records, which a caller made and knows all of.
+    #[test]
+    fn frames_that_a_caller_sent_are_not_taken_for_those_of_a_segment_without_a_beginning() {
+        let (inner, _) = segment(&[3, 1, 1]);
+        let marker = Marker([8; 16]);
+        let mut bytes = format::segment_header(&Header { first: 1, marker }).to_vec();
+        let mut ends = Vec::new();
+        for sequence in 1..=5 {
+            let entry = Entry {
+                spooled_at: 1,
+                timestamp: 1,
+                topic: "t",
+                partition: None,
+                key: None,
+                headers: Vec::new(),
+                value: Some(&inner),
+                identity: None,
+                request_id: None,
+                reason: None,
+            };
+            let mut frame = entry.encode();
+            format::seal(&mut frame, marker, sequence, bytes.len() as u64);
+            bytes.extend(frame);
+            ends.push(bytes.len());
+        }
+        let found = |bytes: &[u8]| -> Vec<(usize, u64)> {
+            whole_frames(bytes, SEGMENT_HEADER).map(|found| (found.offset, found.frame.sequence)).collect()
+        };
+        let wanted: Vec<_> = ends.iter().copied().zip(2..=5).collect();
+        // The first frame is damaged, and what it holds is not; then one in the middle as well.
+        bytes[..SEGMENT_HEADER + 30].fill(0);
+        assert_eq!(found(&bytes), wanted);
+        bytes[ends[1]] ^= 1;
+        assert_eq!(found(&bytes), [wanted[0], wanted[2], wanted[3]]);
+    }
+
+    /// However much a caller sent that looks like the beginnings of frames, of which none is one.
+    #[test]
+    fn a_search_for_frames_comes_to_its_end() {
+        let len = 8 << 20;
+        let mut period = [7; 64];
+        period[16..20].copy_from_slice(&(4_u32 << 20).wrapping_sub(24).to_le_bytes());
+        period[32..40].copy_from_slice(&36_u64.to_le_bytes());
+        let mut bytes = vec![0; SEGMENT_HEADER];
+        bytes.extend(period.repeat(len / 64));
+        let began = std::time::Instant::now();
+        assert_eq!(whole_frames(&bytes, 0).count(), 0);
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    }
+
     #[test]
     fn what_is_whole_is_found_whatever_is_not() {
         let (bytes, ends) = segment(&[2, 1, 1]);
@@ -422,7 +483,17 @@ mod tests {
         assert_eq!(numbers(&damaged(&[9])), [1, 2, 3, 4]);
         assert_eq!(numbers(&damaged(&[17])), [1, 2, 3, 4]);
         assert_eq!(numbers(&damaged(&[9, SEGMENT_HEADER])), [2, 3, 4]);
-        assert_eq!(numbers(&damaged(&[17, SEGMENT_HEADER])), [1]);
+        assert_eq!(numbers(&damaged(&[17, SEGMENT_HEADER])), [2, 3, 4]);
+        // All of the beginning; all of the frames but for the last of them.
+        for (gone, whole) in [(ends[0], &[2, 3, 4][..]), (ends[1] - 1, &[3, 4]), (ends[2] - 1, &[4])] {
+            let mut damaged = bytes.clone();
+            damaged[..gone].fill(0);
+            assert_eq!(numbers(&damaged), whole, "{gone}");
+        }
+        // One alone, at the beginning.
+        let mut damaged_header = bytes[..ends[0]].to_vec();
+        damaged_header[17] ^= 1;
+        assert_eq!(numbers(&damaged_header), [1]);
         assert!(numbers(&[]).is_empty());
         let survey = survey(&damaged(&[ends[0] + 30]), true);
         assert_eq!((survey.records, survey.numbers, survey.behind), (1, Some((1, 1)), 2));

@@ -845,6 +845,59 @@ fn a_damaged_spool_changes_no_other() {
     assert_eq!(fs::read(&first).unwrap(), torn);
 }
 
+#[test]
+fn what_is_left_of_a_spool_tells_of_its_cluster() {
+    let directory = Directory::new("clusters");
+    for path in ["lost+found", "+idempotency", "a/refused", "d/salvage"] {
+        fs::create_dir_all(directory.0.join(path)).unwrap();
+    }
+    for path in ["lock", "lost+found/x", "b/checkpoint", "c/no-number.segment", "d/salvage/checkpoint"] {
+        let path = directory.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"").unwrap();
+    }
+    assert_eq!(clusters_in(&directory.0).unwrap(), ["a", "b", "c", "d"]);
+}
+
+/// What is logged while a spool is looked at.
+fn logged(directory: &Directory) -> String {
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let written = Written::default();
+    let writer = written.clone();
+    let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(log, || {
+        recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
+    });
+    let bytes = written.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_told_of_whatever_there_is() {
+    let directory = Directory::new("checkpoint-told");
+    let warning = "checkpoint cannot be read";
+    assert!(!logged(&directory).contains(warning));
+    let checkpoint = checkpoint::path(&directory.0);
+    fs::write(&checkpoint, b"garbage").unwrap();
+    assert!(logged(&directory).contains(warning));
+    fs::remove_file(&checkpoint).unwrap();
+    let (spool, _) = open(&directory);
+    assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
+    stop(&spool);
+    assert!(!logged(&directory).contains(warning));
+    fs::remove_file(&checkpoint).unwrap();
+    assert!(logged(&directory).contains(warning));
+}
+
 /// Copies a directory.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

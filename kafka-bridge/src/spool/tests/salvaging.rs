@@ -101,6 +101,29 @@ fn what_can_be_read_goes_on_and_what_was_there_is_kept() {
     stop(&spool);
 }
 
+/// As where the first block of a file is lost.
+#[test]
+fn a_file_without_its_beginning_gives_the_rest() {
+    let directory = Directory::new("salvage-beginning");
+    let limits = Limits { segment_bytes: 1 << 20, ..LIMITS };
+    let (spool, _) = open_with(&directory, &Disk::default(), limits).unwrap();
+    for number in 1..=100_u8 {
+        assert_eq!(outcome(append(&spool, &[number; 50])), SPOOLED);
+    }
+    stop(&spool);
+    let path = paths(&directory).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..512].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    assert!(error(&directory).contains("damaged at byte 0"));
+    let salvaged = salvage(&directory.0, SEGMENT_BYTES).unwrap();
+    assert!(salvaged.records > 90, "{salvaged}");
+    assert_eq!(salvaged.missing, [1..=100 - salvaged.records]);
+    let wanted: Vec<_> =
+        (101 - salvaged.records..=100).map(|number| vec![u8::try_from(number).unwrap(); 50]).collect();
+    assert_eq!(undrained(&directory), wanted);
+}
+
 #[test]
 fn without_a_newest_file_and_without_a_checkpoint_the_rest_goes_on() {
     let directory = Directory::new("salvage-newest");
