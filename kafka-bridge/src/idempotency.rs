@@ -256,6 +256,11 @@ impl Memory {
     }
 
     fn claim(self: &Arc<Self>, state: &mut State, identity: Identity, hold: Option<Hold>) -> Admission {
+        if let (Some(shared), Some(hold)) = (&self.shared, &hold)
+            && hold.is_unremembered()
+        {
+            return Admission::InFlight(shared.follow(&identity));
+        }
         let mut excess = (state.entries.len() + 1).saturating_sub(self.limit);
         state.forget(|_| {
             let goes = excess > 0;
@@ -267,7 +272,13 @@ impl Memory {
         };
         if state.entries.len() >= self.limit {
             // Other bridges have room for it.
-            return if hold.is_some() { claim(None, hold) } else { Admission::Unremembered };
+            return match &hold {
+                Some(held) => {
+                    held.unremembered();
+                    claim(None, hold)
+                }
+                None => Admission::Unremembered,
+            };
         }
         state.claims += 1;
         let number = state.claims;

@@ -27,7 +27,7 @@ use crate::producer::{Delivery, Outcome};
 pub use holders::Hold;
 use holders::{Holders, Releasing};
 pub use server::client;
-use server::{RELEASE, REPLACE, Server, Silence};
+use server::{RELEASE, RENEW, REPLACE, Server, Silence};
 use value::{Entry, State, hex, key};
 
 /// How much longer than Kafka's answer may take a claim lasts.
@@ -132,7 +132,19 @@ impl Shared {
         };
         let mut replies = replies.chunks_exact(2);
         let held = identities.iter().zip(holds);
-        held.map(|(identity, hold)| inner.verdict(identity, hold, replies.next())).collect()
+        let mut verdicts = Vec::with_capacity(identities.len());
+        for (identity, hold) in held {
+            let replies = replies.next();
+            let verdict = inner.verdict(identity, hold, replies);
+            // Claimed by this bridge some time ago: what is left of that time need not be enough.
+            let is_old = matches!(replies, Some([Ok(Value::Nil), Ok(Value::BulkString(value))])
+                if *value == inner.pending_value(identity).into_bytes());
+            verdicts.push(match verdict {
+                Verdict::Ours(Some(hold)) if is_old => inner.renew(identity, hold).await,
+                verdict => verdict,
+            });
+        }
+        verdicts
     }
 
     /// Lets others know what became of an event, or that it may be tried again, and does `then` when they can, or when
@@ -146,6 +158,11 @@ impl Shared {
 }
 
 impl Shared {
+    /// Asks what becomes of an event that is being written, by this bridge or another. Must be called within a runtime.
+    pub(super) fn follow(&self, identity: &Identity) -> Delivery {
+        self.inner.follow(identity)
+    }
+
     /// Lets others know more of an event than they were told, unless something else is known of it by now. Never blocks.
     pub(super) fn replace(&self, identity: Identity, told: Outcome, known: Outcome) {
         // Without Redis they go on with what they were told.
@@ -249,6 +266,26 @@ impl Inner {
             _ if !same => Verdict::Conflict,
             State::Written(outcome) => Verdict::Written(outcome),
             State::Pending(_) => Verdict::Elsewhere(self.follow(identity)),
+        }
+    }
+
+    /// Gives a claim of this bridge all its time again.
+    async fn renew(self: &Arc<Self>, identity: &Identity, mut hold: Hold) -> Verdict {
+        let (key, own) = (key(&identity.name), self.pending_value(identity));
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("EVAL").arg(RENEW).arg(1).arg(key).arg(own).arg(millis(self.pending));
+        match self.server.ask(pipeline).await.ok().and_then(|replies| replies.into_iter().next()) {
+            Some(Ok(Value::Int(1))) => Verdict::Ours(Some(hold)),
+            // It expired, or has come to its end, and what is there now is followed to its own.
+            Some(Ok(_)) => {
+                hold.unclaimed();
+                Verdict::Elsewhere(self.follow(identity))
+            }
+            Some(Err(error)) => {
+                self.server.refused(&error);
+                self.unshared(hold)
+            }
+            None => self.unshared(hold),
         }
     }
 

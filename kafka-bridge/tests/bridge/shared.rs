@@ -347,14 +347,46 @@ async fn what_a_bridge_has_no_room_to_remember_others_do() {
     cluster.broker_round_trip_time(1, Duration::from_millis(800)).unwrap();
     // Sent together, they are in flight together.
     let record = |id: &str| format!(r#"{{"topic":"t","event":{}}}"#, event(id, 10));
-    let records = ["2", "3"].map(record).join(",");
+    let records = ["2", "3", "3"].map(record).join(",");
     let results = one.client.records(format!(r#"{{"records":[{records}]}}"#)).await.json();
-    assert!(results["results"].as_array().unwrap().iter().all(|result| result["outcome"] == "acknowledged"));
+    let results = results["results"].as_array().unwrap();
+    assert!(results.iter().all(|result| result["outcome"] == "acknowledged"), "{results:?}");
+    // Its own copies, too.
+    assert_eq!((&results[2]["replayed"], &results[2]["receipt"]), (&true.into(), &results[1]["receipt"]));
     for id in ["2", "3"] {
         assert!(replayed(&two.client.event("t", event(id, 10)).await), "{id}");
     }
     cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     assert_eq!(count(&cluster, "t"), 4);
+}
+
+/// A claim that this bridge has from an earlier attempt lasts as long as a new one.
+#[tokio::test]
+async fn a_claim_that_is_made_again_has_all_its_time_again() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let flags = ["--idempotency-redis", &redis.url(), "--idempotency-redis-timeout", "5s"];
+    let bridge = Bridge::ready(&cluster, &[&["--idempotency-entries", "1"], &flags[..]].concat()).await;
+    cluster.broker_round_trip_time(1, Duration::from_millis(1500)).unwrap();
+    let value = |key: &str| -> String { redis::cmd("GET").arg(key).query(&mut redis.connection()).unwrap() };
+    let send = |id: &'static str| {
+        let client = bridge.client.clone();
+        tokio::spawn(async move { client.event("t", event(id, 10)).await })
+    };
+    let first = send("1");
+    until(async || redis.keys().iter().any(|key| value(key).starts_with("p "))).await;
+    let key = redis.keys().into_iter().find(|key| value(key).starts_with("p ")).unwrap();
+    let claim = value(&key);
+    assert!(!replayed(&first.await.unwrap()));
+    // So that the bridge asks about the first again.
+    assert!(!replayed(&send("2").await.unwrap()));
+    redis.command(&["SET", &key, &claim, "PX", "4000"]);
+    let again = send("1");
+    until(async || {
+        let left: i64 = redis::cmd("PTTL").arg(&key).query(&mut redis.connection()).unwrap();
+        value(&key) == claim && left > 5000
+    })
+    .await;
+    assert!(!replayed(&again.await.unwrap()));
 }
 
 /// What is wrong with one key says nothing of the others, and Redis is not taken for gone.

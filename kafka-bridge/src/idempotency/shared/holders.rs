@@ -25,6 +25,8 @@ struct Held {
     claimed: bool,
     /// Whether it is known where the event is: such a claim is replaced by that, and never given up.
     written: bool,
+    /// Whether the event is being written, or was, and the memory has no room for it: who comes now is not to write it too.
+    unremembered: bool,
     /// Closed once Redis was told that the claim is given up; there while it is being told.
     releasing: Option<watch::Receiver<()>>,
 }
@@ -91,6 +93,18 @@ impl Hold {
     /// Redis has somebody else's claim, or the event, or was not asked: there is nothing to give up.
     pub(super) fn unclaimed(&mut self) {
         self.claimed = false;
+    }
+
+    /// The event is about to be written, and only those who hold its claim will know.
+    pub(in crate::idempotency) fn unremembered(&self) {
+        if let Some(held) = self.holders.held().get_mut(&self.identity) {
+            held.unremembered = true;
+        }
+    }
+
+    /// Whether somebody else who holds the claim has the event in hand, and the memory does not know.
+    pub(in crate::idempotency) fn is_unremembered(&self) -> bool {
+        self.holders.held().get(&self.identity).is_some_and(|held| held.unremembered)
     }
 
     /// Gives up this share; returns whether it was the last, and the claim is to be given up with it.

@@ -29,6 +29,11 @@ const REFUSED_LOG_PAUSE: Duration = Duration::from_secs(60);
 pub(super) const RELEASE: &str =
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
 
+/// Claims an event anew that nobody else has claimed, for the whole time of a claim.
+pub(super) const RENEW: &str = "local value = redis.call('get', KEYS[1]) \
+    if value == false or value == ARGV[1] then \
+    redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end return 0";
+
 /// Puts another value in the place of this one, for as long as this one would have stayed.
 pub(super) const REPLACE: &str = "if redis.call('get', KEYS[1]) == ARGV[1] then \
     redis.call('set', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0";
@@ -234,7 +239,7 @@ impl Server {
         let consequences = [
             ("SET", "no event can be claimed"),
             ("GET", "no event can be looked up"),
-            ("EVAL", "what a caller leaves behind stays claimed until that expires"),
+            ("EVAL", "what a caller leaves behind stays claimed until that expires, for this bridge too"),
         ];
         for ((command, consequence), reply) in consequences.into_iter().zip(&replies) {
             if let Some(error) = error(reply) {
