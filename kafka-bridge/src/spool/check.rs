@@ -28,7 +28,8 @@ pub fn check(directory: &Path, out: &mut dyn Write) -> Result<bool, SpoolError> 
 
 fn describe(directory: &Path, out: &mut dyn Write) -> io::Result<()> {
     let path = checkpoint::path(directory);
-    match checkpoint::read(directory)? {
+    let checkpoint = checkpoint::read(directory)?;
+    match checkpoint {
         checkpoint::Found::Known(Checkpoint { done, next, newest }) => {
             write!(
                 out,
@@ -49,7 +50,13 @@ fn describe(directory: &Path, out: &mut dyn Write) -> io::Result<()> {
         let newest = files.last().map(|(first, _)| *first);
         for (first, path) in files {
             let bytes = fs::read(&path)?;
-            let survey = segment::survey(&bytes, newest == Some(first));
+            let mut survey = segment::survey(&bytes, newest == Some(first));
+            if let (checkpoint::Found::Known(known), End::Torn { good }) = (checkpoint, survey.end)
+                && !are_refused
+                && known.has_synced_behind(survey.numbers.map_or(first, |(_, last)| last + 1))
+            {
+                survey.end = End::Damaged { good };
+            }
             writeln!(out, "{}: {}", path.display(), told(&survey, bytes.len(), are_refused))?;
         }
     }

@@ -26,6 +26,12 @@ impl Checkpoint {
         let newest = state.segments.back().map(|segment| segment.first);
         Self { done: state.done, next: state.next, newest }
     }
+
+    /// Whether records from this number on had been synced that are not done with: what the newest file ends with before them
+    /// was not torn.
+    pub(super) fn has_synced_behind(&self, next: u64) -> bool {
+        self.next > next.max(self.done + 1)
+    }
 }
 
 /// What is found where a checkpoint should be.

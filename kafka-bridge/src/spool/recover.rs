@@ -202,9 +202,7 @@ fn read_segment(
         }
         End::Clean => Ok((next, bytes.len())),
         // What is torn was never acknowledged; but what a checkpoint tells of was.
-        End::Torn { good } if known.is_none_or(|known| known.next <= next.max(known.done + 1)) => {
-            Ok((next, good))
-        }
+        End::Torn { good } if known.is_none_or(|known| !known.has_synced_behind(next)) => Ok((next, good)),
         End::Torn { good } | End::Damaged { good } => Err(damaged(good)),
         End::OtherVersion(version) => Err(format!("{}: {}", path.display(), segment::other_version(version))),
     }

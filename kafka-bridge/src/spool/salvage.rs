@@ -57,6 +57,18 @@ fn kept(directory: &Path) -> PathBuf {
     directory.join("damaged")
 }
 
+/// A directory there that nothing has been put into yet.
+fn unused(kept: &Path, name: &str) -> PathBuf {
+    let others = (2_u64..).map(|number| kept.join(format!("{name}-{number}")));
+    let mut names = std::iter::once(kept.join(name)).chain(others);
+    names.find(|path| !path.exists()).unwrap_or_else(|| kept.join(name))
+}
+
+/// Where it is written which of these is that of the salvage in a workshop.
+fn destination(workshop: &Path) -> PathBuf {
+    workshop.join("destination")
+}
+
 /// Where records are written anew.
 fn workshop(directory: &Path) -> PathBuf {
     directory.join("salvage")
@@ -225,6 +237,10 @@ fn write_anew(
     if let Some(open) = open {
         disk.sync(&open.file)?;
     }
+    // Chosen now, so that whoever goes on with it moves the rest to the same place.
+    let kept = unused(&kept(directory), &first.to_string());
+    let name = kept.file_name().unwrap_or_default();
+    disk.replace(&destination(&workshop), name.as_encoded_bytes())?;
     checkpoint::write(disk, &workshop, &Checkpoint { done: first - 1, next, newest })
 }
 
@@ -247,7 +263,14 @@ fn finish(disk: &Disk, directory: &Path) -> io::Result<(PathBuf, u64)> {
         let text = format!("{}: damaged; remove it to begin again", checkpoint::path(&workshop).display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     };
-    let kept = kept(directory).join((new.done + 1).to_string());
+    let name = fs::read_to_string(destination(&workshop)).map_err(|error| {
+        io::Error::new(error.kind(), format!("{}: {error}", destination(&workshop).display()))
+    })?;
+    let kept = kept(directory).join(&name);
+    if kept.file_name().is_none_or(|last| last != name.as_str()) {
+        let text = format!("{}: not the name of a directory", destination(&workshop).display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
     disk.create_directory(&kept)?;
     let (old, name) = (checkpoint::path(directory), checkpoint::path(&kept));
     if old.exists() {
@@ -268,14 +291,15 @@ fn finish(disk: &Disk, directory: &Path) -> io::Result<(PathBuf, u64)> {
     disk.sync_directory(directory)?;
     disk.rename(&checkpoint::path(&workshop), &checkpoint::path(directory))?;
     disk.sync_directory(directory)?;
-    // It is empty, and of no use; one that stays does no harm.
+    // It is of no use any more; one that stays does no harm.
+    let _ = disk.remove(&destination(&workshop));
     let _ = fs::remove_dir(&workshop);
     Ok((kept, new.next - 1 - new.done))
 }
 
 /// Does the same for files of records that Kafka refused, each by itself: their numbers need not be in order.
 fn save_refused(disk: &Disk, directory: &Path, done: &mut Salvaged) -> io::Result<()> {
-    let kept = kept(directory).join(format!("refused-{}", now_millis()));
+    let kept = unused(&kept(directory), &format!("refused-{}", now_millis()));
     let files = segment::list(&refused::directory(directory))?;
     let newest = files.last().map(|(first, _)| *first);
     for (first, path) in files {

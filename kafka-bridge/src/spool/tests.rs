@@ -747,6 +747,11 @@ fn after_a_good_end_damage_to_the_last_record_is_noticed() {
         let error = error(&directory);
         assert!(error.contains("is damaged at byte"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), damaged);
+        let mut told = Vec::new();
+        assert!(!check(&directory.0, &mut told).unwrap());
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.contains(&format!("{}: damaged at byte", path.display())), "{told}");
+        assert!(!told.contains(": good"), "{told}");
     }
     // The last is gone as if it had never been.
     let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();

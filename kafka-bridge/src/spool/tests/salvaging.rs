@@ -170,6 +170,29 @@ fn files_that_have_each_others_names_are_put_in_order() {
     assert_eq!(undrained(&directory), wanted);
 }
 
+/// A directory that begins anew with the same numbers, such as one that was restored.
+#[test]
+fn a_salvage_leaves_what_an_earlier_one_kept() {
+    let directory = Directory::new("salvage-twice");
+    let mut kept: Vec<(PathBuf, BTreeMap<PathBuf, Vec<u8>>)> = Vec::new();
+    for _ in 0..3 {
+        let (wanted, _) = damaged_spool(&directory);
+        let salvaged = salvage(&directory.0, SEGMENT_BYTES).unwrap();
+        assert_eq!(undrained(&directory), wanted);
+        let place = salvaged.kept.unwrap();
+        assert!(kept.iter().all(|(earlier, _)| *earlier != place), "{}", place.display());
+        kept.push((place.clone(), contents(&place)));
+        for (place, before) in &kept {
+            assert_eq!(&contents(place), before);
+        }
+        assert!(!directory.0.join("salvage").exists());
+        for path in paths(&directory) {
+            fs::remove_file(path).unwrap();
+        }
+        fs::remove_file(checkpoint::path(&directory.0)).unwrap();
+    }
+}
+
 #[test]
 fn a_damaged_file_of_refused_records_is_mended_too() {
     let directory = Directory::new("salvage-refused");
