@@ -45,9 +45,10 @@ enum Direction {
 impl Traffic {
     fn holds(self, direction: Direction) -> bool {
         match self {
-            Self::Vanishes => true,
+            // What was held up must not pass on the way to a reset.
+            Self::Vanishes | Self::Resets => true,
             Self::AnswersVanish => direction == Direction::ToClient,
-            Self::Passes | Self::Slow { .. } | Self::Resets => false,
+            Self::Passes | Self::Slow { .. } => false,
         }
     }
 }
@@ -122,8 +123,6 @@ async fn connection(client: TcpStream, server: SocketAddr, told: watch::Receiver
     };
     let mut resetting = told.clone();
     tokio::select! {
-        // First, so that what has been held up does not pass on the way to a reset.
-        biased;
         // Or the proxy is gone.
         _ = resetting.wait_for(|traffic| *traffic == Traffic::Resets) => Ok(()),
         result = both_ways => result,
