@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::checkpoint::{self, Checkpoint};
-use super::drain::now_millis;
+use super::clock::now_millis;
 use super::segment::{self, End};
 use super::{SpoolError, recover, refused};
 

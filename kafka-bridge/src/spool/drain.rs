@@ -1,5 +1,11 @@
 //! The thread that drains: hands records to Kafka in their order, and remembers up to which one all are done with.
 
+mod asked;
+mod progress;
+mod setting_aside;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
@@ -7,11 +13,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::checkpoint::Keeper;
 use super::disk::Disk;
-use super::format::{Entry, SEGMENT_HEADER};
+use super::format::SEGMENT_HEADER;
 use super::held::{Held, Step, Verdict};
 use super::metrics::Counts;
 use super::refused::Aside;
@@ -20,6 +26,8 @@ use super::state::{Segment, Shared};
 use crate::idempotency::{Identity, Memory};
 use crate::metrics::ClusterMetrics;
 use crate::producer::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence};
+use asked::Asked;
+use progress::CHECKPOINT_PAUSE;
 
 /// The most records that are looked after at a time.
 const WINDOW: usize = 100_000;
@@ -27,22 +35,11 @@ const WINDOW: usize = 100_000;
 /// How long to wait after a record could not be read.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the checkpoint is written while records are drained. After a crash, what was drained since is drained once
-/// more.
-const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
-
 /// How long to wait before looking around when nothing happens.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// How long a producer that has failed keeps to itself before the next, at first and at most.
 const REBUILD_PAUSE: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(15);
-
-/// How much is set aside at a time, with one sync.
-const ASIDE_RECORDS: usize = 1_000;
-const ASIDE_BYTES: usize = 4 << 20;
-
-/// How often the log says that records were refused.
-const REFUSED_LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the drainer is told.
 #[derive(Debug)]
@@ -65,15 +62,6 @@ struct Slot {
     done: bool,
     /// Whether the producer has it, with others.
     sent: bool,
-}
-
-/// A record that has been next for long, although the producer has it, and was sent by itself as well to learn why.
-#[derive(Debug)]
-struct Asked {
-    sequence: u64,
-    topic: Arc<str>,
-    /// When that was written.
-    written: Option<Instant>,
 }
 
 /// A segment that is being read.
@@ -419,87 +407,6 @@ impl Drainer {
         }
     }
 
-    /// Asks after a record that is next for longer than any outage of one broker should take. librdkafka tries for ever what
-    /// Kafka calls corrupt, and does not tell; a copy that is sent by itself comes back with what it met.
-    fn ask_after_next(&mut self) {
-        let now = Instant::now();
-        let patience = self.settings.patience;
-        if self.next_since.0 != self.base {
-            self.next_since = (self.base, now);
-        }
-        if let Some(Asked { topic, written: Some(at), .. }) = &self.asked
-            && now.saturating_duration_since(*at) >= patience.proof
-        {
-            let topic = Arc::clone(topic);
-            self.asked = None;
-            return self.send_one_by_one(&topic, "a record was taken by itself that is not with others");
-        }
-        let sequence = self.base;
-        if self.asked.is_some() || now.saturating_duration_since(self.next_since.1) < patience.stall {
-            return;
-        }
-        let Some(topic) = self.slot(sequence).filter(|slot| slot.sent).map(|slot| Arc::clone(&slot.topic))
-        else {
-            return;
-        };
-        if self.held.has(&topic, sequence) {
-            return;
-        }
-        let Some(bytes) = self.read(sequence) else { return };
-        self.asked = Some(Asked { sequence, topic, written: None });
-        if !self.hand_over(sequence, &bytes, true) {
-            self.asked = None;
-        }
-        self.next_since.1 = now;
-    }
-
-    /// Takes note of an answer for a record that was asked after, if it is for one; returns whether it shows that the producer
-    /// will not get on with it.
-    fn answered_for_asked(
-        &mut self,
-        sequence: u64,
-        alone: bool,
-        drained: &Drained,
-        now: Instant,
-    ) -> Option<bool> {
-        let asked = self.asked.as_mut().filter(|asked| asked.sequence == sequence)?;
-        match drained {
-            Drained::Written if alone => asked.written = Some(now),
-            // The producer gets on by itself.
-            _ if !alone => self.asked = None,
-            Drained::Refused(_) | Drained::Failed(_) => {
-                self.asked = None;
-                return Some(true);
-            }
-            _ => {
-                self.asked = None;
-                return Some(false);
-            }
-        }
-        None
-    }
-
-    /// Takes from the producer what it has of a topic, to be sent record by record.
-    fn send_one_by_one(&mut self, topic: &Arc<str>, why: &str) {
-        let of_topic = |slot: &Slot| slot.sent && !slot.done && slot.topic == *topic;
-        let sent = (self.base..).zip(&self.window).filter(|(_, slot)| of_topic(slot));
-        let sent: Vec<u64> = sent.map(|(sequence, _)| sequence).collect();
-        tracing::warn!(
-            topic = &**topic,
-            why,
-            records = sent.len(),
-            "the producer that drains the spool does not get on with a topic, whose records are sent one by one"
-        );
-        self.replace_producer();
-        let now = Instant::now();
-        for sequence in sent {
-            if !self.is_done(sequence) {
-                self.held.wait(topic, sequence, true, now);
-            }
-        }
-        self.send_all_again();
-    }
-
     /// Hands over what waits to be.
     fn send_waiting(&mut self) {
         let _ = self.send_from(|drainer| &mut drainer.to_send_alone, true)
@@ -724,138 +631,6 @@ impl Drainer {
             .collect();
     }
 
-    /// Sets aside some of what Kafka does not take; returns whether there is more that could be.
-    fn set_aside(&mut self) -> bool {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        let mut frames = Vec::new();
-        while batch.len() < ASIDE_RECORDS
-            && bytes < ASIDE_BYTES
-            && let Some((sequence, reason)) = self.to_set_aside.pop_front()
-        {
-            if self.is_done(sequence) {
-                continue;
-            }
-            let Some(frame) = self.read(sequence) else {
-                self.to_set_aside.push_front((sequence, reason));
-                break;
-            };
-            // One of a later version perhaps stays as it is.
-            let frame = match segment::entry(&frame) {
-                Ok((_, entry)) => Entry { reason: Some(&reason), ..entry }.encode(),
-                Err(_) => frame,
-            };
-            bytes += frame.len();
-            batch.push((sequence, reason));
-            frames.push((sequence, frame));
-        }
-        if batch.is_empty() {
-            return false;
-        }
-        let taken = match self.aside.add(&mut frames) {
-            Ok(taken) => taken,
-            Err(error) => {
-                if !std::mem::replace(&mut self.aside_failed, true) {
-                    tracing::error!(%error, "records that Kafka refused cannot be set aside; trying again");
-                }
-                batch.into_iter().rev().for_each(|refused| self.to_set_aside.push_front(refused));
-                return false;
-            }
-        };
-        self.aside_failed = false;
-        self.shared.lock().refused.bytes += taken;
-        for ((sequence, reason), (_, frame)) in batch.into_iter().zip(&frames) {
-            let topic = self.slot(sequence).map(|slot| {
-                slot.done = true;
-                Arc::clone(&slot.topic)
-            });
-            self.shared.lock().refused.note(topic.as_deref().unwrap_or_default());
-            self.counts.refused();
-            if let Ok((_, entry)) = segment::entry(frame) {
-                self.log_refused(&entry, &reason);
-            }
-        }
-        !self.to_set_aside.is_empty()
-    }
-
-    fn log_refused(&mut self, entry: &Entry<'_>, reason: &str) {
-        self.refused_since_log += 1;
-        if self.refused_logged.is_none_or(|at| at.elapsed() >= REFUSED_LOG_PAUSE) {
-            tracing::error!(
-                topic = entry.topic,
-                request_id = entry.request_id,
-                reason,
-                records = self.refused_since_log,
-                "Kafka refuses spooled records; they are set aside, see --spool-refused"
-            );
-            (self.refused_logged, self.refused_since_log) = (Some(Instant::now()), 0);
-        }
-    }
-
-    /// Forgets records all of whose predecessors are done with, as they are, and has the disk forget them.
-    fn advance(&mut self, now: bool) {
-        while self.window.pop_front_if(|slot| slot.done).is_some() {
-            self.base += 1;
-        }
-        let done = self.base - 1;
-        let mut state = self.shared.lock();
-        state.done_up_to(done);
-        while let Some(oldest) = state.segments.front()
-            && oldest.next <= done + 1
-            && state.open != Some(oldest.first)
-        {
-            self.gone.extend(state.segments.pop_front());
-        }
-        self.counts.state(&mut state);
-        drop(state);
-        let wanted = done > self.checkpointed || !self.gone.is_empty();
-        if now || (wanted && Instant::now() >= self.checkpoint_due) {
-            self.write_checkpoint(done);
-        }
-    }
-
-    /// Writes a checkpoint, and removes what it says is done with.
-    fn write_checkpoint(&mut self, done: u64) {
-        self.checkpoint_due = Instant::now() + CHECKPOINT_PAUSE;
-        let mut written = self.checkpoint.write(&self.shared);
-        if written.is_err() && self.make_room() {
-            written = self.checkpoint.write(&self.shared);
-        }
-        match written {
-            Ok(()) => {
-                self.checkpointed = done;
-                self.checkpoint_failed = false;
-                for segment in self.gone.drain(..) {
-                    if let Err(error) = self.disk.remove(&segment.path) {
-                        tracing::error!(path = %segment.path.display(), %error, "a segment that is done with cannot be removed");
-                    }
-                }
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.checkpoint_failed, true) {
-                    tracing::error!(%error, "the spool's checkpoint cannot be written; trying again");
-                }
-            }
-        }
-    }
-
-    /// A disk that is full may have no room for a checkpoint. Segments that are done with are cut down to their headers,
-    /// by which a start knows what they were; returns whether that was done to any. The newest is not: its records tell
-    /// the number of the next.
-    fn make_room(&mut self) -> bool {
-        let newest = self.shared.lock().segments.is_empty();
-        let mut made = false;
-        let count = self.gone.len().saturating_sub(usize::from(newest));
-        for segment in self.gone.iter_mut().take(count).filter(|segment| segment.len > SEGMENT_HEADER as u64)
-        {
-            let cut = File::options().write(true).open(&segment.path);
-            if cut.and_then(|file| self.disk.truncate(&file, SEGMENT_HEADER as u64)).is_ok() {
-                segment.len = SEGMENT_HEADER as u64;
-                made = true;
-            }
-        }
-        made
-    }
-
     /// Lets what is on its way arrive, and says what stays.
     fn end(mut self, deadline: Instant) {
         // What there is no time for stays in the spool, and is refused anew.
@@ -878,136 +653,5 @@ impl Drainer {
                 "records stay in the spool, safe on disk; they are written to Kafka when a bridge runs with it again"
             );
         }
-    }
-}
-
-/// The present in milliseconds since 1970-01-01T00:00:00Z.
-pub(super) fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::mpsc::channel;
-
-    use clap::Parser as _;
-
-    use super::super::checkpoint::{Checkpoint, Found};
-    use super::super::segment::Open;
-    use super::super::state::{Segment, State};
-    use super::super::{format, refused};
-    use super::*;
-    use crate::config::Config;
-    use crate::metrics::Metrics;
-
-    const RECORDS: u64 = 2_500;
-    const NOWHERE: &str = "127.0.0.1:1";
-
-    /// A drainer of a spool all of whose records are to be set aside, with Kafka at `servers`.
-    fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
-        let disk = Disk::default();
-        let mut open = Open::create(&disk, directory, 1).unwrap();
-        let mut bytes = Vec::new();
-        for sequence in 1..=RECORDS {
-            let entry = Entry {
-                spooled_at: now_millis(),
-                timestamp: 1,
-                topic: "t",
-                partition: None,
-                key: None,
-                headers: Vec::new(),
-                value: Some(b"v"),
-                identity: None,
-                request_id: None,
-                reason: None,
-            };
-            let mut frame = entry.encode();
-            format::seal(&mut frame, open.marker, sequence, open.len);
-            bytes.extend(frame);
-        }
-        open.append(&disk, &bytes).unwrap();
-        let next = RECORDS + 1;
-        let segment = Segment { first: 1, next, path: open.path, len: open.len };
-        let state = State { segments: [segment].into(), next, ..State::default() };
-        let checkpoint = Keeper::new(directory, disk.clone(), Found::Known(Checkpoint::of(&state)));
-        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-        let settings = DrainSettings::new(&config, &config.default_cluster(servers));
-        let metrics = Arc::new(Metrics::default());
-        let (sender, events) = channel();
-        let mut drainer = Drainer::new(
-            directory.to_owned(),
-            1 << 30,
-            disk,
-            Arc::new(Shared::new(state)),
-            Arc::new(checkpoint),
-            metrics.of_cluster("c"),
-            metrics.spool.of("c"),
-            settings,
-            None,
-            events,
-            sender,
-        );
-        while let Some((sequence, _)) = drainer.next_record().unwrap() {
-            drainer.to_set_aside.push_back((sequence, "why".to_owned()));
-        }
-        drainer
-    }
-
-    #[test]
-    fn a_stop_does_not_wait_for_what_is_to_be_set_aside() {
-        let directory = std::env::temp_dir().join(format!("kafka-bridge-aside-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(refused::directory(&directory)).unwrap();
-        let (mut first, now) = (drainer(&directory, NOWHERE), Instant::now());
-        let shared = Arc::clone(&first.shared);
-        // Between two of these there is time to hear of a stop.
-        assert!(first.set_aside());
-        assert_eq!(shared.lock().refused.records, ASIDE_RECORDS as u64);
-        first.end(now);
-        // The rest stays where it is, and is known to.
-        assert_eq!(refused::count(&directory).unwrap().records, ASIDE_RECORDS as u64);
-        assert_eq!(shared.lock().records(), RECORDS - ASIDE_RECORDS as u64);
-
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(refused::directory(&directory)).unwrap();
-        let second = drainer(&directory, NOWHERE);
-        let shared = Arc::clone(&second.shared);
-        second.end(Instant::now() + Duration::from_secs(60));
-        assert_eq!(refused::count(&directory).unwrap().records, RECORDS);
-        assert_eq!(shared.lock().records(), 0);
-        let _ = fs::remove_dir_all(&directory);
-    }
-
-    #[test]
-    fn a_stop_does_not_wait_for_kafka_to_be_asked_for_many_topics() {
-        let directory = std::env::temp_dir().join(format!("kafka-bridge-ask-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(&directory).unwrap();
-        // It makes topics that it is asked for.
-        let broker = crate::embedded::EmbeddedBroker::start().unwrap();
-        let mut drainer = drainer(&directory, &broker.bootstrap_servers());
-        let topics = ["a", "b", "c"];
-        for (sequence, topic) in (1..).zip(topics) {
-            drainer.held.missing(&topic.into(), sequence, "gone".to_owned(), Instant::now());
-        }
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let (mut waiting, mut more) = (topics.len(), true);
-        while waiting > 0 {
-            assert!(Instant::now() < deadline, "{waiting} wait");
-            more = drainer.tend_held();
-            let left = topics.iter().filter(|topic| drainer.held.holds(topic)).count();
-            // Between two of them there is time to hear of a stop, and only for that.
-            assert!(
-                left == waiting || (left == waiting - 1 && more == (left > 0)),
-                "{left} {waiting} {more}"
-            );
-            waiting = left;
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert!(!more);
-        drainer.end(Instant::now());
-        let _ = fs::remove_dir_all(&directory);
     }
 }

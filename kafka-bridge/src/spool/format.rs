@@ -181,6 +181,25 @@ impl<'a> Entry<'a> {
     }
 }
 
+#[cfg(test)]
+impl<'a> Entry<'a> {
+    /// A record with a value, and with as little else as there can be.
+    pub(super) fn with_value(value: &'a [u8]) -> Self {
+        Entry {
+            spooled_at: 1,
+            timestamp: 1,
+            topic: "t",
+            partition: None,
+            key: None,
+            headers: Vec::new(),
+            value: Some(value),
+            identity: None,
+            request_id: None,
+            reason: None,
+        }
+    }
+}
+
 /// Fills in what is known only when a frame is written, and its checksum.
 pub(super) fn seal(frame: &mut [u8], marker: Marker, sequence: u64, durable: u64) {
     if let Some((header, body)) = frame.split_at_mut_checked(FRAME_HEADER) {

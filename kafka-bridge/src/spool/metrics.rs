@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Limits;
-use super::drain::now_millis;
+use super::clock::now_millis;
 use super::state::State;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

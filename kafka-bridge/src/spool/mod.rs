@@ -5,6 +5,7 @@
 
 mod check;
 mod checkpoint;
+mod clock;
 mod disk;
 mod drain;
 mod format;
@@ -37,8 +38,9 @@ use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
 use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing, wire_size};
 pub use check::check;
 use checkpoint::Keeper;
+use clock::now_millis;
 use disk::Disk;
-use drain::{Drainer, Event, now_millis};
+use drain::{Drainer, Event};
 use format::Entry;
 use metrics::Counts;
 pub use metrics::Metrics;

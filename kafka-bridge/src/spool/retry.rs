@@ -9,8 +9,8 @@ use serde::Serialize;
 use wicketgate_envelope::octets::Octets;
 
 use super::checkpoint::{self, Checkpoint};
+use super::clock::now_millis;
 use super::disk::Disk;
-use super::drain::now_millis;
 use super::format::{self, Entry};
 use super::segment::Open;
 use super::{SpoolError, recover, refused};

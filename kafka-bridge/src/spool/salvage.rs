@@ -11,8 +11,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, Checkpoint};
+use super::clock::now_millis;
 use super::disk::Disk;
-use super::drain::now_millis;
 use super::format::{self, Entry, SEGMENT_HEADER};
 use super::segment::{self, End, Open};
 use super::{SpoolError, recover, refused};

@@ -264,18 +264,7 @@ mod tests {
             let durable = bytes.len() as u64;
             for _ in 0..group {
                 let value = vec![b'x'; usize::try_from(sequence).unwrap()];
-                let entry = Entry {
-                    spooled_at: 1,
-                    timestamp: 1,
-                    topic: "t",
-                    partition: None,
-                    key: None,
-                    headers: Vec::new(),
-                    value: Some(&value),
-                    identity: None,
-                    request_id: None,
-                    reason: None,
-                };
+                let entry = Entry::with_value(&value);
                 let mut frame = entry.encode();
                 format::seal(&mut frame, MARKER, sequence, durable);
                 bytes.extend(frame);
@@ -369,18 +358,7 @@ mod tests {
         bytes[..SEGMENT_HEADER].copy_from_slice(&format::segment_header(&Header { first: 1, marker: other }));
         bytes[SEGMENT_HEADER..SEGMENT_HEADER + 16].copy_from_slice(&other.0);
         assert_eq!(scanned(&bytes, true).1, End::Clean);
-        let entry = Entry {
-            spooled_at: 1,
-            timestamp: 1,
-            topic: "t",
-            partition: None,
-            key: None,
-            headers: Vec::new(),
-            value: Some(&inner),
-            identity: None,
-            request_id: None,
-            reason: None,
-        };
+        let entry = Entry::with_value(&inner);
         let mut frame = entry.encode();
         format::seal(&mut frame, other, 2, ends[0] as u64);
         bytes.extend(&frame[..frame.len() - 1]);
@@ -424,18 +402,7 @@ mod tests {
         let mut bytes = format::segment_header(&Header { first: 1, marker }).to_vec();
         let mut ends = Vec::new();
         for sequence in 1..=5 {
-            let entry = Entry {
-                spooled_at: 1,
-                timestamp: 1,
-                topic: "t",
-                partition: None,
-                key: None,
-                headers: Vec::new(),
-                value: Some(&inner),
-                identity: None,
-                request_id: None,
-                reason: None,
-            };
+            let entry = Entry::with_value(&inner);
             let mut frame = entry.encode();
             format::seal(&mut frame, marker, sequence, bytes.len() as u64);
             bytes.extend(frame);

@@ -8,7 +8,9 @@ use super::checkpoint::Checkpoint;
 use super::*;
 use crate::config::Config;
 
+mod crashes;
 mod draining;
+mod refusing;
 mod salvaging;
 
 /// A directory that goes with the test.
@@ -140,6 +142,19 @@ fn paths(directory: &Directory) -> Vec<PathBuf> {
     segment::list(&directory.0).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 
+/// Copies a directory.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_is_acknowledged_is_there_after_a_start_in_its_order() {
     let directory = Directory::new("order");
@@ -180,18 +195,7 @@ fn those_that_wait_share_a_sync() {
         let mut state = spool.shared.lock();
         for _ in 0..50 {
             let (reply, delivery) = oneshot::channel();
-            let record = Entry {
-                spooled_at: now_millis(),
-                timestamp: 1,
-                topic: "t",
-                partition: None,
-                key: None,
-                headers: Vec::new(),
-                value: Some(b"v"),
-                identity: None,
-                request_id: None,
-                reason: None,
-            };
+            let record = Entry { spooled_at: now_millis(), ..Entry::with_value(b"v") };
             let frame = record.encode();
             state.pending_bytes += frame.len() as u64;
             state.pending.push(Pending { frame, spooled_at: 1, reply, claim: None, since: Instant::now() });
@@ -439,168 +443,6 @@ fn a_directory_belongs_to_one_bridge() {
     assert!(error.contains("another kafka-bridge has it"), "{error}");
     drop(lock);
     DirectoryLock::take(&directory.0).unwrap();
-}
-
-#[test]
-fn what_was_refused_can_be_looked_at_and_tried_again() {
-    let directory = Directory::new("refused");
-    let (spool, _) = open(&directory);
-    assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
-    stop(&spool);
-    let mut aside = refused::Aside::new(&directory.0, 1, Disk::default());
-    for (sequence, value) in [(7, b"a"), (9, b"b")] {
-        let entry = Entry {
-            spooled_at: 1_795_353_386_123,
-            timestamp: 1,
-            topic: "gone",
-            partition: None,
-            key: Some(b"\xff"),
-            headers: vec![("h", b"x")],
-            value: Some(value),
-            identity: None,
-            request_id: Some("r"),
-            reason: Some("unknown topic"),
-        };
-        aside.add(&mut [(sequence, entry.encode())]).unwrap();
-    }
-    assert_eq!(refused::count(&directory.0).unwrap().records, 2);
-    let mut out = Vec::new();
-    assert_eq!(list_refused(&directory.0, &mut out).unwrap(), 2);
-    let text = String::from_utf8(out).unwrap();
-    assert!(
-        text.starts_with(
-            r#"{"reason":"unknown topic","spooled_at":"2026-11-22T13:16:26.123Z","topic":"gone","request_id":"r","key":{"base64":"/w=="},"headers":[["h","x"]],"value":"a"}"#
-        ),
-        "{text}"
-    );
-    assert_eq!(retry_refused(&directory.0).unwrap(), Retried { records: 2, torn: None });
-    assert_eq!(values(&directory), [b"1", b"a", b"b"]);
-    assert_eq!(refused::count(&directory.0).unwrap(), refused::Refused::default());
-    assert_eq!(open(&directory).1.records, 3);
-}
-
-fn to_set_aside(value: &[u8]) -> Vec<u8> {
-    let entry = Entry {
-        spooled_at: now_millis(),
-        timestamp: 1,
-        topic: "t",
-        partition: None,
-        key: None,
-        headers: Vec::new(),
-        value: Some(value),
-        identity: None,
-        request_id: None,
-        reason: Some("why"),
-    };
-    entry.encode()
-}
-
-#[test]
-fn records_are_set_aside_together_and_leave_nothing_behind_where_that_fails() {
-    let directory = Directory::new("aside");
-    let (spool, _) = open(&directory);
-    stop(&spool);
-    let disk = Disk::default();
-    let mut aside = refused::Aside::new(&directory.0, 1 << 20, disk.clone());
-    let many = || (1..=100).map(|number| (number, to_set_aside(b"value"))).collect::<Vec<_>>();
-    let files = || segment::list(&refused::directory(&directory.0)).unwrap().len();
-    // Room for a file's header, and for a part of what is to be in it.
-    for room in [format::SEGMENT_HEADER, format::SEGMENT_HEADER + 200] {
-        disk.faults.room.store(room, Ordering::SeqCst);
-        assert!(aside.add(&mut many()).is_err());
-        assert_eq!(files(), 0, "{room}");
-    }
-    disk.faults.room.store(usize::MAX, Ordering::SeqCst);
-    // One sync each for the file, its directory and all records.
-    disk.faults.syncs.store(3, Ordering::SeqCst);
-    let bytes = aside.add(&mut many()).unwrap();
-    assert_eq!(disk.faults.syncs.load(Ordering::SeqCst), 0);
-    disk.faults.syncs.store(usize::MAX, Ordering::SeqCst);
-    let counted = refused::count(&directory.0).unwrap();
-    assert_eq!((counted.records, counted.bytes, files()), (100, bytes, 1));
-    assert_eq!(counted.topics.into_iter().collect::<Vec<_>>(), ["t"]);
-    // What had been set aside before a sync failed is there, and so is what comes after.
-    disk.faults.syncs.store(0, Ordering::SeqCst);
-    assert!(aside.add(&mut many()).is_err());
-    assert_eq!(aside.add(&mut many()).unwrap(), bytes);
-    assert_eq!(refused::count(&directory.0).unwrap().records, 200);
-}
-
-/// What a bridge was setting aside when it ended may be at the end of the newest file, and nowhere else.
-#[test]
-fn only_the_newest_file_of_refused_records_may_end_with_something_torn() {
-    let directory = Directory::new("refused-torn");
-    stop(&open(&directory).0);
-    let add = |values: [&[u8]; 2]| {
-        let mut aside = refused::Aside::new(&directory.0, 1 << 20, Disk::default());
-        for value in values {
-            aside.add(&mut [(1, to_set_aside(value))]).unwrap();
-        }
-    };
-    let damage = |number: u64| {
-        let path = segment::path(&refused::directory(&directory.0), number);
-        let mut bytes = fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        (path, bytes)
-    };
-    add([b"1", b"2"]);
-    let (first, bytes) = damage(1);
-    assert_eq!(refused::count(&directory.0).unwrap().records, 1);
-    // Before another file comes behind it, it ends with what is whole, and the rest is beside it.
-    add([b"3", b"4"]);
-    let kept = fs::read(first.with_extension("torn")).unwrap();
-    assert_eq!([fs::read(&first).unwrap(), kept].concat(), bytes);
-    assert_eq!(refused::count(&directory.0).unwrap().records, 3);
-
-    let (second, bytes) = damage(2);
-    let retried = retry_refused(&directory.0).unwrap();
-    assert_eq!(retried, Retried { records: 2, torn: Some(second.with_extension("torn")) });
-    assert!(retried.to_string().contains("no whole record"), "{retried}");
-    assert_eq!(fs::read(second.with_extension("torn")).unwrap(), bytes);
-    assert_eq!(refused::count(&directory.0).unwrap().records, 0);
-    assert_eq!(values(&directory), [b"1", b"3"]);
-
-    // What was kept before stays.
-    add([b"5", b"6"]);
-    let _ = damage(1);
-    assert_eq!(retry_refused(&directory.0).unwrap().torn, Some(first.with_extension("2.torn")));
-
-    // In a file with another behind it, it is damage.
-    for values in [[b"7", b"8"], [b"9", b"a"]] {
-        add(values.map(|value| &value[..]));
-    }
-    let (first, bytes) = damage(1);
-    let text = error(&directory);
-    assert!(text.contains("damaged at byte") && text.contains(first.to_str().unwrap()), "{text}");
-    list_refused(&directory.0, &mut Vec::new()).unwrap_err();
-    retry_refused(&directory.0).unwrap_err();
-    assert_eq!(fs::read(&first).unwrap(), bytes);
-    let mut told = Vec::new();
-    assert!(!check(&directory.0, &mut told).unwrap());
-    let told = String::from_utf8(told).unwrap();
-    assert!(told.contains(&format!("{}: damaged at byte", first.display())), "{told}");
-    assert_eq!(salvage(&directory.0, 2_000).unwrap().refused, 1);
-    assert_eq!(refused::count(&directory.0).unwrap().records, 3);
-}
-
-#[test]
-fn nothing_is_set_aside_behind_a_file_that_could_not_be_written_anew() {
-    let directory = Directory::new("refused-repair");
-    stop(&open(&directory).0);
-    let disk = Disk::default();
-    let mut aside = refused::Aside::new(&directory.0, 1 << 20, disk.clone());
-    aside.add(&mut [(1, to_set_aside(b"1"))]).unwrap();
-    // There is room for a part of the record, and none for writing anew what was there before.
-    disk.faults.room.store(30, Ordering::SeqCst);
-    for _ in 0..2 {
-        aside.add(&mut [(2, to_set_aside(b"2"))]).unwrap_err();
-        assert_eq!(refused::files(&directory.0).unwrap().len(), 1);
-    }
-    disk.faults.room.store(usize::MAX, Ordering::SeqCst);
-    aside.add(&mut [(2, to_set_aside(b"2"))]).unwrap();
-    assert_eq!(refused::files(&directory.0).unwrap().len(), 2);
-    assert_eq!(refused::count(&directory.0).unwrap().records, 2);
 }
 
 #[test]
@@ -901,192 +743,4 @@ fn a_checkpoint_that_cannot_be_read_is_told_of_whatever_there_is() {
     assert!(!logged(&directory).contains(warning));
     fs::remove_file(&checkpoint).unwrap();
     assert!(logged(&directory).contains(warning));
-}
-
-/// Copies a directory.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
-}
-
-/// The bridge is killed before each single thing that it does on its disk, while it spools, drains, ends and starts: a start
-/// finds all that was acknowledged and not drained, and takes none of it for damage.
-#[test]
-fn no_moment_is_bad_to_be_killed_at() {
-    use std::sync::atomic::AtomicU64;
-    let broker = crate::embedded::EmbeddedBroker::start().unwrap();
-    let (directory, moments) = (Directory::new("moments"), Directory::new("moments-copies"));
-    let acknowledged = Arc::new(AtomicU64::new(0));
-    let copies = Arc::new(Mutex::new(Vec::new()));
-    let disk = Disk::default();
-    let watcher = {
-        let (from, to) = (directory.0.clone(), moments.0.clone());
-        let (acknowledged, copies) = (Arc::clone(&acknowledged), Arc::clone(&copies));
-        move || {
-            let mut copies = copies.lock().unwrap();
-            let to = to.join(copies.len().to_string());
-            copies.push((to.clone(), acknowledged.load(Ordering::SeqCst)));
-            copy(&from, &to);
-        }
-    };
-    *disk.faults.watcher.lock().unwrap() = Some(Box::new(watcher));
-    let limits = Limits { segment_bytes: 600, ..LIMITS };
-    for (round, drains) in [false, true, true, false, true].into_iter().enumerate() {
-        let servers = if drains { broker.bootstrap_servers() } else { "127.0.0.1:1".to_owned() };
-        let (spool, _) = open_at(&servers, &directory.0, &disk, limits).unwrap();
-        for number in 0..12 {
-            // Now and then the disk is full, and what is written of a record is cut off again.
-            if number % 5 == 4 {
-                disk.faults.room.store(number, Ordering::SeqCst);
-                let failed = outcome(append(&spool, &[b'x'; 100]));
-                disk.faults.room.store(usize::MAX, Ordering::SeqCst);
-                assert_eq!(failed, Outcome::Unavailable, "{round}");
-            }
-            // Or a sync fails, which may be that of a checkpoint.
-            if number % 5 == 2 {
-                disk.faults.syncs.store(0, Ordering::SeqCst);
-                if outcome(append(&spool, &[b's'; 100])) == SPOOLED {
-                    acknowledged.fetch_add(1, Ordering::SeqCst);
-                }
-                disk.faults.syncs.store(usize::MAX, Ordering::SeqCst);
-            }
-            assert_eq!(outcome(append(&spool, &[b'a'; 100])), SPOOLED);
-            acknowledged.fetch_add(1, Ordering::SeqCst);
-        }
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while drains && spool.shared.lock().records() > 0 {
-            assert!(Instant::now() < deadline, "not drained in time");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        stop(&spool);
-    }
-    *disk.faults.watcher.lock().unwrap() = None;
-    let copies = std::mem::take(&mut *copies.lock().unwrap());
-    let mut segments = Vec::new();
-    for (copy, acknowledged) in &copies {
-        let (state, _) = recover::inspect(copy, now_millis(), &mut |_, _| {})
-            .and_then(|inspected| inspected.apply(&Disk::default()))
-            .unwrap_or_else(|error| panic!("{error}"));
-        assert!(state.next > *acknowledged, "{}: {state:?}, {acknowledged}", copy.display());
-        let held: u64 = state.segments.iter().map(|segment| segment.next - segment.first).sum();
-        assert!(held >= state.records(), "{}: {state:?}", copy.display());
-        segments.push(state.segments.len());
-        // And once more.
-        let again = recover::inspect(copy, now_millis(), &mut |_, _| {}).unwrap();
-        assert_eq!((again.state().done, again.state().next), (state.done, state.next));
-    }
-    // There were many moments, with a lot on disk, and with nothing.
-    assert!(copies.len() > 300, "{}", copies.len());
-    assert!(segments.iter().any(|count| *count > 5) && segments.contains(&0), "{segments:?}");
-}
-
-/// Room for what is done with, on a disk that has none for a checkpoint.
-#[test]
-fn a_full_disk_gets_room_from_what_is_done_with() {
-    let broker = crate::embedded::EmbeddedBroker::start().unwrap();
-    let directory = Directory::new("no-checkpoint");
-    let (spool, _) = open(&directory);
-    for _ in 0..40 {
-        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
-    }
-    stop(&spool);
-    let before = paths(&directory).len();
-    assert!(before > 3);
-    let disk = Disk::default();
-    let (spool, _) = open_at(&broker.bootstrap_servers(), &directory.0, &disk, LIMITS).unwrap();
-    disk.faults.room.store(0, Ordering::SeqCst);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let lengths =
-        || -> Vec<u64> { paths(&directory).iter().map(|path| fs::metadata(path).unwrap().len()).collect() };
-    let header = format::SEGMENT_HEADER as u64;
-    while spool.shared.lock().records() > 0 || lengths().iter().filter(|len| **len > header).count() > 1 {
-        assert!(Instant::now() < deadline, "{:?}", lengths());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    stop(&spool);
-    // Killed here, a start knows what they were.
-    assert_eq!(paths(&directory).len(), before);
-    let inspected = recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
-    assert_eq!(inspected.state().next, 41);
-    let (spool, _) = open_at(&broker.bootstrap_servers(), &directory.0, &Disk::default(), LIMITS).unwrap();
-    stop(&spool);
-}
-
-/// A bridge that is started on a disk without any room drains what is there.
-#[test]
-fn a_full_disk_is_no_obstacle_for_a_start() {
-    let broker = crate::embedded::EmbeddedBroker::start().unwrap();
-    let directory = Directory::new("full-start");
-    let (spool, _) = open(&directory);
-    for _ in 0..40 {
-        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
-    }
-    stop(&spool);
-    let files = segment::list(&directory.0).unwrap();
-    as_if_killed(&directory);
-    let newest = &files.last().unwrap().1;
-    let mut bytes = fs::read(newest).unwrap();
-    bytes.extend(b"torn");
-    fs::write(newest, &bytes).unwrap();
-    let full = Disk::default();
-    full.faults.room.store(0, Ordering::SeqCst);
-    for drained in [0, files[2].0 - 1, 40] {
-        let announced = checkpoint::read(&directory.0).unwrap();
-        if drained > 0 {
-            let newest = files.last().map(|(first, _)| *first);
-            let checkpoint = Checkpoint { done: drained, next: 41, newest };
-            checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
-        }
-        let (spool, recovered) = open_with(&directory, &full, LIMITS).unwrap();
-        assert_eq!(recovered.records, 40 - drained);
-        assert_eq!(outcome(append(&spool, b"no")), Outcome::Unavailable);
-        stop(&spool);
-        // Killed by then, it is the same once more.
-        let state = recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
-        assert_eq!((state.state().records(), state.state().next), (40 - drained, 41), "{announced:?}");
-    }
-    assert!(
-        !fs::read_dir(&directory.0)
-            .unwrap()
-            .any(|entry| { entry.unwrap().path().to_string_lossy().ends_with(disk::NEW) })
-    );
-    let (spool, _) = open_at(&broker.bootstrap_servers(), &directory.0, &Disk::default(), LIMITS).unwrap();
-    assert_eq!(outcome(append(&spool, b"more")), SPOOLED);
-    stop(&spool);
-}
-
-#[test]
-fn what_a_start_on_a_full_disk_leaves_behind_is_removed_once_there_is_room() {
-    let directory = Directory::new("full-left-behind");
-    let (spool, _) = open(&directory);
-    for _ in 0..40 {
-        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
-    }
-    stop(&spool);
-    let files = segment::list(&directory.0).unwrap();
-    let newest = files.last().map(|(first, _)| *first);
-    let checkpoint = Checkpoint { done: files[2].0 - 1, next: files[2].0, newest };
-    checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
-    let disk = Disk::default();
-    disk.faults.room.store(0, Ordering::SeqCst);
-    let (spool, recovered) = open_with(&directory, &disk, LIMITS).unwrap();
-    assert_eq!(recovered.records, 40 - checkpoint.done);
-    assert_eq!(segment::list(&directory.0).unwrap(), files);
-    disk.faults.room.store(usize::MAX, Ordering::SeqCst);
-    // Nothing is drained, and nothing is spooled.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while segment::list(&directory.0).unwrap() != files[2..] {
-        assert!(Instant::now() < deadline, "{:?}", paths(&directory));
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let known = Checkpoint { next: 41, ..checkpoint };
-    assert_eq!(checkpoint::read(&directory.0).unwrap(), checkpoint::Found::Known(known));
-    stop(&spool);
 }

@@ -199,18 +199,7 @@ fn a_damaged_file_of_refused_records_is_mended_too() {
     stop(&open(&directory).0);
     let mut aside = refused::Aside::new(&directory.0, 1_000_000, Disk::default());
     for (sequence, value) in [(9, b"a"), (7, b"b"), (8, b"c")] {
-        let entry = Entry {
-            spooled_at: 1,
-            timestamp: 1,
-            topic: "t",
-            partition: None,
-            key: None,
-            headers: Vec::new(),
-            value: Some(value),
-            identity: None,
-            request_id: None,
-            reason: Some("no"),
-        };
+        let entry = Entry { reason: Some("no"), ..Entry::with_value(value) };
         aside.add(&mut [(sequence, entry.encode())]).unwrap();
     }
     let path = segment::path(&refused::directory(&directory.0), 1);

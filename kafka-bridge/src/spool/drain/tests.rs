@@ -1,0 +1,110 @@
+use std::fs;
+use std::sync::mpsc::channel;
+
+use clap::Parser as _;
+
+use super::super::checkpoint::{Checkpoint, Found};
+use super::super::clock::now_millis;
+use super::super::format::{self, Entry};
+use super::super::refused;
+use super::super::segment::Open;
+use super::super::state::{Segment, State};
+use super::setting_aside::ASIDE_RECORDS;
+use super::*;
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+const RECORDS: u64 = 2_500;
+const NOWHERE: &str = "127.0.0.1:1";
+
+/// A drainer of a spool all of whose records are to be set aside, with Kafka at `servers`.
+fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
+    let disk = Disk::default();
+    let mut open = Open::create(&disk, directory, 1).unwrap();
+    let mut bytes = Vec::new();
+    for sequence in 1..=RECORDS {
+        let entry = Entry { spooled_at: now_millis(), ..Entry::with_value(b"v") };
+        let mut frame = entry.encode();
+        format::seal(&mut frame, open.marker, sequence, open.len);
+        bytes.extend(frame);
+    }
+    open.append(&disk, &bytes).unwrap();
+    let next = RECORDS + 1;
+    let segment = Segment { first: 1, next, path: open.path, len: open.len };
+    let state = State { segments: [segment].into(), next, ..State::default() };
+    let checkpoint = Keeper::new(directory, disk.clone(), Found::Known(Checkpoint::of(&state)));
+    let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
+    let settings = DrainSettings::new(&config, &config.default_cluster(servers));
+    let metrics = Arc::new(Metrics::default());
+    let (sender, events) = channel();
+    let mut drainer = Drainer::new(
+        directory.to_owned(),
+        1 << 30,
+        disk,
+        Arc::new(Shared::new(state)),
+        Arc::new(checkpoint),
+        metrics.of_cluster("c"),
+        metrics.spool.of("c"),
+        settings,
+        None,
+        events,
+        sender,
+    );
+    while let Some((sequence, _)) = drainer.next_record().unwrap() {
+        drainer.to_set_aside.push_back((sequence, "why".to_owned()));
+    }
+    drainer
+}
+
+#[test]
+fn a_stop_does_not_wait_for_what_is_to_be_set_aside() {
+    let directory = std::env::temp_dir().join(format!("kafka-bridge-aside-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(refused::directory(&directory)).unwrap();
+    let (mut first, now) = (drainer(&directory, NOWHERE), Instant::now());
+    let shared = Arc::clone(&first.shared);
+    // Between two of these there is time to hear of a stop.
+    assert!(first.set_aside());
+    assert_eq!(shared.lock().refused.records, ASIDE_RECORDS as u64);
+    first.end(now);
+    // The rest stays where it is, and is known to.
+    assert_eq!(refused::count(&directory).unwrap().records, ASIDE_RECORDS as u64);
+    assert_eq!(shared.lock().records(), RECORDS - ASIDE_RECORDS as u64);
+
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(refused::directory(&directory)).unwrap();
+    let second = drainer(&directory, NOWHERE);
+    let shared = Arc::clone(&second.shared);
+    second.end(Instant::now() + Duration::from_secs(60));
+    assert_eq!(refused::count(&directory).unwrap().records, RECORDS);
+    assert_eq!(shared.lock().records(), 0);
+    let _ = fs::remove_dir_all(&directory);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_kafka_to_be_asked_for_many_topics() {
+    let directory = std::env::temp_dir().join(format!("kafka-bridge-ask-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    // It makes topics that it is asked for.
+    let broker = crate::embedded::EmbeddedBroker::start().unwrap();
+    let mut drainer = drainer(&directory, &broker.bootstrap_servers());
+    let topics = ["a", "b", "c"];
+    for (sequence, topic) in (1..).zip(topics) {
+        drainer.held.missing(&topic.into(), sequence, "gone".to_owned(), Instant::now());
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let (mut waiting, mut more) = (topics.len(), true);
+    while waiting > 0 {
+        assert!(Instant::now() < deadline, "{waiting} wait");
+        more = drainer.tend_held();
+        let left = topics.iter().filter(|topic| drainer.held.holds(topic)).count();
+        // Between two of them there is time to hear of a stop, and only for that.
+        assert!(left == waiting || (left == waiting - 1 && more == (left > 0)), "{left} {waiting} {more}");
+        waiting = left;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!more);
+    drainer.end(Instant::now());
+    let _ = fs::remove_dir_all(&directory);
+}
