@@ -127,15 +127,10 @@ impl Observer {
     }
 
     fn client(mut settings: ClientConfig, patience: Duration) -> KafkaResult<Client> {
-        settings
-            .set("enable.idempotence", "false")
-            .set("allow.auto.create.topics", "false")
-            .set("statistics.interval.ms", "0")
+        settings::only_asking(&mut settings)
             .set("socket.timeout.ms", patience.as_millis().to_string())
             // Several are connected to at a time, so this keeps none from being asked.
             .set("socket.connection.setup.timeout.ms", LONG_PATIENCE.as_millis().to_string());
-        // Takes idempotence.
-        settings.remove("enable.gapless.guarantee");
         settings::make(&settings, Silent::default())
     }
 

@@ -85,31 +85,34 @@ pub(super) fn isolated(config: &Config, cluster: &Cluster) -> ClientConfig {
     settings
 }
 
+/// Has a client not be idempotent, nor be anything that takes idempotence.
+fn without_idempotence(settings: &mut ClientConfig) -> &mut ClientConfig {
+    settings.remove("enable.gapless.guarantee");
+    settings.set("enable.idempotence", "false")
+}
+
 /// The settings of the producer whose records are acknowledged by leaders alone. It cannot be idempotent, so one
 /// request at a time keeps records in order when one is repeated; and what is repeated may be there twice.
 pub(super) fn leader(config: &Config, cluster: &Cluster) -> ClientConfig {
     let mut settings = producer(config, cluster);
-    settings
-        .set("enable.idempotence", "false")
+    without_idempotence(&mut settings)
         .set("acks", "1")
         .set("max.in.flight.requests.per.connection", "1")
         .set("statistics.interval.ms", "0");
-    // Takes idempotence.
-    settings.remove("enable.gapless.guarantee");
     settings
 }
 
-/// The settings of a client that asks about topics. Asking must not create them, which a cluster may do for who does not
-/// say otherwise.
+/// The settings of a client that asks about topics.
 pub(super) fn asker(config: &Config, cluster: &Cluster) -> ClientConfig {
     let mut settings = producer(config, cluster);
+    only_asking(&mut settings);
     settings
-        .set("enable.idempotence", "false")
-        .set("allow.auto.create.topics", "false")
-        .set("statistics.interval.ms", "0");
-    // Takes idempotence.
-    settings.remove("enable.gapless.guarantee");
-    settings
+}
+
+/// Has a client ask, and nothing else. Asking must not create topics, which a cluster may do for who does not say
+/// otherwise.
+pub(super) fn only_asking(settings: &mut ClientConfig) -> &mut ClientConfig {
+    without_idempotence(settings).set("allow.auto.create.topics", "false").set("statistics.interval.ms", "0")
 }
 
 /// The settings of the producer that drains the spool: the same, but a record is never given up, and less is taken into
