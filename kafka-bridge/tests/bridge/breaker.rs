@@ -275,7 +275,8 @@ async fn a_cluster_far_away_is_not_taken_for_one_that_does_not_answer() {
     for round in 0..2 {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(5) {
-            assert_eq!(client.get("/readyz").await.status, 200, "round {round}");
+            let answer = client.get("/readyz").await;
+            assert_eq!(answer.status, 200, "round {round}: {answer:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(client.event("t", event("1", 10)).await.status, 202);
