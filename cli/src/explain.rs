@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use wicketgate_envelope::hop::{self, Ack, ValueMode};
 use wicketgate_envelope::octets::Octets;
 use wicketgate_envelope::timestamp::Timestamp;
+use wicketgate_policy::auth::{Memory, Tried};
 use wicketgate_policy::config::Config;
-use wicketgate_policy::env::Env;
+use wicketgate_policy::env::{Env, LocalStore, SharedStore};
 use wicketgate_policy::exchange::{Effect, Event, Exchange};
 use wicketgate_policy::reply::LocalReply;
 use wicketgate_policy::reshape::Record;
@@ -46,14 +47,37 @@ pub struct Explanation {
     /// What the caller is answered at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<ExplainedReply>,
+    /// What each method of authentication said of the request, up to the one that decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authentication: Vec<ExplainedMethod>,
     /// Request headers that do not reach the upstream.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stripped_headers: Vec<String>,
+    /// Request headers, and `:path`, that reach the upstream without the credentials in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewritten_headers: Vec<String>,
+}
+
+/// What a method of authentication said of a request.
+#[derive(Debug, Serialize)]
+pub struct ExplainedMethod {
+    /// Its name in the document.
+    pub method: String,
+    /// What it said. Nothing of a credential is in it.
+    pub said: String,
+}
+
+impl From<&Tried> for ExplainedMethod {
+    fn from(tried: &Tried) -> Self {
+        Self { method: tried.method.to_string(), said: tried.said.clone() }
+    }
 }
 
 /// Who a caller is.
 #[derive(Debug, Serialize)]
 pub struct Caller {
+    /// The method of authentication that decided, by its name in the document.
+    pub method: String,
     /// How the caller is known: the `authtype` attribute.
     pub authtype: &'static str,
     /// The consumer: the `authid` attribute.
@@ -124,7 +148,7 @@ pub struct ExplainedReply {
 pub fn explain(config: Config, message: Message, options: &Options) -> Explanation {
     let mut env = FixedEnv::new(options);
     let max_body_bytes = config.max_body_bytes;
-    let mut exchange = Exchange::new(Rc::new(config));
+    let mut exchange = Exchange::traced(Rc::new(config));
     let Message { head, body } = message;
     let mut effect = exchange.step(Event::Head { head, end_of_stream: body.is_empty() }, &mut env);
     if effect == Effect::Wait {
@@ -151,7 +175,8 @@ pub fn explain(config: Config, message: Message, options: &Options) -> Explanati
         decision,
         route: route.map(|route| route.name.clone()),
         caller: exchange.principal().map(|principal| Caller {
-            authtype: principal.auth_type(),
+            method: principal.method.to_string(),
+            authtype: principal.auth_type,
             authid: principal.auth_id().map(str::to_owned),
             claims: principal.claims().map(|claims| claims.json().to_owned()),
         }),
@@ -162,7 +187,9 @@ pub fn explain(config: Config, message: Message, options: &Options) -> Explanati
         },
         records,
         reply,
-        stripped_headers: exchange.credential_headers().to_vec(),
+        authentication: exchange.tried().iter().map(ExplainedMethod::from).collect(),
+        stripped_headers: exchange.head_changes().remove.clone(),
+        rewritten_headers: exchange.head_changes().set.iter().map(|(name, _)| name.clone()).collect(),
     }
 }
 
@@ -201,7 +228,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "decision   {}", self.decision)?;
         writeln!(f, "route      {}", self.route.as_deref().unwrap_or("none"))?;
-        if let Some(Caller { authtype, authid, claims }) = &self.caller {
+        if let Some(Caller { authtype, authid, claims, .. }) = &self.caller {
             writeln!(f, "caller     {} ({authtype})", authid.as_deref().unwrap_or("anonymous"))?;
             if let Some(claims) = claims {
                 writeln!(f, "claims     {claims}")?;
@@ -213,8 +240,14 @@ impl fmt::Display for Explanation {
             write!(f, ", {bytes} decoded, {events} event(s)")?;
         }
         writeln!(f)?;
+        for ExplainedMethod { method, said } in &self.authentication {
+            writeln!(f, "method     {method}: {said}")?;
+        }
         for name in &self.stripped_headers {
             writeln!(f, "stripped   {name}")?;
+        }
+        for name in &self.rewritten_headers {
+            writeln!(f, "rewritten  {name}")?;
         }
         for (index, record) in self.records.iter().enumerate() {
             writeln!(f, "\nrecord {} of {}", index + 1, self.records.len())?;
@@ -269,13 +302,20 @@ fn shown(octets: &Octets<'_>) -> String {
 struct FixedEnv {
     at: Timestamp,
     seed: Option<u8>,
+    memory: Memory,
+    shared: LocalStore,
 }
 
 impl FixedEnv {
     fn new(options: &Options) -> Self {
         let at = options.at.unwrap_or_else(SystemTime::now);
         let nanos = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        Self { at: Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)), seed: options.seed }
+        Self {
+            at: Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)),
+            seed: options.seed,
+            memory: Memory::default(),
+            shared: LocalStore::default(),
+        }
     }
 }
 
@@ -294,6 +334,18 @@ impl Env for FixedEnv {
             // Without randomness ids are zeros and a time, which is good enough to look at.
             None => drop(getrandom::fill(buffer)),
         }
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    fn property(&self, _path: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn shared(&mut self) -> &mut dyn SharedStore {
+        &mut self.shared
     }
 }
 

@@ -20,7 +20,8 @@ pub(crate) fn dispatch(bridge: &Bridge, request_id: Option<&str>, body: &[u8]) -
         ("content-type", RECORDS_CONTENT_TYPE),
     ];
     headers.extend(request_id.map(|id| ("x-request-id", id)));
-    let signature = bridge.signing_key.as_ref().map(|key| key.sign("POST", RECORDS_PATH, body, &mut HostEnv));
+    let signature =
+        bridge.signing_key.as_ref().map(|key| key.sign("POST", RECORDS_PATH, body, &mut HostEnv::default()));
     headers.extend(signature.as_deref().map(|signature| (SIGNATURE_HEADER, signature)));
     // A timeout of 0 would mean none. The configuration does not allow it.
     let timeout = bridge.timeout.max(Duration::from_millis(1));

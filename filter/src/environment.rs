@@ -1,13 +1,17 @@
 //! Time and randomness from the host.
 
 use wicketgate_envelope::timestamp::Timestamp;
-use wicketgate_policy::env::Env;
+use wicketgate_policy::auth::Memory;
+use wicketgate_policy::env::{Env, LocalStore, SharedStore};
 
 use crate::host;
 
-/// The host's clock and random source.
-#[derive(Debug)]
-pub(crate) struct HostEnv;
+/// The host's clock and random source, and the memory of this VM.
+#[derive(Debug, Default)]
+pub(crate) struct HostEnv {
+    memory: Memory,
+    shared: LocalStore,
+}
 
 impl Env for HostEnv {
     fn now(&self) -> Timestamp {
@@ -20,5 +24,17 @@ impl Env for HostEnv {
         if let Err(error) = getrandom::fill(buffer) {
             log::error!("the host has no random bytes ({error}): event ids may repeat");
         }
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        host::property(path)
+    }
+
+    fn shared(&mut self) -> &mut dyn SharedStore {
+        &mut self.shared
     }
 }

@@ -59,7 +59,7 @@ impl RootContext for Root {
             }
         };
         // Queues are known to all VMs of the process by their names, and this one must be nobody else's.
-        let name = format!("wicketgate-outbox-{}", fresh_id(&mut HostEnv));
+        let name = format!("wicketgate-outbox-{}", fresh_id(&mut HostEnv::default()));
         let Some(outbox) = Outbox::new(self.context_id, config.bridge.clone(), &name) else {
             log::error!("this host has no shared queues, which Wicketgate needs to send events");
             return false;

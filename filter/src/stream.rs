@@ -46,7 +46,7 @@ impl Stream {
             (Some(request), event) => request.step(event),
             (None, Event::Closed) => Action::Continue,
             (None, _) => {
-                send(&Problem::Internal.reply(&fresh_id(&mut HostEnv)));
+                send(&Problem::Internal.reply(&fresh_id(&mut HostEnv::default())));
                 Action::Pause
             }
         }
@@ -54,12 +54,19 @@ impl Stream {
 }
 
 impl Stream {
-    /// Takes out of the request's head what must not reach an upstream, as long as the head can be changed.
-    fn strip_credentials(&self) {
+    /// Makes the request's head what its upstream gets, as long as the head can be changed.
+    fn change_head(&self) {
         let Some(request) = &self.request else { return };
-        for name in request.exchange.borrow().credential_headers() {
+        let exchange = request.exchange.borrow();
+        let changes = exchange.head_changes();
+        for name in &changes.remove {
             if !host::remove_header(HeaderMap::Request, name) {
                 log::error!("the host did not remove the request header {name}");
+            }
+        }
+        for (name, value) in &changes.set {
+            if !host::replace_header(HeaderMap::Request, name, value) {
+                log::error!("the host did not change the request header {name}");
             }
         }
     }
@@ -69,7 +76,7 @@ impl Request {
     /// Takes what became of the records that this request had sent. It comes from the root context's callback.
     pub(crate) fn resolve(self: &Rc<Self>, index: usize, outcome: Outcome) {
         let event = Event::Outcome { index, outcome };
-        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv);
+        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv::default());
         if effect == Effect::Nothing {
             return;
         }
@@ -81,7 +88,7 @@ impl Request {
     }
 
     fn step(self: &Rc<Self>, event: Event<'_>) -> Action {
-        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv);
+        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv::default());
         self.perform(effect)
     }
 
@@ -102,6 +109,8 @@ impl Request {
                 }
                 Action::Continue
             }
+            // No method of authentication asks anybody yet.
+            Effect::Fetch(_) => self.step(Event::Fetched),
             Effect::Dispatch { records, request_id } => {
                 self.post(records, &request_id);
                 Action::Pause
@@ -156,7 +165,7 @@ impl HttpContext for Stream {
             Some(head) => self.step(Event::Head { head, end_of_stream }),
             None => self.step(Event::HeadUnreadable),
         };
-        self.strip_credentials();
+        self.change_head();
         action
     }
 

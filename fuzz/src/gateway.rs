@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
 use wicketgate_envelope::timestamp::Timestamp;
+use wicketgate_policy::auth::Memory;
 use wicketgate_policy::callout::Outcome;
 use wicketgate_policy::config::Config;
-use wicketgate_policy::env::Env;
+use wicketgate_policy::env::{Env, LocalStore, SharedStore};
 use wicketgate_policy::exchange::{Effect, Event, Exchange};
 
 use crate::message::Message;
@@ -20,7 +21,11 @@ pub const DOCUMENT: &str = include_str!("gateway.json");
 
 /// Always the same time, and bytes that count up.
 #[derive(Debug, Default)]
-pub struct FixedEnv(u8);
+pub struct FixedEnv {
+    random: u8,
+    memory: Memory,
+    shared: LocalStore,
+}
 
 impl Env for FixedEnv {
     fn now(&self) -> Timestamp {
@@ -28,8 +33,20 @@ impl Env for FixedEnv {
     }
 
     fn fill_random(&mut self, buffer: &mut [u8]) {
-        buffer.fill(self.0);
-        self.0 = self.0.wrapping_add(1);
+        buffer.fill(self.random);
+        self.random = self.random.wrapping_add(1);
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    fn property(&self, _path: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn shared(&mut self) -> &mut dyn SharedStore {
+        &mut self.shared
     }
 }
 

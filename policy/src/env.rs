@@ -1,15 +1,61 @@
 //! What the host lends to the core.
 
+mod local_store;
+#[cfg(test)]
+pub(crate) mod testing;
+
 use wicketgate_envelope::timestamp::Timestamp;
 
-/// Time and randomness, as the host has them.
+pub use self::local_store::LocalStore;
+use crate::auth::Memory;
+
+/// Everything that the core may not own.
 pub trait Env {
     /// The time now.
     fn now(&self) -> Timestamp;
 
     /// Fills `buffer` with bytes that nobody can guess.
     fn fill_random(&mut self, buffer: &mut [u8]);
+
+    /// The caches of this VM and this configuration.
+    fn memory(&mut self) -> &mut Memory;
+
+    /// An attribute of the connection or the request by its path, such as `["connection", "mtls"]` (Envoy:
+    /// "Attributes"); `None` if the host has none.
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
+
+    /// Data that all workers of this gateway share.
+    fn shared(&mut self) -> &mut dyn SharedStore;
 }
+
+/// Data that all workers of a gateway share, by key. Nothing in it is ever removed, so the keys have to be few.
+pub trait SharedStore {
+    /// The value and its version; `None` if there is no such key.
+    ///
+    /// # Errors
+    /// [`SharedError`] when the host does not do its part.
+    fn get(&mut self, key: &str) -> Result<Option<(Vec<u8>, Version)>, SharedError>;
+
+    /// Creates the key with this value. Returns false if the key exists.
+    ///
+    /// # Errors
+    /// [`SharedError`] when the host does not do its part.
+    fn create(&mut self, key: &str, value: &[u8]) -> Result<bool, SharedError>;
+
+    /// Replaces the value if its version is still this one. Returns false if it is not.
+    ///
+    /// # Errors
+    /// [`SharedError`] when the host does not do its part.
+    fn compare_and_swap(&mut self, key: &str, value: &[u8], version: Version) -> Result<bool, SharedError>;
+}
+
+/// The version of a shared value. It changes whenever the value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(pub u32);
+
+/// The host did not do its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedError;
 
 /// A fresh UUID, version 7 (RFC 9562, section 5.7): ordered by time, unique across workers and restarts.
 pub fn fresh_id(env: &mut dyn Env) -> String {

@@ -8,12 +8,13 @@ use std::rc::Rc;
 
 use crate::admission::Admitted;
 use crate::answer::{Sent, answer, verdicts};
-use crate::auth::{self, AuthError, Principal};
+use crate::auth::{self, Denial, HeadChanges, Principal, Rejected, Tried, Verdict};
 use crate::callout::Outcome;
 use crate::config::document::OnError;
 use crate::config::{Config, Unmatched};
 use crate::cors::{self, Preflight};
 use crate::env::{Env, fresh_id};
+use crate::fetch::Fetch;
 use crate::head::{MAX_FIELDS, RequestHead};
 use crate::path::CanonicalPath;
 use crate::reply::{Headers, LocalReply, Problem};
@@ -47,6 +48,8 @@ pub enum Event<'a> {
     BodyUnreadable,
     /// There is a body, and no room for more.
     Saturated,
+    /// The answer to [`Effect::Fetch`] is in [`Env::memory`], or it is known that there will be none.
+    Fetched,
     /// What became of one record, in answer to [`Effect::Dispatch`].
     Outcome {
         /// Which of the records, counted from 0.
@@ -74,6 +77,9 @@ pub enum Effect {
         /// All that has been buffered, in bytes.
         len: usize,
     },
+    /// Hold the request, make this call unless one with the same key is out already, hand its answer to
+    /// [`crate::auth::Memory::fetched`] once, and step on with [`Event::Fetched`].
+    Fetch(Box<Fetch>),
     /// Hold the request, send these records to kafka-bridge, and step on with an [`Event::Outcome`] for each when it is
     /// known.
     Dispatch {
@@ -102,19 +108,27 @@ pub struct Exchange {
     state: State,
     /// What every answer to this request has, whoever gives it.
     response_headers: Headers,
-    credential_headers: Vec<String>,
+    /// What the upstream's view of the head differs in.
+    head_changes: HeadChanges,
     route: Option<Rc<Route>>,
     principal: Option<Principal>,
+    /// Whether it is written down what each method of authentication says.
+    traced: bool,
+    tried: Vec<Tried>,
+    /// Whether the callback that is running is not one of the request's own, so that going on takes a call to the host.
+    detached: bool,
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing has happened yet.
     New,
-    /// Let in; its body is still coming.
-    Buffering { admitted: Box<Admitted>, buffered: usize },
-    /// Let in; the shell is asked for the body.
-    Reading { admitted: Box<Admitted> },
+    /// An authority is being asked about its credential.
+    Fetching { candidate: Box<Candidate>, progress: Progress },
+    /// Its body is still coming.
+    Buffering { held: Held, buffered: usize },
+    /// The shell is asked for its body.
+    Reading { held: Held },
     /// Its records are on their way.
     Dispatched(Box<Dispatched>),
     /// Let through; none of our business any more.
@@ -132,12 +146,52 @@ struct Dispatched {
     outcomes: Vec<Option<Outcome>>,
 }
 
-/// What the head decides.
+/// A request whose route is known and whose caller is not.
+#[derive(Debug)]
+struct Candidate {
+    route: Rc<Route>,
+    head: RequestHead,
+    path_parameters: Vec<String>,
+    request_id: String,
+    /// How often an authority was asked for it.
+    fetches: usize,
+    /// Whether its credential cannot be checked without its body.
+    needs_body: bool,
+}
+
+/// A request that is held until its body is whole.
+#[derive(Debug)]
+enum Held {
+    /// Its caller is known by then only.
+    Candidate(Box<Candidate>),
+    /// It is let in.
+    Admitted(Box<Admitted>),
+}
+
+/// How much of a request's body has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// In bytes.
+    buffered: usize,
+    ended: bool,
+}
+
+/// What the path of a request leads to.
+enum Found {
+    Route(Rc<Route>, Vec<String>),
+    Preflight(Preflight),
+    Unmatched,
+}
+
+/// What becomes of a request that may.
 enum Admission {
     Pass,
-    Answer(LocalReply),
     Hold(Box<Admitted>),
 }
+
+/// The most often that an authority is asked for one request: discovery, keys, and keys again for one that is new, with
+/// one to spare for a second method.
+const MAX_FETCHES: usize = 4;
 
 impl Exchange {
     /// A request about which nothing is known yet.
@@ -146,10 +200,23 @@ impl Exchange {
             config,
             state: State::New,
             response_headers: Headers::new(),
-            credential_headers: Vec::new(),
+            head_changes: HeadChanges::default(),
             route: None,
             principal: None,
+            traced: false,
+            tried: Vec::new(),
+            detached: false,
         }
+    }
+
+    /// The same, with what each method of authentication says written down for [`Exchange::tried`].
+    pub fn traced(config: Rc<Config>) -> Self {
+        Self { traced: true, ..Self::new(config) }
+    }
+
+    /// What each method of authentication said of the request when it was last asked, in order.
+    pub fn tried(&self) -> &[Tried] {
+        &self.tried
     }
 
     /// The route that the request takes, once that is known.
@@ -162,28 +229,53 @@ impl Exchange {
         self.principal.as_ref()
     }
 
-    /// Request headers that must not reach an upstream. To be removed while the head can be changed, which is right
-    /// after [`Event::Head`].
-    pub fn credential_headers(&self) -> &[String] {
-        &self.credential_headers
+    /// What the head of the request has to be changed in before it goes on to its upstream. To be done while the head
+    /// can be changed, which is right after [`Event::Head`].
+    pub fn head_changes(&self) -> &HeadChanges {
+        &self.head_changes
     }
 
     /// Takes in what happened and says what to do.
     pub fn step(&mut self, event: Event<'_>, env: &mut dyn Env) -> Effect {
+        match &event {
+            Event::Fetched | Event::Outcome { .. } => self.detached = true,
+            // These follow from an effect, in the callback that it was returned to.
+            Event::Body(_) | Event::BodyUnreadable | Event::Saturated => {}
+            _ => self.detached = false,
+        }
         let state = std::mem::replace(&mut self.state, State::Done);
-        let (state, effect) = match (state, event) {
-            (State::New, Event::Head { head, end_of_stream }) => self.on_head(&head, end_of_stream, env),
+        let (state, effect) = self.transition(state, event, env);
+        self.state = state;
+        if self.detached && effect == Effect::Continue { Effect::Resume } else { effect }
+    }
+
+    fn transition(&mut self, state: State, event: Event<'_>, env: &mut dyn Env) -> (State, Effect) {
+        match (state, event) {
+            (State::New, Event::Head { head, end_of_stream }) => self.on_head(head, end_of_stream, env),
             (State::New, Event::HeadUnreadable) => self.deny(&Problem::Internal, &fresh_id(env)),
-            (State::Buffering { admitted, .. }, Event::BodyBuffered { len, end_of_stream }) => {
-                self.on_body(admitted, len, end_of_stream, env)
+            (State::Fetching { candidate, .. }, Event::BodyBuffered { len, end_of_stream }) => {
+                let progress = Progress { buffered: len, ended: end_of_stream };
+                (State::Fetching { candidate, progress }, Effect::Wait)
             }
-            (State::Buffering { admitted, buffered }, Event::Trailers) => {
-                self.on_body(admitted, buffered, true, env)
+            (State::Fetching { candidate, progress }, Event::Trailers) => {
+                (State::Fetching { candidate, progress: Progress { ended: true, ..progress } }, Effect::Wait)
             }
-            (State::Reading { admitted }, Event::Body(body)) => self.dispatch(&admitted, body, env),
-            (State::Reading { admitted }, Event::BodyUnreadable) => self.fail(&admitted, &Problem::Internal),
-            (State::Reading { admitted }, Event::Saturated) => {
-                self.fail(&admitted, &Problem::Unavailable { retry_after: 1 })
+            (State::Fetching { candidate, progress }, Event::Fetched) if candidate.needs_body => {
+                self.hold(Held::Candidate(candidate), progress, env)
+            }
+            (State::Fetching { candidate, progress }, Event::Fetched) => {
+                self.identify(candidate, progress, None, env)
+            }
+            (State::Buffering { held, .. }, Event::BodyBuffered { len, end_of_stream }) => {
+                self.hold(held, Progress { buffered: len, ended: end_of_stream }, env)
+            }
+            (State::Buffering { held, buffered }, Event::Trailers) => {
+                self.hold(held, Progress { buffered, ended: true }, env)
+            }
+            (State::Reading { held }, Event::Body(body)) => self.on_whole(held, body, env),
+            (State::Reading { held }, Event::BodyUnreadable) => self.fail(&held, &Problem::Internal),
+            (State::Reading { held }, Event::Saturated) => {
+                self.fail(&held, &Problem::Unavailable { retry_after: 1 })
             }
             (State::Dispatched(dispatched), Event::Outcome { index, outcome }) => {
                 self.on_outcome(dispatched, index, outcome)
@@ -197,6 +289,7 @@ impl Exchange {
                 (State::Passed, Effect::SetResponseHeaders { remove: &cors::RESPONSE_FIELDS, add })
             }
             (_, Event::Closed) => (State::Done, Effect::Nothing),
+            (State::Passed, Event::Fetched | Event::Outcome { .. }) => (State::Passed, Effect::Nothing),
             (State::Passed, _) => (State::Passed, Effect::Continue),
             // Data before any head: a host that does this is not believed.
             (State::New, Event::BodyBuffered { .. } | Event::Trailers) => {
@@ -205,29 +298,29 @@ impl Exchange {
             // After an answer of ours the host may still walk the rest of the request; it goes nowhere.
             (State::Done, Event::BodyBuffered { .. } | Event::Trailers) => (State::Done, Effect::Wait),
             (state, _) => (state, Effect::Nothing),
-        };
-        self.state = state;
-        effect
+        }
     }
 
-    fn on_head(&mut self, head: &RequestHead, end_of_stream: bool, env: &mut dyn Env) -> (State, Effect) {
-        let request_id = request_id(head).unwrap_or_else(|| fresh_id(env));
-        match self.admit(head, &request_id, env) {
-            Ok(Admission::Pass) => (State::Passed, Effect::Continue),
-            Ok(Admission::Answer(reply)) => (State::Done, Effect::Reply(reply)),
-            Ok(Admission::Hold(admitted)) if end_of_stream => self.dispatch(&admitted, b"", env),
-            Ok(Admission::Hold(admitted)) => (State::Buffering { admitted, buffered: 0 }, Effect::Wait),
+    fn on_head(&mut self, head: RequestHead, end_of_stream: bool, env: &mut dyn Env) -> (State, Effect) {
+        let request_id = request_id(&head).unwrap_or_else(|| fresh_id(env));
+        match self.find(&head) {
+            Ok(Found::Route(route, path_parameters)) => {
+                self.take_route(&route, &head);
+                let candidate =
+                    Candidate { route, head, path_parameters, request_id, fetches: 0, needs_body: false };
+                let progress = Progress { buffered: 0, ended: end_of_stream };
+                self.identify(Box::new(candidate), progress, None, env)
+            }
+            Ok(Found::Preflight(preflight)) => {
+                (State::Done, Effect::Reply(preflight_answer(preflight, &request_id)))
+            }
+            Ok(Found::Unmatched) => (State::Passed, Effect::Continue),
             Err(problem) => self.deny(&problem, &request_id),
         }
     }
 
-    /// Everything that can be decided by the head alone.
-    fn admit(
-        &mut self,
-        head: &RequestHead,
-        request_id: &str,
-        env: &mut dyn Env,
-    ) -> Result<Admission, Problem> {
+    /// Finds what the request is for.
+    fn find(&self, head: &RequestHead) -> Result<Found, Problem> {
         if head.len() > MAX_FIELDS {
             return Err(Problem::BadRequest(format!(
                 "headers: wanted at most {MAX_FIELDS}, got {}",
@@ -241,49 +334,109 @@ impl Exchange {
         let path = CanonicalPath::from_target(head.target())
             .map_err(|error| Problem::BadRequest(format!("path: {error}")))?;
         let host = head.host().map_err(|error| Problem::BadRequest(format!("host: {error}")))?;
-        if let Some(preflight) = self.config.routes.preflight(head, host, &path) {
-            return Ok(Admission::Answer(preflight_answer(preflight, request_id)));
-        }
         let routes = &self.config.routes;
-        let (route, path_parameters) = match routes.find(head, host, &path) {
-            Matched::Route(route, parameters) => (route, parameters),
-            Matched::MethodNotAllowed(allowed) => return Err(Problem::MethodNotAllowed(allowed)),
+        if let Some(preflight) = routes.preflight(head, host, &path) {
+            return Ok(Found::Preflight(preflight));
+        }
+        match routes.find(head, host, &path) {
+            Matched::Route(route, parameters) => {
+                Ok(Found::Route(route, parameters.into_iter().map(str::to_owned).collect()))
+            }
+            Matched::MethodNotAllowed(allowed) => Err(Problem::MethodNotAllowed(allowed)),
             // What belongs to a route is never let pass unauthenticated, not by another spelling of its path either.
             Matched::NotFound if self.config.unmatched == Unmatched::Reject || routes.claim(host, &path) => {
-                return Err(Problem::NotFound);
+                Err(Problem::NotFound)
             }
-            Matched::NotFound => return Ok(Admission::Pass),
-        };
-        self.route = Some(Rc::clone(&route));
+            Matched::NotFound => Ok(Found::Unmatched),
+        }
+    }
+
+    /// Takes down what the route says of every answer and of what its upstream gets.
+    fn take_route(&mut self, route: &Rc<Route>, head: &RequestHead) {
         if let Some(cors) = &route.cors {
             // Two origins are none that a page could have.
             self.response_headers = owned(cors.fields(head.single("origin").ok().flatten()));
         }
-        let principal = auth::authenticate(&route.authentication, head).map_err(|error| match error {
-            AuthError::Unauthenticated => Problem::Unauthenticated(route.challenge.clone()),
-            AuthError::RepeatedCredential(header) => {
-                Problem::BadRequest(format!("{header}: {}", crate::head::Repeated))
+        if !matches!(route.action, Action::Produce { .. }) {
+            self.head_changes = route.credentials.taken_out_of(head);
+        }
+        self.route = Some(Rc::clone(route));
+    }
+
+    /// Finds out who the caller is, and goes on with what that caller may do.
+    fn identify(
+        &mut self,
+        mut candidate: Box<Candidate>,
+        progress: Progress,
+        body: Option<&[u8]>,
+        env: &mut dyn Env,
+    ) -> (State, Effect) {
+        let request = auth::Request { head: &candidate.head, body };
+        if self.traced {
+            self.tried = candidate.route.requirement.tried(&request, env);
+        }
+        match candidate.route.requirement.check(&request, env) {
+            Verdict::Known(principal) => self.admit(&candidate, principal, progress, body, env),
+            Verdict::Denied(denial) => self.deny(&denied(denial), &candidate.request_id),
+            Verdict::Fetch(fetch) if candidate.fetches < MAX_FETCHES => {
+                candidate.fetches += 1;
+                (State::Fetching { candidate, progress }, Effect::Fetch(fetch))
             }
-        })?;
+            Verdict::Fetch(_) => self.deny(&Problem::AuthorityUnavailable, &candidate.request_id),
+            Verdict::Body if body.is_some() => self.deny(&Problem::Internal, &candidate.request_id),
+            Verdict::Body => {
+                candidate.needs_body = true;
+                match self.check_length(&candidate.head) {
+                    Ok(()) => self.hold(Held::Candidate(candidate), progress, env),
+                    Err(problem) => self.deny(&problem, &candidate.request_id),
+                }
+            }
+        }
+    }
+
+    /// Lets a known caller in, or not.
+    fn admit(
+        &mut self,
+        candidate: &Candidate,
+        principal: Principal,
+        progress: Progress,
+        body: Option<&[u8]>,
+        env: &mut dyn Env,
+    ) -> (State, Effect) {
         self.principal = Some(principal.clone());
-        let plan = match &route.action {
-            Action::Produce { plan, .. } => plan,
-            Action::Tee { plan, .. } => {
-                self.credential_headers.clone_from(&route.credential_headers);
-                plan
-            }
-            Action::Pass => {
-                self.credential_headers.clone_from(&route.credential_headers);
-                return Ok(Admission::Pass);
-            }
+        let admission =
+            self.authorise(candidate, &principal).and_then(|()| self.plan(candidate, principal, env));
+        match (admission, body) {
+            (Ok(Admission::Pass), _) => (State::Passed, Effect::Continue),
+            (Ok(Admission::Hold(admitted)), Some(body)) => self.dispatch(&admitted, body, env),
+            (Ok(Admission::Hold(admitted)), None) => self.hold(Held::Admitted(admitted), progress, env),
+            (Err(problem), _) => self.deny(&problem, &candidate.request_id),
+        }
+    }
+
+    /// Whether the caller may send this request.
+    fn authorise(&self, candidate: &Candidate, principal: &Principal) -> Result<(), Problem> {
+        let Some(authorization) = &candidate.route.authorization else { return Ok(()) };
+        let path_parameters: Vec<&str> = candidate.path_parameters.iter().map(String::as_str).collect();
+        authorization
+            .check(principal, &candidate.head, &path_parameters)
+            .map_err(|forbidden| Problem::Forbidden { scopes: forbidden.scopes })
+    }
+
+    /// Takes in what the request's head says of the records that are to be made of it.
+    fn plan(
+        &self,
+        candidate: &Candidate,
+        principal: Principal,
+        env: &mut dyn Env,
+    ) -> Result<Admission, Problem> {
+        let Candidate { route, head, path_parameters, request_id, .. } = candidate;
+        let (Action::Produce { plan, .. } | Action::Tee { plan, .. }) = &route.action else {
+            return Ok(Admission::Pass);
         };
-        let parameters = path_parameters.into_iter().map(str::to_owned).collect();
-        let admitted = content_length(head).and_then(|len| {
-            if len.is_some_and(|len| len > self.config.max_body_bytes as u64) {
-                return Err(Problem::TooLarge(self.config.max_body_bytes));
-            }
-            let named = (request_id.to_owned(), env.now());
-            Admitted::new(Rc::clone(&route), plan, parameters, principal, head, named)
+        let named = (request_id.clone(), env.now());
+        let admitted = self.check_length(head).and_then(|()| {
+            Admitted::new(Rc::clone(route), plan, path_parameters.clone(), principal, head, named)
         });
         match admitted {
             Ok(admitted) => Ok(Admission::Hold(Box::new(admitted))),
@@ -292,26 +445,42 @@ impl Exchange {
         }
     }
 
-    fn on_body(
-        &mut self,
-        admitted: Box<Admitted>,
-        len: usize,
-        end_of_stream: bool,
-        env: &mut dyn Env,
-    ) -> (State, Effect) {
-        if len > self.config.max_body_bytes {
-            return self.fail(&admitted, &Problem::TooLarge(self.config.max_body_bytes));
+    /// Refuses a body that says of itself that it is too large.
+    fn check_length(&self, head: &RequestHead) -> Result<(), Problem> {
+        match content_length(head)? {
+            Some(len) if len > self.config.max_body_bytes as u64 => {
+                Err(Problem::TooLarge(self.config.max_body_bytes))
+            }
+            _ => Ok(()),
         }
-        match (end_of_stream, len) {
-            (false, _) => (State::Buffering { admitted, buffered: len }, Effect::Wait),
-            (true, 0) => self.dispatch(&admitted, b"", env),
-            (true, _) => (State::Reading { admitted }, Effect::ReadBody { len }),
+    }
+
+    /// Holds a request until its body is whole, and goes on with it then.
+    fn hold(&mut self, held: Held, progress: Progress, env: &mut dyn Env) -> (State, Effect) {
+        let Progress { buffered, ended } = progress;
+        if buffered > self.config.max_body_bytes {
+            return self.fail(&held, &Problem::TooLarge(self.config.max_body_bytes));
+        }
+        match (ended, buffered) {
+            (false, _) => (State::Buffering { held, buffered }, Effect::Wait),
+            (true, 0) => self.on_whole(held, b"", env),
+            (true, len) => (State::Reading { held }, Effect::ReadBody { len }),
+        }
+    }
+
+    fn on_whole(&mut self, held: Held, body: &[u8], env: &mut dyn Env) -> (State, Effect) {
+        match held {
+            Held::Admitted(admitted) => self.dispatch(&admitted, body, env),
+            Held::Candidate(candidate) => {
+                let progress = Progress { buffered: body.len(), ended: true };
+                self.identify(candidate, progress, Some(body), env)
+            }
         }
     }
 
     fn dispatch(&mut self, admitted: &Admitted, body: &[u8], env: &mut dyn Env) -> (State, Effect) {
         let (Action::Produce { plan, .. } | Action::Tee { plan, .. }) = &admitted.route.action else {
-            return self.fail(admitted, &Problem::Internal);
+            return self.deny(&Problem::Internal, &admitted.request_id);
         };
         match reshape(admitted, plan, body, env) {
             Ok(Outgoing { records, batch }) => {
@@ -326,7 +495,7 @@ impl Exchange {
                 };
                 (State::Dispatched(Box::new(dispatched)), Effect::Dispatch { records, request_id })
             }
-            Err(problem) => self.fail(admitted, &problem),
+            Err(problem) => self.fail_admitted(admitted, &problem),
         }
     }
 
@@ -350,15 +519,23 @@ impl Exchange {
             Action::Produce { success, .. } => answer(&sent, &verdicts, success, &request_id),
             Action::Tee { on_error, .. } => match verdicts.into_iter().find_map(Result::err) {
                 Some(problem) if *on_error == OnError::Deny => problem.reply(&request_id),
-                _ => return (State::Passed, Effect::Resume),
+                _ => return (State::Passed, Effect::Continue),
             },
-            Action::Pass => return (State::Passed, Effect::Resume),
+            Action::Pass => return (State::Passed, Effect::Continue),
         };
         (State::Done, Effect::Reply(self.with_response_headers(reply)))
     }
 
+    fn fail(&mut self, held: &Held, problem: &Problem) -> (State, Effect) {
+        match held {
+            // Whose request it is was never found out, so it goes nowhere.
+            Held::Candidate(candidate) => self.deny(problem, &candidate.request_id),
+            Held::Admitted(admitted) => self.fail_admitted(admitted, problem),
+        }
+    }
+
     /// Ends a request that was let in and cannot become records; or lets it go on without a copy, if its route says so.
-    fn fail(&mut self, admitted: &Admitted, problem: &Problem) -> (State, Effect) {
+    fn fail_admitted(&mut self, admitted: &Admitted, problem: &Problem) -> (State, Effect) {
         if admitted.route.action.goes_on_without_a_copy() {
             (State::Passed, Effect::Continue)
         } else {
@@ -373,6 +550,15 @@ impl Exchange {
     fn with_response_headers(&mut self, mut reply: LocalReply) -> LocalReply {
         reply.headers.append(&mut self.response_headers);
         reply
+    }
+}
+
+/// What a caller is told of a denial: never which part of a credential was wrong.
+fn denied(denial: Denial) -> Problem {
+    match denial.rejected {
+        Some(Rejected::Repeated(place)) => Problem::BadRequest(format!("{place}: {}", crate::head::Repeated)),
+        Some(Rejected::Unavailable) => Problem::AuthorityUnavailable,
+        Some(Rejected::Invalid(_)) | None => Problem::Unauthenticated(denial.challenge),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod content_encoding;
 pub mod cors;
 pub mod env;
 pub mod exchange;
+pub mod fetch;
 pub mod head;
 pub mod host;
 pub mod json_pointer;

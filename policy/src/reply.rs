@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::auth::REALM;
 use crate::cors::Denial;
 
 /// Header fields of an answer.
@@ -28,6 +29,13 @@ pub enum Problem {
     BadRequest(String),
     /// No credential or a wrong one; the text is the value of `WWW-Authenticate`.
     Unauthenticated(String),
+    /// The caller is known, and may not do this.
+    Forbidden {
+        /// The scopes that are needed, separated by spaces, if one of them is what is missing.
+        scopes: Option<String>,
+    },
+    /// Who is calling cannot be found out now, because an authority does not answer.
+    AuthorityUnavailable,
     /// No route has this path.
     NotFound,
     /// A route has this path, with these methods.
@@ -110,7 +118,7 @@ impl Problem {
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthenticated(_) => 401,
-            Self::CorsRefused(_) => 403,
+            Self::Forbidden { .. } | Self::CorsRefused(_) => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => 413,
@@ -118,7 +126,7 @@ impl Problem {
             Self::IdempotencyConflict => 422,
             Self::Internal => 500,
             Self::Refused | Self::OutcomeUnknown { cause: UnknownCause::Broken, .. } => 502,
-            Self::Unavailable { .. } => 503,
+            Self::Unavailable { .. } | Self::AuthorityUnavailable => 503,
             Self::OutcomeUnknown { cause: UnknownCause::Timeout, .. } => 504,
         }
     }
@@ -128,6 +136,8 @@ impl Problem {
         match self {
             Self::BadRequest(_) => "bad-request",
             Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden { .. } => "forbidden",
+            Self::AuthorityUnavailable => "authority-unavailable",
             Self::CorsRefused(_) => "cors-refused",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed(_) => "method-not-allowed",
@@ -146,6 +156,8 @@ impl Problem {
         match self {
             Self::BadRequest(_) => "The request cannot be read",
             Self::Unauthenticated(_) => "Not authenticated",
+            Self::Forbidden { .. } => "Not allowed",
+            Self::AuthorityUnavailable => "Credentials cannot be checked now",
             Self::CorsRefused(_) => "Not from this origin",
             Self::NotFound => "Nothing is here",
             Self::MethodNotAllowed(_) => "Not with this method",
@@ -164,6 +176,17 @@ impl Problem {
         match self {
             Self::BadRequest(detail) => detail.clone(),
             Self::Unauthenticated(_) => "Send one valid credential, as WWW-Authenticate says.".to_owned(),
+            Self::Forbidden { scopes: Some(_) } => {
+                "The credential is valid and lacks a scope that is needed, as WWW-Authenticate says.".to_owned()
+            }
+            Self::Forbidden { scopes: None } => {
+                "The credential is valid and does not allow this request.".to_owned()
+            }
+            Self::AuthorityUnavailable => {
+                "The authority that knows the credential does not answer. The request was not forwarded, and no event \
+                 was written. Trying again later is safe."
+                    .to_owned()
+            }
             Self::CorsRefused(denial) => denial.to_string(),
             Self::NotFound => "No route has this path.".to_owned(),
             Self::MethodNotAllowed(allowed) => format!("This path takes {}.", allowed.join(", ")),
@@ -199,6 +222,12 @@ impl Problem {
         let mut headers = headers("application/problem+json", request_id);
         let more = match self {
             Self::Unauthenticated(challenge) => Some(("www-authenticate", challenge.clone())),
+            // RFC 6750, section 3.1.
+            Self::Forbidden { scopes: Some(scopes) } => Some((
+                "www-authenticate",
+                format!("Bearer realm=\"{REALM}\", error=\"insufficient_scope\", scope=\"{scopes}\""),
+            )),
+            Self::AuthorityUnavailable => Some(("retry-after", "1".to_owned())),
             Self::MethodNotAllowed(allowed) => Some(("allow", allowed.join(", "))),
             Self::UnsupportedEncoding { accepted, .. } => Some(("accept-encoding", (*accepted).to_owned())),
             Self::Unavailable { retry_after } => Some(("retry-after", retry_after.to_string())),

@@ -252,7 +252,7 @@ impl Reshaper<'_> {
                 extensions.push((name, value.into_owned().into()));
             }
         }
-        extensions.push(("authtype", admitted.principal.auth_type().into()));
+        extensions.push(("authtype", admitted.principal.auth_type.into()));
         extensions.extend(admitted.principal.auth_id().map(|id| ("authid", id.into())));
         extensions.push(("wgversion", Extension::Integer(ENVELOPE_VERSION.cast_signed())));
         extensions.push(("wgroute", admitted.route.name.as_str().into()));

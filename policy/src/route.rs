@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use crate::answer::Success;
-use crate::auth::Method;
+use crate::auth::{Authorization, CredentialPlaces, Requirement};
 use crate::conditions::Conditions;
 use crate::config::document::OnError;
 use crate::cors::{self, Cors, Denial, Preflight};
@@ -25,11 +25,12 @@ pub struct Route {
     pub(crate) matcher: Matcher,
     /// Which pages in browsers may call it, if any of other origins may.
     pub(crate) cors: Option<Cors>,
-    pub(crate) authentication: Vec<Method>,
-    /// The value of `WWW-Authenticate` in a denial.
-    pub(crate) challenge: String,
-    /// Headers, in lower case, that an upstream does not get.
-    pub(crate) credential_headers: Vec<String>,
+    /// From whom it takes requests.
+    pub(crate) requirement: Requirement,
+    /// What those may do; `None` where every one of them may send every request.
+    pub(crate) authorization: Option<Authorization>,
+    /// Where credentials stand that an upstream does not get.
+    pub(crate) credentials: Rc<CredentialPlaces>,
     pub(crate) action: Action,
 }
 

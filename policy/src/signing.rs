@@ -41,28 +41,16 @@ impl SigningKey {
 mod tests {
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
-    use wicketgate_envelope::timestamp::Timestamp;
 
     use super::*;
-
-    struct TestEnv;
-
-    impl Env for TestEnv {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_millis(1_795_353_386_123)
-        }
-
-        fn fill_random(&mut self, buffer: &mut [u8]) {
-            buffer.fill(1);
-        }
-    }
+    use crate::env::testing::TestEnv;
 
     /// Compared with `printf 'v1\n…' | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef`.
     #[test]
     fn a_signature_is_what_openssl_makes_of_the_same() {
         let key = SigningKey::new("0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(
-            key.sign("POST", "/v1/records", b"{}", &mut TestEnv),
+            key.sign("POST", "/v1/records", b"{}", &mut TestEnv::default()),
             "t=1795353386123,n=01a20366-9c8b-7101-8101-010101010101,v1=a238a9830aa7aa8a252a181dd9eaaa66c54cd503022daaa5f719b1bcdee9ba0a"
         );
     }

@@ -49,6 +49,13 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_register_shared_queue(name: *const u8, name_size: usize, queue: *mut u32) -> u32;
@@ -127,6 +134,15 @@ pub(crate) fn add_header(map: HeaderMap, name: &str, value: &str) -> bool {
     // SAFETY: both outlive the call, and the host only reads them.
     let result = unsafe {
         proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
+    result == OK
+}
+
+/// Gives a field one value, in place of all that it has. Legal while the head is being handled.
+pub(crate) fn replace_header(map: HeaderMap, name: &str, value: &[u8]) -> bool {
+    // SAFETY: both outlive the call, and the host only reads them.
+    let result = unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     };
     result == OK
 }

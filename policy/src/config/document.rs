@@ -97,10 +97,21 @@ impl Default for Limits {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AuthenticationMethod {
-    /// A key that the consumer sends in a header of its own.
+    /// A key that the consumer sends in a header, a query parameter or a cookie of its own. Exactly one of the three is
+    /// named.
     ApiKey {
         /// The name of the header, such as `x-api-key`.
-        header: String,
+        #[serde(default)]
+        header: Option<String>,
+        /// The name of the query parameter, such as `key`. Queries are often logged on the way; a header is safer.
+        #[serde(default)]
+        query: Option<String>,
+        /// The name of the cookie.
+        #[serde(default)]
+        cookie: Option<String>,
+        /// Whether an upstream gets the key. Default: it is taken out.
+        #[serde(default)]
+        forward: bool,
     },
 }
 
@@ -116,6 +127,12 @@ pub struct Consumer {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
     pub api_keys: Vec<ApiKey>,
+    /// The groups that the consumer belongs to, for the authorization of routes.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What the consumer may do with a credential that has no scopes of its own, such as an API key.
+    #[serde(default)]
+    pub scopes: Vec<String>,
     /// What is known of the consumer, for templates: `{claim:tenant}` is the claim `tenant` of whoever calls. Callers
     /// cannot change it.
     #[serde(default)]
@@ -169,6 +186,9 @@ pub struct ApiKey {
     /// entropy or more, because a fast hash does not protect a weak one.
     #[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
     pub sha256: String,
+    /// From when on the key is no longer good, such as `2027-01-31T00:00:00Z` (RFC 3339). Default: never.
+    #[serde(default)]
+    pub expires: Option<String>,
 }
 
 impl std::fmt::Debug for ApiKey {
@@ -214,6 +234,9 @@ pub struct Route {
     pub matches: Match,
     /// From whom.
     pub authentication: Authentication,
+    /// What those may do. Without it every valid credential opens the route, and `lint` warns.
+    #[serde(default)]
+    pub authorization: Option<Authorization>,
     /// What is done with them.
     pub action: Action,
     /// `tee` only: what happens to a request whose copy does not get into Kafka. Default: `deny`.
@@ -258,15 +281,89 @@ pub struct Match {
     pub headers: BTreeMap<String, Option<String>>,
 }
 
-/// From whom a route takes requests.
+/// From whom a route takes requests: `any_of` or `all_of`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Authentication {
-    /// Names of ways to authenticate, tried in order; `anonymous` lets requests without any credential in. A
-    /// credential that is wrong is refused, whatever comes after it.
+    /// Names of ways to authenticate, tried in order; `anonymous` lets requests without any credential in. The first
+    /// credential that is present decides: one that is wrong is refused, whatever comes after it.
+    #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub any_of: Vec<String>,
+    /// Names of ways to authenticate, each of which has to be passed. The first says who the caller is; a credential of
+    /// another consumer is refused.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub all_of: Vec<String>,
+}
+
+impl Authentication {
+    /// The names, of whichever kind.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.any_of.iter().chain(&self.all_of)
+    }
+}
+
+/// What callers may do. Every field that is there has to hold; a caller for whom one does not is answered 403.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Authorization {
+    /// Every authenticated caller may, and nothing else is said here. It is how a route says that this is meant.
+    #[serde(default)]
+    pub authenticated: bool,
+    /// The consumers that may.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub consumers: Vec<String>,
+    /// The groups of which the caller is in at least one.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub groups: Vec<String>,
+    /// The scopes that the caller has, all of them.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub scopes: Vec<String>,
+    /// What claims of the caller have to be.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub claims: Vec<ClaimRule>,
+    /// Parts of the request that have to be what a claim of the caller says, such as the tenant in its path.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub request: Vec<RequestRule>,
+}
+
+/// What a claim has to be. Exactly one of `equals`, `contains` and `one_of` is given. Values are compared as the text of a
+/// string, or as a number, `true` or `false` is written.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRule {
+    /// The name of the claim, or a JSON pointer into all claims, such as `/realm_access/roles`.
+    pub claim: String,
+    /// The claim is this value.
+    #[serde(default)]
+    pub equals: Option<String>,
+    /// The claim is an array that has this value, or text that has it as one of its words.
+    #[serde(default)]
+    pub contains: Option<String>,
+    /// The claim is one of these values.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub one_of: Option<Vec<String>>,
+}
+
+/// A part of the request that has to be what a claim of the caller says.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RequestRule {
+    /// The part of the request: a template without parts of the body, such as `{tenant}` or `{header:x-tenant}`.
+    pub part: String,
+    /// The name of the claim, or a JSON pointer into all claims.
+    pub claim: String,
 }
 
 /// What is done with the requests of a route.

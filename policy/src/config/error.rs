@@ -56,15 +56,23 @@ impl Mistakes {
         self.0.iter().map(|mistake| mistake.path.clone()).collect()
     }
 
-    /// Drops the mistakes found since, as far as they are at or within `paths`.
+    /// Drops the mistakes found since, as far as they are at or within `paths`. Of a way to authenticate whose type is
+    /// not known nothing else can be wrong.
     pub(crate) fn forgive(&mut self, paths: &[String]) {
         let within = |path: &str, outer: &str| {
             path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
+        let of_type = |path: &String| {
+            path.starts_with("authentication.")
+                .then(|| path.strip_suffix(".type"))
+                .flatten()
+                .map(str::to_owned)
+        };
+        let typeless: Vec<String> = paths.iter().filter_map(of_type).collect();
         let mut index = 0;
         self.0.retain(|mistake| {
             index += 1;
-            index <= paths.len() || !paths.iter().any(|outer| within(&mistake.path, outer))
+            index <= paths.len() || !paths.iter().chain(&typeless).any(|outer| within(&mistake.path, outer))
         });
     }
 }

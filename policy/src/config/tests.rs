@@ -234,7 +234,10 @@ fn what_is_legal_and_unwise_is_told_apart() {
         let (_, warnings) = Config::with_warnings(document.as_bytes()).unwrap();
         warnings.into_iter().map(|warning| warning.path).collect::<Vec<_>>()
     };
-    assert_eq!(warnings(&GOOD.replace("1500ms", "10s")), [""; 0]);
+    let wise = GOOD.replace("1500ms", "10s");
+    assert_eq!(warnings(&wise), ["routes[0].authorization"]);
+    let authorized = r#"["keys"] }, "authorization": { "authenticated": true }"#;
+    assert_eq!(warnings(&wise.replace("[\"keys\"] }", authorized)), [""; 0]);
     let unwise = GOOD
         .replace("\"reject\"", "\"pass\"")
         .replace("[\"keys\"]", "[\"anonymous\"]")
@@ -256,7 +259,11 @@ fn a_route_that_promises_little_is_told_what_follows() {
         let kafka = format!(
             r#""topic": "orders", "ack": "{ack}" }}, "reply": {{ "body": {{ "id": "id", "at": "offset" }}"#
         );
-        let document = GOOD.replace("1500ms", "10s").replace(r#""topic": "orders""#, &kafka);
+        let authorized = r#"["keys"] }, "authorization": { "authenticated": true }"#;
+        let document = GOOD
+            .replace("1500ms", "10s")
+            .replace("[\"keys\"] }", authorized)
+            .replace(r#""topic": "orders""#, &kafka);
         let (_, warnings) = Config::with_warnings(document.as_bytes()).unwrap();
         let paths: Vec<_> = warnings.iter().map(|warning| warning.path.as_str()).collect();
         assert_eq!(paths, wanted, "{ack}");

@@ -56,7 +56,7 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
         );
     }
     for name in document.authentication.keys() {
-        if !document.routes.iter().any(|route| route.authentication.any_of.contains(name)) {
+        if !document.routes.iter().any(|route| route.authentication.names().any(|used| used == name)) {
             warn(format!("authentication.{name}"), "no route uses it");
         }
     }
@@ -79,9 +79,15 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
 }
 
 fn of_route(route: &Route, path: &str, warn: &mut impl FnMut(String, &str)) {
-    let anonymous = route.authentication.any_of.iter().any(|name| name == "anonymous");
+    let anonymous = route.authentication.names().any(|name| name == ANONYMOUS);
     if anonymous && route.action == Action::Produce {
         warn(format!("{path}.authentication"), "anybody may write to Kafka here");
+    }
+    if !anonymous && route.authorization.is_none() {
+        warn(
+            format!("{path}.authorization"),
+            "every valid credential opens this route; say who may, or \"authenticated\": true if everybody may",
+        );
     }
     if anonymous && route.kafka.as_ref().is_some_and(|kafka| kafka.topic.contains('{')) {
         warn(format!("{path}.kafka.topic"), "anybody may choose among topics here");

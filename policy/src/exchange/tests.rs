@@ -1,9 +1,9 @@
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
-use wicketgate_envelope::timestamp::Timestamp;
 
 use super::*;
+use crate::env::testing::TestEnv;
 
 const DOCUMENT: &str = r#"{
   "source": "urn:test",
@@ -25,20 +25,6 @@ const DOCUMENT: &str = r#"{
   ]
 }"#;
 
-/// 2026-11-22T13:16:26.123Z, and bytes that count up.
-struct TestEnv(u8);
-
-impl Env for TestEnv {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_795_353_386_123)
-    }
-
-    fn fill_random(&mut self, buffer: &mut [u8]) {
-        buffer.fill(self.0);
-        self.0 = self.0.wrapping_add(1);
-    }
-}
-
 const ORDER: [(&str, &str); 4] = [
     (":method", "POST"),
     (":path", "/v1/orders/42?x=secret"),
@@ -58,7 +44,7 @@ fn head(fields: &[(&str, &str)], more: &[(&str, &[u8])]) -> RequestHead {
 }
 
 fn step(exchange: &mut Exchange, event: Event<'_>) -> Effect {
-    exchange.step(event, &mut TestEnv(1))
+    exchange.step(event, &mut TestEnv::default())
 }
 
 /// The effect of a head without a body.
@@ -177,6 +163,59 @@ fn a_request_becomes_a_record_with_the_body_as_it_came() {
     let outcome = Outcome::Answered(RecordResult::Acknowledged { receipt: receipt(), replayed: false });
     let (status, content, _) = replied(step(&mut exchange, Event::Outcome { index: 0, outcome }));
     assert_eq!((status, &content["offset"], &content["ack"]), (202, &7.into(), &"all".into()));
+}
+
+/// A document of one `pass` route for the tenant in its path, which a key in a query parameter opens.
+const TENANTS: &str = r#"{
+  "source": "urn:test",
+  "bridge": { "upstream": "bridge" },
+  "authentication": { "keys": { "type": "api_key", "query": "key" } },
+  "consumers": [
+    { "name": "acme", "groups": ["partners"], "scopes": ["write"], "claims": { "tenant": "acme" },
+      "api_keys": [{ "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" }] }],
+  "unmatched": "reject",
+  "routes": [
+    { "name": "profile", "match": { "methods": ["PUT"], "path": "/tenants/{tenant}" },
+      "authentication": { "any_of": ["keys"] },
+      "authorization": { "groups": ["partners"], "request": [{ "part": "{tenant}", "claim": "tenant" }] },
+      "action": "pass" },
+    { "name": "admin", "match": { "methods": ["PUT"], "path": "/admin" },
+      "authentication": { "any_of": ["keys"] }, "authorization": { "scopes": ["write", "admin"] },
+      "action": "pass" }
+  ]
+}"#;
+
+#[test]
+fn a_known_caller_does_what_the_route_allows_and_nothing_else() {
+    let config = Rc::new(Config::from_json(TENANTS.as_bytes()).unwrap());
+    let put = |path: &str| {
+        let mut exchange = Exchange::new(Rc::clone(&config));
+        let head = head(&[(":method", "PUT"), (":path", path), ("x-request-id", "r")], &[]);
+        (step(&mut exchange, Event::Head { head, end_of_stream: true }), exchange)
+    };
+    let (effect, exchange) = put("/tenants/acme?a=1&key=secret");
+    assert_eq!(effect, Effect::Continue);
+    assert_eq!(exchange.head_changes().set, [(":path".to_owned(), b"/tenants/acme?a=1".to_vec())]);
+    for (path, status) in [
+        ("/tenants/globex?key=secret", 403),
+        ("/tenants/ACME?key=secret", 403),
+        ("/tenants/acme?key=wrong", 401),
+        ("/tenants/acme?key=secret&key=secret", 400),
+        ("/tenants/acme", 401),
+        ("/admin?key=secret", 403),
+    ] {
+        let (got, content, reply) = replied(put(path).0);
+        assert_eq!(got, status, "{path}: {content}");
+        let challenge = reply.headers.iter().find(|(name, _)| name == "www-authenticate");
+        let wanted = match path {
+            "/admin?key=secret" => {
+                Some(r#"Bearer realm="wicketgate", error="insufficient_scope", scope="write admin""#)
+            }
+            _ if status == 401 => Some(r#"ApiKey realm="wicketgate", query="key""#),
+            _ => None,
+        };
+        assert_eq!(challenge.map(|(_, value)| value.as_str()), wanted, "{path}");
+    }
 }
 
 #[test]
@@ -427,6 +466,7 @@ mod any_order {
         BodyUnreadable,
         Saturated,
         Outcome(Outcome),
+        Fetched,
         Closed,
     }
 
@@ -444,6 +484,7 @@ mod any_order {
                 receipt: receipt(),
                 replayed: false
             }))),
+            Just(Any::Fetched),
             Just(Any::Closed),
         ]
     }
@@ -472,6 +513,7 @@ mod any_order {
                     Any::BodyUnreadable => Event::BodyUnreadable,
                     Any::Saturated => Event::Saturated,
                     Any::Outcome(outcome) => Event::Outcome { index: 0, outcome },
+                    Any::Fetched => Event::Fetched,
                     Any::Closed => Event::Closed,
                 };
                 match step(&mut exchange, event) {
@@ -488,6 +530,7 @@ mod any_order {
                         prop_assert!(reply.status != 202 || dispatches == 1);
                         prop_assert!(!good || reply.status >= 400);
                     }
+                    Effect::Fetch(_) => prop_assert!(false, "nobody has to be asked here"),
                     Effect::Wait | Effect::ReadBody { .. } | Effect::Nothing => {}
                 }
             }

@@ -22,9 +22,9 @@ fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
             conditions,
         },
         cors: None,
-        authentication: Vec::new(),
-        challenge: String::new(),
-        credential_headers: Vec::new(),
+        requirement: Requirement::AnyOf(Vec::new()),
+        authorization: None,
+        credentials: Rc::default(),
         action: Action::Pass,
     })
 }

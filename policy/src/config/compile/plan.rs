@@ -142,6 +142,15 @@ impl Planner<'_> {
         for (name, how) in &redact.query {
             self.note(redaction.add_query_parameter(name, treatment(how)), "query", name, mistakes);
         }
+        for name in &self.surroundings.credentials.query {
+            // Adding fails only where the document has its own rule for it.
+            let added = redaction.add_query_parameter(name, Treatment::Drop);
+            if added.is_err() {
+                let wanted = "no rule of its own, because it is a credential, which is always dropped";
+                let path = self.at(&format!("redact.query[{}]", quoted(name)));
+                mistakes.add(path, wanted, quoted(name));
+            }
+        }
         for (pointer, how) in &redact.body {
             let added =
                 Pattern::parse(pointer).and_then(|pattern| redaction.add_body(pattern, treatment(how)));
@@ -295,7 +304,12 @@ impl Planner<'_> {
         if let Some(name) = credential {
             mistakes.add(self.at(field), "headers that carry no credential", quoted(name));
         }
-        credential.is_none()
+        let places = &self.surroundings.credentials;
+        let parameter = template.query_names().find(|name| places.query.iter().any(|query| query == name));
+        if let Some(name) = parameter {
+            mistakes.add(self.at(field), "query parameters that carry no credential", quoted(name));
+        }
+        credential.is_none() && parameter.is_none()
     }
 
     fn forward_headers(&self, kafka: &Kafka, mistakes: &mut Mistakes) -> Vec<ForwardHeader> {

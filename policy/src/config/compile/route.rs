@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::super::document::{self, Document, OnError, Reply};
 use super::super::error::{Mistakes, quoted};
+use super::authentication::{self, Consumers};
 use super::plan::Planner;
 use super::{ANONYMOUS, is_plain_text};
 use crate::answer::{self, OWN_HEADERS, Success};
-use crate::auth::{self, Method};
+use crate::auth::{CredentialPlaces, Method};
 use crate::conditions::Conditions;
 use crate::cors::{Cors, Rules};
 use crate::head::is_field_name;
@@ -22,9 +23,12 @@ use crate::route::{Action, Matcher, Route};
 pub(super) struct Surroundings<'d> {
     pub(super) document: &'d Document,
     pub(super) redaction_key: Option<HashKey>,
+    pub(super) consumers: Consumers,
     pub(super) methods: BTreeMap<String, Method>,
-    /// In lower case.
-    pub(super) credential_headers: Vec<String>,
+    /// Where all ways to authenticate look for credentials.
+    pub(super) credentials: CredentialPlaces,
+    /// Those of them that an upstream does not get.
+    pub(super) stripped: Rc<CredentialPlaces>,
     pub(super) source: Rc<str>,
 }
 
@@ -34,7 +38,7 @@ impl Surroundings<'_> {
     pub(super) fn withheld_headers(&self) -> Vec<String> {
         const BY_DEFINITION: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
         let by_definition = BY_DEFINITION.into_iter().map(str::to_owned);
-        self.credential_headers.iter().cloned().chain(by_definition).collect()
+        self.credentials.headers.iter().cloned().chain(by_definition).collect()
     }
 
     /// Whether a header, in lower case, is one of them.
@@ -79,12 +83,15 @@ fn compile(
     surroundings: &Surroundings<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Route> {
-    let authentication = compile_authentication(&route.authentication, path, &surroundings.methods, mistakes);
+    let requirement =
+        authentication::compile_requirement(&route.authentication, path, &surroundings.methods, mistakes);
     let cors = compile_cors(route.cors.as_ref(), &route.matches.methods, path, mistakes);
     let matcher = compile_match(&route.matches, path, mistakes);
     let success = compile_reply(&route.reply, path, mistakes);
     let parameters = matcher.as_ref().map(|matcher| matcher.pattern.parameters());
     let parameters = parameters.unwrap_or_default();
+    let consumers = &surroundings.consumers.named;
+    let authorization = authentication::compile_authorization(route, path, &parameters, consumers, mistakes);
     let plan = match route.action {
         document::Action::Pass => {
             refuse_for_pass(route, path, mistakes);
@@ -93,7 +100,7 @@ fn compile(
         document::Action::Produce | document::Action::Tee => {
             // Without the path it is not known which parameters there are.
             let path_known = matcher.is_some();
-            let claims = route.authentication.any_of.iter().any(|name| name != ANONYMOUS);
+            let claims = route.authentication.names().any(|name| name != ANONYMOUS);
             let planner = Planner { surroundings, path, parameters: &parameters, path_known, claims };
             planner.compile(route, mistakes)
         }
@@ -116,10 +123,9 @@ fn compile(
         }
         (_, None) => return None,
     };
-    let challenge = auth::challenge(&authentication);
-    let credential_headers = surroundings.credential_headers.clone();
+    let credentials = Rc::clone(&surroundings.stripped);
     let name = route.name.clone();
-    Some(Route { name, matcher: matcher?, challenge, authentication, credential_headers, cors, action })
+    Some(Route { name, matcher: matcher?, requirement, authorization, credentials, cors, action })
 }
 
 fn refuse_for_pass(route: &document::Route, path: &str, mistakes: &mut Mistakes) {
@@ -181,33 +187,6 @@ fn compile_match(matches: &document::Match, path: &str, mistakes: &mut Mistakes)
             None
         }
     }
-}
-
-fn compile_authentication(
-    authentication: &document::Authentication,
-    path: &str,
-    methods: &BTreeMap<String, Method>,
-    mistakes: &mut Mistakes,
-) -> Vec<Method> {
-    let names = &authentication.any_of;
-    let mut compiled = Vec::with_capacity(names.len());
-    for (index, name) in names.iter().enumerate() {
-        let path = format!("{path}.authentication.any_of[{index}]");
-        match methods.get(name) {
-            None => {
-                let known: Vec<&str> = methods.keys().map(String::as_str).collect();
-                mistakes.add(path, format!("one of {}", known.join(", ")), quoted(name));
-            }
-            Some(_) if names.iter().take(index).any(|earlier| earlier == name) => {
-                mistakes.add(path, "each name once", quoted(name));
-            }
-            Some(Method::Anonymous) if index + 1 < names.len() => {
-                mistakes.add(path, "anonymous last, because nothing after it is tried", quoted(name));
-            }
-            Some(method) => compiled.push(method.clone()),
-        }
-    }
-    compiled
 }
 
 fn compile_cors(

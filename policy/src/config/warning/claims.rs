@@ -62,7 +62,7 @@ pub(super) fn of_route(
 }
 
 fn callers(document: &Document, authentication: &Authentication) -> Vec<Caller> {
-    let by_key = authentication.any_of.iter().any(|name| name != super::ANONYMOUS);
+    let by_key = authentication.names().any(|name| name != super::ANONYMOUS);
     let consumers = document.consumers.iter().filter(|consumer| by_key && !consumer.api_keys.is_empty());
     let mut callers: Vec<Caller> = consumers
         .map(|consumer| Caller {
@@ -70,7 +70,7 @@ fn callers(document: &Document, authentication: &Authentication) -> Vec<Caller> 
             claims: serde_json::value::to_raw_value(&consumer.claims).ok().map(Claims::new),
         })
         .collect();
-    if authentication.any_of.iter().any(|name| name == super::ANONYMOUS) {
+    if authentication.names().any(|name| name == super::ANONYMOUS) {
         callers.push(Caller { name: "an anonymous caller".to_owned(), claims: None });
     }
     callers
