@@ -39,3 +39,4 @@ pub mod signing;
 pub mod template;
 pub mod topic;
 mod trace_context;
+pub mod webhook;
