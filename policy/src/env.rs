@@ -8,6 +8,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 pub use self::local_store::LocalStore;
 use crate::auth::Memory;
+use crate::limit::Verdict;
 
 /// Everything that the core may not own.
 pub trait Env {
@@ -26,6 +27,28 @@ pub trait Env {
 
     /// Data that all workers of this gateway share.
     fn shared(&mut self) -> &mut dyn SharedStore;
+
+    /// Takes down what operators want to see in numbers. A host without metrics has nowhere to put it.
+    fn count(&mut self, _count: Count<'_>) {}
+}
+
+/// Something to be seen in numbers. Names are those of the document, so there are no more of them than there are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count<'a> {
+    /// A limit was asked.
+    Limit {
+        /// Its name.
+        policy: &'a str,
+        /// What it said.
+        verdict: Verdict,
+    },
+    /// The slots in use of a limit have become more, or fewer.
+    Slots {
+        /// Its name.
+        policy: &'a str,
+        /// By how many.
+        by: isize,
+    },
 }
 
 /// Data that all workers of a gateway share, by key. Nothing in it is ever removed, so the keys have to be few.

@@ -16,6 +16,8 @@ use crate::cors::{self, Preflight};
 use crate::env::{Env, fresh_id};
 use crate::fetch::Fetch;
 use crate::head::{MAX_FIELDS, RequestHead};
+use crate::limit::key::Facts;
+use crate::limit::{self, Ledger, Refusal, Report, Stage};
 use crate::path::CanonicalPath;
 use crate::reply::{Headers, LocalReply, Problem};
 use crate::reshape::{Outgoing, Record, reshape};
@@ -112,6 +114,8 @@ pub struct Exchange {
     head_changes: HeadChanges,
     route: Option<Rc<Route>>,
     principal: Option<Principal>,
+    /// What it has used up of its limits.
+    ledger: Ledger,
     /// Whether it is written down what each method of authentication says.
     traced: bool,
     tried: Vec<Tried>,
@@ -203,6 +207,7 @@ impl Exchange {
             head_changes: HeadChanges::default(),
             route: None,
             principal: None,
+            ledger: Ledger::default(),
             traced: false,
             tried: Vec::new(),
             detached: false,
@@ -227,6 +232,11 @@ impl Exchange {
     /// Who sent the request, once that is known.
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
+    }
+
+    /// What each of its limits has said last.
+    pub fn limits(&self) -> &[Report] {
+        self.ledger.reports()
     }
 
     /// What the head of the request has to be changed in before it goes on to its upstream. To be done while the head
@@ -284,11 +294,11 @@ impl Exchange {
             (state @ State::Dispatched(_), Event::BodyBuffered { .. } | Event::Trailers) => {
                 (state, Effect::Wait)
             }
-            (State::Passed, Event::ResponseHead) if !self.response_headers.is_empty() => {
-                let add = std::mem::take(&mut self.response_headers);
-                (State::Passed, Effect::SetResponseHeaders { remove: &cors::RESPONSE_FIELDS, add })
+            (State::Passed, Event::ResponseHead) => (State::Passed, self.change_response_head()),
+            (_, Event::Closed) => {
+                self.ledger.close(env);
+                (State::Done, Effect::Nothing)
             }
-            (_, Event::Closed) => (State::Done, Effect::Nothing),
             (State::Passed, Event::Fetched | Event::Outcome { .. }) => (State::Passed, Effect::Nothing),
             (State::Passed, _) => (State::Passed, Effect::Continue),
             // Data before any head: a host that does this is not believed.
@@ -309,7 +319,10 @@ impl Exchange {
                 let candidate =
                     Candidate { route, head, path_parameters, request_id, fetches: 0, needs_body: false };
                 let progress = Progress { buffered: 0, ended: end_of_stream };
-                self.identify(Box::new(candidate), progress, None, env)
+                match self.limit_before_authentication(&candidate, env) {
+                    Ok(()) => self.identify(Box::new(candidate), progress, None, env),
+                    Err(problem) => self.deny(&problem, &candidate.request_id),
+                }
             }
             Ok(Found::Preflight(preflight)) => {
                 (State::Done, Effect::Reply(preflight_answer(preflight, &request_id)))
@@ -377,7 +390,12 @@ impl Exchange {
         }
         match candidate.route.requirement.check(&request, env) {
             Verdict::Known(principal) => self.admit(&candidate, principal, progress, body, env),
-            Verdict::Denied(denial) => self.deny(&denied(denial), &candidate.request_id),
+            Verdict::Denied(denial) => {
+                let guessed = matches!(denial.rejected, Some(Rejected::Invalid(_)));
+                let counted = if guessed { self.ledger.failed_authentication(env) } else { Ok(()) };
+                let problem = counted.map_or_else(Problem::from, |()| denied(denial));
+                self.deny(&problem, &candidate.request_id)
+            }
             Verdict::Fetch(fetch) if candidate.fetches < MAX_FETCHES => {
                 candidate.fetches += 1;
                 (State::Fetching { candidate, progress }, Effect::Fetch(fetch))
@@ -404,14 +422,44 @@ impl Exchange {
         env: &mut dyn Env,
     ) -> (State, Effect) {
         self.principal = Some(principal.clone());
-        let admission =
-            self.authorise(candidate, &principal).and_then(|()| self.plan(candidate, principal, env));
+        let admission = self
+            .authorise(candidate, &principal)
+            .and_then(|()| self.limit(candidate, Stage::AfterAuthentication, env))
+            .and_then(|()| self.plan(candidate, principal, env));
         match (admission, body) {
             (Ok(Admission::Pass), _) => (State::Passed, Effect::Continue),
             (Ok(Admission::Hold(admitted)), Some(body)) => self.dispatch(&admitted, body, env),
             (Ok(Admission::Hold(admitted)), None) => self.hold(Held::Admitted(admitted), progress, env),
             (Err(problem), _) => self.deny(&problem, &candidate.request_id),
         }
+    }
+
+    fn limit_before_authentication(
+        &mut self,
+        candidate: &Candidate,
+        env: &mut dyn Env,
+    ) -> Result<(), Problem> {
+        self.limit(candidate, Stage::BeforeAuthentication, env)?;
+        self.limit(candidate, Stage::FailedAuthentication, env)
+    }
+
+    /// Asks the limits of a stage.
+    fn limit(&mut self, candidate: &Candidate, stage: Stage, env: &mut dyn Env) -> Result<(), Problem> {
+        let route = &candidate.route;
+        if route.limits.iter().all(|limit| limit.stage() != stage) {
+            return Ok(());
+        }
+        // A body that says of itself that it is too large is refused for that.
+        let length = content_length(&candidate.head)?.filter(|len| *len <= self.config.max_body_bytes as u64);
+        let parameters: Vec<&str> = candidate.path_parameters.iter().map(String::as_str).collect();
+        let facts = Facts {
+            head: &candidate.head,
+            client_address: &self.config.client_address,
+            route: &route.name,
+            parameters: &parameters,
+            principal: self.principal.as_ref(),
+        };
+        Ok(self.ledger.charge(&route.limits, stage, &facts, length, env)?)
     }
 
     /// Whether the caller may send this request.
@@ -482,8 +530,18 @@ impl Exchange {
         let (Action::Produce { plan, .. } | Action::Tee { plan, .. }) = &admitted.route.action else {
             return self.deny(&Problem::Internal, &admitted.request_id);
         };
+        let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        if let Err(refusal) =
+            self.ledger.settle(|cost| (cost == limit::Cost::BodyBytes).then_some(bytes), env)
+        {
+            return self.deny(&refusal.into(), &admitted.request_id);
+        }
         match reshape(admitted, plan, body, env) {
             Ok(Outgoing { records, batch }) => {
+                let events = u64::try_from(records.len()).unwrap_or(u64::MAX);
+                if let Err(refusal) = self.ledger.settle(|_| Some(events), env) {
+                    return self.deny(&refusal.into(), &admitted.request_id);
+                }
                 let sent =
                     records.iter().map(|record| (record.event_id.clone(), record.topic.clone())).collect();
                 let request_id = admitted.request_id.clone();
@@ -548,8 +606,35 @@ impl Exchange {
     }
 
     fn with_response_headers(&mut self, mut reply: LocalReply) -> LocalReply {
-        reply.headers.append(&mut self.response_headers);
+        reply.headers.append(&mut self.take_response_headers());
         reply
+    }
+
+    /// What every answer has, as it is now.
+    fn take_response_headers(&mut self) -> Headers {
+        let mut headers = std::mem::take(&mut self.response_headers);
+        headers.append(&mut limit::fields::fields(self.ledger.reports(), self.config.limit_fields));
+        headers
+    }
+
+    fn change_response_head(&mut self) -> Effect {
+        let add = self.take_response_headers();
+        if add.is_empty() {
+            return Effect::Continue;
+        }
+        // Where a route says which pages may read an answer, its upstream's own fields have no say.
+        let cors = self.route.as_ref().is_some_and(|route| route.cors.is_some());
+        let remove: &[&str] = if cors { &cors::RESPONSE_FIELDS } else { &[] };
+        Effect::SetResponseHeaders { remove, add }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Exceeded { policies, retry_after } => Self::QuotaExceeded { policies, retry_after },
+            Refusal::Unavailable { policy } => Self::LimitUnavailable { policy },
+        }
     }
 }
 

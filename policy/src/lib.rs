@@ -27,6 +27,7 @@ pub mod fetch;
 pub mod head;
 pub mod host;
 pub mod json_pointer;
+pub mod limit;
 pub mod path;
 pub mod path_pattern;
 pub mod plan;

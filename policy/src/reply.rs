@@ -22,7 +22,7 @@ pub struct LocalReply {
 }
 
 /// What a caller is told instead of a receipt. Each kind has one status, one title and one stable type,
-/// `urn:wicketgate:problem:<kind>` (RFC 9457); `docs/errors.md` lists them.
+/// `urn:wicketgate:problem:<kind>` unless it is a registered one (RFC 9457); `docs/errors.md` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// The request cannot be read; the text says which part.
@@ -57,6 +57,18 @@ pub enum Problem {
     },
     /// The event has the name of another one that came before.
     IdempotencyConflict,
+    /// Limits are exceeded.
+    QuotaExceeded {
+        /// Their names.
+        policies: Vec<String>,
+        /// When to try again, in seconds; `None` where that would not help.
+        retry_after: Option<u64>,
+    },
+    /// A limit cannot be counted, and nothing goes on uncounted.
+    LimitUnavailable {
+        /// Its name.
+        policy: String,
+    },
     /// A page of another origin asks for more than the route allows.
     CorsRefused(Denial),
     /// The gateway itself cannot go on.
@@ -110,6 +122,9 @@ pub(crate) struct Content<'a> {
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<&'a str>,
+    /// The names of limits (draft-ietf-httpapi-ratelimit-headers-10, section 5).
+    #[serde(rename = "violated-policies", skip_serializing_if = "<[String]>::is_empty")]
+    violated_policies: &'a [String],
 }
 
 impl Problem {
@@ -124,9 +139,10 @@ impl Problem {
             Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => 413,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding { .. } => 415,
             Self::IdempotencyConflict => 422,
+            Self::QuotaExceeded { .. } => 429,
             Self::Internal => 500,
             Self::Refused | Self::OutcomeUnknown { cause: UnknownCause::Broken, .. } => 502,
-            Self::Unavailable { .. } | Self::AuthorityUnavailable => 503,
+            Self::Unavailable { .. } | Self::AuthorityUnavailable | Self::LimitUnavailable { .. } => 503,
             Self::OutcomeUnknown { cause: UnknownCause::Timeout, .. } => 504,
         }
     }
@@ -138,6 +154,8 @@ impl Problem {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden { .. } => "forbidden",
             Self::AuthorityUnavailable => "authority-unavailable",
+            Self::QuotaExceeded { .. } => "quota-exceeded",
+            Self::LimitUnavailable { .. } => "temporary-reduced-capacity",
             Self::CorsRefused(_) => "cors-refused",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed(_) => "method-not-allowed",
@@ -152,12 +170,25 @@ impl Problem {
         }
     }
 
+    /// Those of limits are registered names (draft-ietf-httpapi-ratelimit-headers-10, section 5), which clients may know.
+    fn type_uri(&self) -> String {
+        let base = match self {
+            Self::QuotaExceeded { .. } | Self::LimitUnavailable { .. } => {
+                "https://iana.org/assignments/http-problem-types#"
+            }
+            _ => "urn:wicketgate:problem:",
+        };
+        format!("{base}{}", self.kind())
+    }
+
     fn title(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "The request cannot be read",
             Self::Unauthenticated(_) => "Not authenticated",
             Self::Forbidden { .. } => "Not allowed",
             Self::AuthorityUnavailable => "Credentials cannot be checked now",
+            Self::QuotaExceeded { .. } => "Too many requests",
+            Self::LimitUnavailable { .. } => "Requests cannot be counted now",
             Self::CorsRefused(_) => "Not from this origin",
             Self::NotFound => "Nothing is here",
             Self::MethodNotAllowed(_) => "Not with this method",
@@ -186,6 +217,16 @@ impl Problem {
                 "The authority that knows the credential does not answer. The request was not forwarded, and no event \
                  was written. Trying again later is safe."
                     .to_owned()
+            }
+            Self::QuotaExceeded { policies, retry_after } => {
+                let which = policies.join(", ");
+                match retry_after {
+                    Some(_) => format!("Exceeded: {which}. No event was written. Retry-After says when to try again."),
+                    None => format!("Exceeded: {which}. No event was written."),
+                }
+            }
+            Self::LimitUnavailable { policy } => {
+                format!("The limit {policy} cannot be counted. No event was written. Trying again later is safe.")
             }
             Self::CorsRefused(denial) => denial.to_string(),
             Self::NotFound => "No route has this path.".to_owned(),
@@ -227,7 +268,12 @@ impl Problem {
                 "www-authenticate",
                 format!("Bearer realm=\"{REALM}\", error=\"insufficient_scope\", scope=\"{scopes}\""),
             )),
-            Self::AuthorityUnavailable => Some(("retry-after", "1".to_owned())),
+            Self::AuthorityUnavailable | Self::LimitUnavailable { .. } => {
+                Some(("retry-after", "1".to_owned()))
+            }
+            Self::QuotaExceeded { retry_after: Some(seconds), .. } => {
+                Some(("retry-after", seconds.to_string()))
+            }
             Self::MethodNotAllowed(allowed) => Some(("allow", allowed.join(", "))),
             Self::UnsupportedEncoding { accepted, .. } => Some(("accept-encoding", (*accepted).to_owned())),
             Self::Unavailable { retry_after } => Some(("retry-after", retry_after.to_string())),
@@ -244,7 +290,7 @@ impl Problem {
         event_id: Option<&'a str>,
     ) -> Content<'a> {
         Content {
-            type_: format!("urn:wicketgate:problem:{}", self.kind()),
+            type_: self.type_uri(),
             title: self.title(),
             status: self.status(),
             detail: self.detail(),
@@ -252,6 +298,11 @@ impl Problem {
             event_id: match self {
                 Self::OutcomeUnknown { event_id, .. } => Some(event_id),
                 _ => event_id,
+            },
+            violated_policies: match self {
+                Self::QuotaExceeded { policies, .. } => policies,
+                Self::LimitUnavailable { policy } => std::slice::from_ref(policy),
+                _ => &[],
             },
         }
     }

@@ -13,6 +13,7 @@ use crate::config::document::OnError;
 use crate::cors::{self, Cors, Denial, Preflight};
 use crate::head::RequestHead;
 use crate::host::HostPattern;
+use crate::limit::RouteLimit;
 use crate::path::CanonicalPath;
 use crate::path_pattern::PathPattern;
 use crate::plan::Plan;
@@ -25,6 +26,8 @@ pub struct Route {
     pub(crate) matcher: Matcher,
     /// Which pages in browsers may call it, if any of other origins may.
     pub(crate) cors: Option<Cors>,
+    /// How often it may be called.
+    pub(crate) limits: Vec<RouteLimit>,
     /// From whom it takes requests.
     pub(crate) requirement: Requirement,
     /// What those may do; `None` where every one of them may send every request.

@@ -7,7 +7,10 @@ use crate::fetch::{FetchKey, Response};
 /// The bounded caches of one VM and one configuration. A new configuration starts with empty ones, so nothing that was
 /// checked by an old rule is believed under a new one.
 #[derive(Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    /// What is known of limits.
+    pub(crate) limits: crate::limit::Local,
+}
 
 impl Memory {
     /// Takes in what an authority has said. `None` is a call that failed or whose answer was larger than asked for.

@@ -14,6 +14,8 @@ use self::error::Mistakes;
 pub use self::error::{ConfigError, ConfigErrors};
 use self::json::Json;
 pub use self::warning::Warning;
+use crate::limit::address::ClientAddress;
+use crate::limit::fields::LimitFields;
 use crate::route::Routes;
 use crate::signing::SigningKey;
 
@@ -29,6 +31,10 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// What happens to a request that no route matches.
     pub(crate) unmatched: Unmatched,
+    /// Whose address counts where a limit counts by address.
+    pub(crate) client_address: ClientAddress,
+    /// What tells callers of their limits.
+    pub(crate) limit_fields: LimitFields,
     pub(crate) routes: Routes,
 }
 

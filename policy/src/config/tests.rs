@@ -1,6 +1,8 @@
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod limits;
+
 use super::*;
 
 const GOOD: &str = r#"{
@@ -55,7 +57,7 @@ fn each_mistake_is_told_with_its_path() {
         (
             "\"source\"",
             "\"sauce\": 1, \"source\"",
-            "sauce: wanted one of $schema, authentication, bridge, consumers, limits, redaction_key, routes, source, unmatched, got an unknown field",
+            "sauce: wanted one of $schema, authentication, bridge, client_address, concurrency_limits, consumers, limit_fields, limits, rate_limits, redaction_key, routes, source, unmatched, got an unknown field",
         ),
         (
             "\"source\"",

@@ -1,6 +1,7 @@
 //! What is legal in a document and unwise all the same. Nothing here keeps a document from being used.
 
 mod claims;
+mod limits;
 
 use std::fmt;
 use std::time::Duration;
@@ -72,6 +73,7 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
             claims::of_route(document, &route.authentication, plan, &path, &mut warn);
         }
     }
+    limits::of_document(document, &mut warn);
     if document.redaction_key.is_some() && !document.routes.iter().any(hashes) {
         warn("redaction_key".to_owned(), "no route hashes anything with it");
     }

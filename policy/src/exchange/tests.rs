@@ -2,6 +2,8 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
 
+mod limits;
+
 use super::*;
 use crate::env::testing::TestEnv;
 

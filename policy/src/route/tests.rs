@@ -22,6 +22,7 @@ fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
             conditions,
         },
         cors: None,
+        limits: Vec::new(),
         requirement: Requirement::AnyOf(Vec::new()),
         authorization: None,
         credentials: Rc::default(),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 mod authentication;
+mod limit;
 mod plan;
 mod route;
 
@@ -29,10 +30,12 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
     let bridge = compile_bridge(&document.bridge, mistakes);
     let consumers = authentication::compile_consumers(&document.consumers, mistakes);
     let methods = authentication::compile_methods(&document.authentication, &consumers, mistakes);
+    let credentials = authentication::places(methods.values(), false);
     let surroundings = Surroundings {
+        limits: limit::compile_all(document, &route::withheld_headers(&credentials), mistakes),
         document,
         redaction_key: compile_redaction_key(document.redaction_key.as_ref(), mistakes),
-        credentials: authentication::places(methods.values(), false),
+        credentials,
         stripped: Rc::new(authentication::places(methods.values(), true)),
         source: Rc::from(document.source.as_str()),
         consumers,
@@ -43,6 +46,8 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
         bridge,
         max_body_bytes: document.limits.body_bytes as usize,
         unmatched: document.unmatched,
+        client_address: limit::compile_client_address(&document.client_address),
+        limit_fields: document.limit_fields,
         routes: Routes::new(routes),
     }
 }

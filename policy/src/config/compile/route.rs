@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::document::{self, Document, OnError, Reply};
 use super::super::error::{Mistakes, quoted};
 use super::authentication::{self, Consumers};
+use super::limit;
 use super::plan::Planner;
 use super::{ANONYMOUS, is_plain_text};
 use crate::answer::{self, OWN_HEADERS, Success};
@@ -15,6 +16,7 @@ use crate::conditions::Conditions;
 use crate::cors::{Cors, Rules};
 use crate::head::is_field_name;
 use crate::host::HostPattern;
+use crate::limit::fields::{LimitFields, NAMES};
 use crate::path_pattern::PathPattern;
 use crate::redact::HashKey;
 use crate::route::{Action, Matcher, Route};
@@ -25,6 +27,8 @@ pub(super) struct Surroundings<'d> {
     pub(super) redaction_key: Option<HashKey>,
     pub(super) consumers: Consumers,
     pub(super) methods: BTreeMap<String, Method>,
+    /// Limits; `None` for one that is wrong.
+    pub(super) limits: BTreeMap<String, Option<limit::Named>>,
     /// Where all ways to authenticate look for credentials.
     pub(super) credentials: CredentialPlaces,
     /// Those of them that an upstream does not get.
@@ -36,15 +40,20 @@ impl Surroundings<'_> {
     /// Headers, in lower case, that must not get out of the gateway: those of all ways to authenticate, and those that
     /// carry credentials by their definition.
     pub(super) fn withheld_headers(&self) -> Vec<String> {
-        const BY_DEFINITION: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
-        let by_definition = BY_DEFINITION.into_iter().map(str::to_owned);
-        self.credentials.headers.iter().cloned().chain(by_definition).collect()
+        withheld_headers(&self.credentials)
     }
 
     /// Whether a header, in lower case, is one of them.
     pub(super) fn carries_credential(&self, name: &str) -> bool {
         self.withheld_headers().iter().any(|header| header == name)
     }
+}
+
+/// See [`Surroundings::withheld_headers`].
+pub(super) fn withheld_headers(credentials: &CredentialPlaces) -> Vec<String> {
+    const BY_DEFINITION: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+    let by_definition = BY_DEFINITION.into_iter().map(str::to_owned);
+    credentials.headers.iter().cloned().chain(by_definition).collect()
 }
 
 pub(super) fn compile_all(
@@ -85,7 +94,11 @@ fn compile(
 ) -> Option<Route> {
     let requirement =
         authentication::compile_requirement(&route.authentication, path, &surroundings.methods, mistakes);
-    let cors = compile_cors(route.cors.as_ref(), &route.matches.methods, path, mistakes);
+    let fields: &[&str] = match route.limits.as_slice() {
+        [] => &[],
+        _ => limit_fields(surroundings.document.limit_fields),
+    };
+    let cors = compile_cors(route.cors.as_ref(), &route.matches.methods, fields, path, mistakes);
     let matcher = compile_match(&route.matches, path, mistakes);
     let success = compile_reply(&route.reply, path, mistakes);
     let parameters = matcher.as_ref().map(|matcher| matcher.pattern.parameters());
@@ -115,6 +128,7 @@ fn compile(
             "it where it is another",
         );
     }
+    let limits = limit::compile_route(route, path, &parameters, plan.as_ref(), surroundings, mistakes);
     let action = match (route.action, plan) {
         (document::Action::Pass, _) => Action::Pass,
         (document::Action::Produce, Some(plan)) => Action::Produce { plan, success },
@@ -125,7 +139,7 @@ fn compile(
     };
     let credentials = Rc::clone(&surroundings.stripped);
     let name = route.name.clone();
-    Some(Route { name, matcher: matcher?, requirement, authorization, credentials, cors, action })
+    Some(Route { name, matcher: matcher?, requirement, authorization, credentials, cors, limits, action })
 }
 
 fn refuse_for_pass(route: &document::Route, path: &str, mistakes: &mut Mistakes) {
@@ -192,6 +206,7 @@ fn compile_match(matches: &document::Match, path: &str, mistakes: &mut Mistakes)
 fn compile_cors(
     cors: Option<&document::Cors>,
     methods: &[String],
+    limit_fields: &[&str],
     path: &str,
     mistakes: &mut Mistakes,
 ) -> Option<Cors> {
@@ -204,11 +219,13 @@ fn compile_cors(
         }
         age.and_then(|age| u32::try_from(age.as_secs()).ok())
     });
+    let known = |field: &str| cors.expose_headers.iter().any(|name| name.eq_ignore_ascii_case(field));
+    let limit_fields = limit_fields.iter().filter(|field| !known(field)).map(|field| (*field).to_owned());
     let rules = Rules {
         origins: cors.origins.clone(),
         methods: Vec::new(),
         headers: cors.headers.clone(),
-        expose: cors.expose_headers.clone(),
+        expose: cors.expose_headers.iter().cloned().chain(limit_fields).collect(),
         max_age,
         credentials: cors.credentials,
     };
@@ -221,6 +238,16 @@ fn compile_cors(
             }
             None
         }
+    }
+}
+
+/// The fields that tell of limits, which pages may read, too.
+fn limit_fields(fields: LimitFields) -> &'static [&'static str] {
+    match fields {
+        LimitFields::None => &["retry-after"],
+        LimitFields::Ietf => &["ratelimit", "ratelimit-policy", "retry-after"],
+        LimitFields::X => &["retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
+        LimitFields::Both => &NAMES,
     }
 }
 
