@@ -240,6 +240,8 @@ impl Memory {
                 Ack::None if event.queued => Admission::Written(QUEUED),
                 Ack::None => Admission::InFlight(wait(&mut event.waiting_for_queue, wanted)),
                 Ack::All | Ack::Leader | Ack::Spooled => {
+                    // It may be in flight for minutes, while its caller tries again and again.
+                    event.waiting.retain(|waiting| !waiting.reply.is_closed());
                     Admission::InFlight(wait(&mut event.waiting, wanted))
                 }
             },
@@ -496,6 +498,14 @@ impl Claim {
     /// To be told when the event is in the producer's queue. As long as it isn't, nobody hears of it.
     pub fn queueing(&self) -> Queueing {
         Queueing { memory: Arc::clone(&self.memory), name: self.identity.name, claim: self.number }
+    }
+
+    /// Its caller has been told that nobody knows, and what becomes of it is still to come: other bridges are kept off it as
+    /// long as that may take. Never blocks.
+    pub fn overdue(&self) {
+        if let (Some(shared), Some(_)) = (&self.memory.shared, &self.hold) {
+            shared.keep(self.identity);
+        }
     }
 
     /// This became of it.

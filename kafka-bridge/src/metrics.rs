@@ -67,6 +67,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_bytes: Counter,
     records: Family<cluster::OutcomeLabels, Counter>,
+    late: Family<cluster::OutcomeLabels, Counter>,
     record_bytes: Each<Counter>,
     ack_latency: Family<cluster::OutcomeLabels, Histogram, fn() -> Histogram>,
     ready: Gauge,
@@ -124,6 +125,7 @@ impl Default for Metrics {
             requests: Family::default(),
             request_bytes: Counter::default(),
             records: Family::default(),
+            late: Family::default(),
             record_bytes: Each::default(),
             ack_latency: Family::new_with_constructor(ack_latency_histogram),
             ready: Gauge::default(),
@@ -179,6 +181,11 @@ impl Metrics {
             "records",
             "Records by what became of them, as far as the bridge ever learned, whether or not a caller still waited",
             self.records.clone(),
+        );
+        r.register(
+            "late_records",
+            "Records by what became of them after their callers had been told that nobody knows; they are among the unknown in kafka_bridge_records_total",
+            self.late.clone(),
         );
         r.register_with_unit(
             "record_values",

@@ -58,6 +58,15 @@ impl Traffic {
 pub struct Proxy {
     address: SocketAddr,
     traffic: watch::Sender<Traffic>,
+    /// How often the connections of the time were lost.
+    losses: watch::Sender<u64>,
+}
+
+/// What a connection goes by.
+#[derive(Clone, Debug)]
+struct Told {
+    traffic: watch::Receiver<Traffic>,
+    losses: watch::Receiver<u64>,
 }
 
 impl Proxy {
@@ -67,12 +76,14 @@ impl Proxy {
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (traffic, told) = watch::channel(Traffic::Passes);
+        let (losses, lost) = watch::channel(0);
+        let told = Told { traffic: told, losses: lost };
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(serve(listener, server, told));
         });
-        Self { address, traffic }
+        Self { address, traffic, losses }
     }
 
     /// Where it listens.
@@ -84,9 +95,15 @@ impl Proxy {
     pub fn set(&self, traffic: Traffic) {
         self.traffic.send_replace(traffic);
     }
+
+    /// Has the connections that there are carry nothing any more, for good, and nobody is told: the machine behind them has
+    /// vanished. New ones reach the server.
+    pub fn lose_connections(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
+    }
 }
 
-async fn serve(listener: std::net::TcpListener, server: SocketAddr, mut told: watch::Receiver<Traffic>) {
+async fn serve(listener: std::net::TcpListener, server: SocketAddr, mut told: Told) {
     let listener = TcpListener::from_std(listener).expect("a listener for tokio");
     loop {
         tokio::select! {
@@ -99,33 +116,45 @@ async fn serve(listener: std::net::TcpListener, server: SocketAddr, mut told: wa
                 });
             }
             // The proxy is gone.
-            changed = told.changed() => if changed.is_err() { return },
+            changed = told.traffic.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn connection(client: TcpStream, server: SocketAddr, told: watch::Receiver<Traffic>) -> io::Result<()> {
+async fn connection(client: TcpStream, server: SocketAddr, told: Told) -> io::Result<()> {
     // Closing such a connection resets it.
     client.set_zero_linger()?;
     client.set_nodelay(true)?;
+    let Told { traffic, mut losses } = told;
+    let before = *losses.borrow_and_update();
     let both_ways = async {
-        let mut passing = told.clone();
+        let mut passing = traffic.clone();
         let _ = passing.wait_for(|traffic| !traffic.holds(Direction::ToServer)).await;
         let server = TcpStream::connect(server).await?;
         server.set_nodelay(true)?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::try_join!(
-            one_way(from_client, to_server, Direction::ToServer, told.clone()),
-            one_way(from_server, to_client, Direction::ToClient, told.clone()),
+            one_way(from_client, to_server, Direction::ToServer, traffic.clone()),
+            one_way(from_server, to_client, Direction::ToClient, traffic.clone()),
         )?;
         io::Result::Ok(())
     };
-    let mut resetting = told.clone();
+    // Kept, and with it the sockets, when it is not looked at any more.
+    let mut both_ways = std::pin::pin!(both_ways);
+    let unless_lost = async {
+        let lost = async { losses.wait_for(|losses| *losses != before).await.is_ok() };
+        tokio::select! {
+            biased;
+            true = lost => std::future::pending().await,
+            result = &mut both_ways => result,
+        }
+    };
+    let mut resetting = traffic.clone();
     tokio::select! {
         // Or the proxy is gone.
         _ = resetting.wait_for(|traffic| *traffic == Traffic::Resets) => Ok(()),
-        result = both_ways => result,
+        result = unless_lost => result,
     }
 }
 

@@ -191,10 +191,7 @@ impl Lane {
         self.waiting.remove(admitted);
         match settlement {
             Settlement::Withdrawn => None,
-            Settlement::Acknowledged => {
-                self.acknowledged = Some(now);
-                self.close()
-            }
+            Settlement::Acknowledged => self.acknowledge(now),
             Settlement::Refused if matches!(self.state, State::Trial { .. }) => self.close(),
             Settlement::Refused => None,
             Settlement::Failed => {
@@ -211,6 +208,12 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Kafka has acknowledged a record, which may have been settled before.
+    pub(super) fn acknowledge(&mut self, now: Instant) -> Option<Change> {
+        self.acknowledged = Some(now);
+        self.close()
     }
 
     /// Opens if records have waited for too long.

@@ -10,7 +10,7 @@ mod lane;
 mod reach;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,8 @@ struct Lanes {
     replicas: Mutex<Lane>,
     /// The leader alone.
     leader: Mutex<Lane>,
+    /// How many have no answer, and were given up.
+    overdue: AtomicUsize,
 }
 
 impl Lanes {
@@ -117,6 +119,8 @@ pub struct Permit {
     /// What the lane knows it by.
     admitted: Instant,
     settlement: Settlement,
+    /// Whether it was given up before it was settled.
+    overdue: bool,
 }
 
 /// A record was not let through, because it is known that Kafka would not acknowledge it now.
@@ -177,7 +181,8 @@ impl Breaker {
         match admitted {
             Some(admitted) => {
                 let settlement = Settlement::Withdrawn;
-                Ok(Permit { breaker: Arc::clone(self), topic, lanes, ack, admitted, settlement })
+                let breaker = Arc::clone(self);
+                Ok(Permit { breaker, topic, lanes, ack, admitted, settlement, overdue: false })
             }
             None => {
                 if trial {
@@ -289,7 +294,11 @@ impl Breaker {
             topics.forget();
         }
         let topic = Arc::<str>::from(topic);
-        let lanes = Arc::new(Lanes { replicas: Mutex::new(Lane::new()), leader: Mutex::new(Lane::new()) });
+        let lanes = Arc::new(Lanes {
+            replicas: Mutex::new(Lane::new()),
+            leader: Mutex::new(Lane::new()),
+            overdue: AtomicUsize::new(0),
+        });
         topics.lanes.insert(Arc::clone(&topic), Arc::clone(&lanes));
         (topic, lanes)
     }
@@ -317,6 +326,13 @@ impl Breaker {
         if settlement == Settlement::Acknowledged {
             self.answered(now);
         }
+        self.tell(&permit.topic, permit.ack, change, now);
+    }
+
+    /// A record has been acknowledged that had been given up.
+    fn acknowledged_late(&self, permit: &Permit, now: Instant) {
+        let change = locked(permit.lanes.of(permit.ack)).acknowledge(now);
+        self.answered(now);
         self.tell(&permit.topic, permit.ack, change, now);
     }
 
@@ -388,10 +404,35 @@ impl Permit {
     pub fn settle(mut self, settlement: Settlement) {
         self.settlement = settlement;
     }
+
+    /// It has taken too long: that counts as a failure. Should it be acknowledged after all, that counts too.
+    pub fn overdue(&mut self) {
+        if !std::mem::replace(&mut self.overdue, true) {
+            self.lanes.overdue.fetch_add(1, Ordering::AcqRel);
+            self.breaker.settle(self, Settlement::Failed, Instant::now());
+        }
+    }
+
+    /// Whether there are records of its topic that were given up, and have no answer yet.
+    pub fn has_overdue(&self) -> bool {
+        self.lanes.overdue.load(Ordering::Acquire) > 0
+    }
+
+    /// The topic of the record.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.overdue {
+            self.lanes.overdue.fetch_sub(1, Ordering::AcqRel);
+            if self.settlement == Settlement::Acknowledged {
+                self.breaker.acknowledged_late(self, Instant::now());
+            }
+            return;
+        }
         self.breaker.settle(self, self.settlement, Instant::now());
     }
 }

@@ -66,6 +66,8 @@ struct Inner {
     /// Tells the claims of this process from others.
     owner: String,
     pending: Duration,
+    /// How long a claim lasts whose event may yet be written.
+    kept: Duration,
     window: Duration,
     answer_timeout: Duration,
     metrics: Arc<Metrics>,
@@ -77,6 +79,8 @@ enum Task {
     Settle { identity: Identity, hold: Option<Hold>, outcome: Outcome, then: Then },
     /// A claim that nobody holds any more is given up.
     Release(Identity),
+    /// A claim of this bridge is to last as long as its event may yet be written.
+    Keep(Identity),
     /// More is known of an event than others were told.
     Replace { identity: Identity, told: Outcome, known: Outcome },
 }
@@ -93,6 +97,7 @@ impl Shared {
             server,
             owner: owner(),
             pending: answer_timeout + PENDING_GRACE,
+            kept: crate::producer::kept(config) + PENDING_GRACE,
             window: config.idempotency_window,
             answer_timeout,
             metrics,
@@ -163,6 +168,12 @@ impl Shared {
         self.inner.follow(identity)
     }
 
+    /// Keeps others off an event that may yet be written, although its caller was told that nobody knows. Never blocks.
+    pub(super) fn keep(&self, identity: Identity) {
+        // Without Redis the claim expires.
+        let _ = self.tasks.send(Task::Keep(identity));
+    }
+
     /// Lets others know more of an event than they were told, unless something else is known of it by now. Never blocks.
     pub(super) fn replace(&self, identity: Identity, told: Outcome, known: Outcome) {
         // Without Redis they go on with what they were told.
@@ -187,6 +198,11 @@ async fn publish(inner: Arc<Inner>, holders: Arc<Holders>, mut received: mpsc::U
         for task in batch.drain(..) {
             let to_release = match task {
                 Task::Release(identity) => identity,
+                Task::Keep(identity) => {
+                    let (key, own) = (key(&identity.name), inner.pending_value(&identity));
+                    pipeline.cmd("EVAL").arg(RENEW).arg(1).arg(key).arg(own).arg(millis(inner.kept));
+                    continue;
+                }
                 Task::Replace { identity, told, known } => {
                     if let Some((told, known)) =
                         value::written(&identity, told).zip(value::written(&identity, known))

@@ -78,6 +78,11 @@ impl ClusterMetrics {
         self.all.records.get_or_create(&self.outcome(outcome)).inc();
     }
 
+    /// It is known what became of a record whose caller had been told that nobody knows.
+    pub fn late(&self, outcome: &'static str) {
+        self.all.late.get_or_create(&self.outcome(outcome)).inc();
+    }
+
     /// Kafka, or librdkafka in its place, has answered for a record after `latency`.
     pub fn ack(&self, outcome: &'static str, latency: Duration) {
         self.all.ack_latency.get_or_create(&self.outcome(outcome)).observe(latency.as_secs_f64());

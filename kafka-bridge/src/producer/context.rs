@@ -10,41 +10,21 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
-use crate::breaker::{Permit, Settlement};
 use crate::health::Health;
-use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
 use crate::producer::isolation::Isolation;
 use crate::producer::outcome::{self, Outcome, Place};
 use crate::producer::persistence;
+use crate::producer::ticket::Ticket;
 use crate::sparse::Sparse;
 use crate::stats::Stats;
-use crate::telemetry::RecordSpan;
 
 /// Of the lines about records that come back with an error, by cluster, topic and outcome.
 static NOT_ACKNOWLEDGED: LazyLock<Sparse> = LazyLock::new(Sparse::default);
-
-/// Travels with a record through librdkafka. Because the delivery report settles it whether or not anybody waits
-/// any more, every record is counted exactly once.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    /// Who waits; `None` if nobody does, because that was not asked for.
-    pub(super) reply: Option<oneshot::Sender<Outcome>>,
-    pub(super) enqueued: Instant,
-    /// What the record says of itself, unless the topic has the broker say it (`LogAppendTime`).
-    pub(super) created: Timestamp,
-    pub(super) request_id: Option<Arc<str>>,
-    /// Told the outcome too, so that it is known whether or not anybody waits.
-    pub(super) claim: Option<Claim>,
-    /// Likewise.
-    pub(super) span: Option<RecordSpan>,
-    /// What the breaker let through.
-    pub(super) permit: Permit,
-}
 
 /// The callbacks of one producer.
 pub(super) struct Context {
@@ -73,8 +53,8 @@ impl Context {
         &self,
         error: &KafkaError,
         message: &BorrowedMessage<'_>,
-        ticket: Box<Ticket>,
-    ) -> Option<(Outcome, Box<Ticket>)> {
+        ticket: Arc<Ticket>,
+    ) -> Option<(Outcome, Arc<Ticket>)> {
         // What Kafka says of an attempt does not hold for those before it.
         let code = error.rdkafka_error_code().filter(|_| !persistence::may_be_written(message));
         let isolation = self.isolation.as_ref().filter(|_| code.is_some_and(outcome::is_of_batch));
@@ -99,10 +79,9 @@ impl Context {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Ticket>;
+    type DeliveryOpaque = Arc<Ticket>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
-        let latency = ticket.enqueued.elapsed();
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Arc<Ticket>) {
         let (outcome, ticket) = match result {
             Ok(message) => {
                 let place = Place {
@@ -124,22 +103,7 @@ impl ProducerContext for Context {
                 None => return,
             },
         };
-        self.metrics.record(outcome.label());
-        let Ticket { claim, reply, permit, span, .. } = *ticket;
-        permit.settle(settlement(outcome));
-        if let Some(span) = span {
-            span.settle(outcome);
-        }
-        let metrics = self.metrics.clone();
-        let answer = move || {
-            let answered = reply.is_none_or(|reply| reply.send(outcome).is_ok());
-            metrics.ack(if answered { outcome.label() } else { "abandoned" }, latency);
-        };
-        // Not before, so that whoever has the answer and asks again finds it remembered.
-        match claim {
-            Some(claim) => claim.settle_then(outcome, answer),
-            None => answer(),
-        }
+        ticket.settle(outcome, &self.metrics);
     }
 }
 
@@ -183,16 +147,6 @@ impl ClientContext for Context {
         tracing::warn!(cluster, %error, reason, "librdkafka");
         // A fatal error comes under the code of its cause, so the producer has to be asked.
         self.suspect.notify_one();
-    }
-}
-
-/// What an outcome says of Kafka.
-const fn settlement(outcome: Outcome) -> Settlement {
-    match outcome {
-        Outcome::Acknowledged { .. } => Settlement::Acknowledged,
-        // Unavailable: refused together with others, and too late to be tried alone.
-        Outcome::TooLarge | Outcome::Refused | Outcome::Unavailable => Settlement::Refused,
-        Outcome::Unknown => Settlement::Failed,
     }
 }
 

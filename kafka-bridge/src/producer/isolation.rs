@@ -15,9 +15,10 @@ use wicketgate_envelope::hop::Ack;
 use crate::health::Health;
 use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
-use crate::producer::context::{Context, Ticket};
+use crate::producer::context::Context;
 use crate::producer::outcome::{self, Outcome};
 use crate::producer::settings;
+use crate::producer::ticket::Ticket;
 
 /// The producer whose batches have one record each. It is made once the main one can produce, so that it takes
 /// nothing from a start and is there when it is needed.
@@ -42,8 +43,8 @@ impl Isolation {
     pub(super) fn produce(
         &self,
         message: &BorrowedMessage<'_>,
-        ticket: Box<Ticket>,
-    ) -> Result<(), (Outcome, Box<Ticket>)> {
+        ticket: Arc<Ticket>,
+    ) -> Result<(), (Outcome, Arc<Ticket>)> {
         if ticket.enqueued.elapsed() >= self.delivery_timeout {
             return Err((Outcome::Unavailable, ticket));
         }

@@ -11,12 +11,13 @@ use wicketgate_envelope::hop::Ack;
 use crate::health::Health;
 use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
-use crate::producer::context::{Context, Ticket};
+use crate::producer::context::Context;
 use crate::producer::isolation::Isolation;
 use crate::producer::settings;
+use crate::producer::ticket::Ticket;
 
 /// What librdkafka gives back with an error.
-pub(super) type NotSent<'a> = (KafkaError, BaseRecord<'a, [u8], [u8], Box<Ticket>>);
+pub(super) type NotSent<'a> = (KafkaError, BaseRecord<'a, [u8], [u8], Arc<Ticket>>);
 
 /// The producer with `acks=1`. An idempotent one takes `acks=all`, so it is one of its own, made when it is first
 /// needed.
@@ -35,7 +36,7 @@ impl Leader {
     /// Hands over a record without waiting; for the first it takes milliseconds to make a producer.
     pub(super) fn send<'a>(
         &self,
-        record: BaseRecord<'a, [u8], [u8], Box<Ticket>>,
+        record: BaseRecord<'a, [u8], [u8], Arc<Ticket>>,
     ) -> Result<(), Box<NotSent<'a>>> {
         match self.client() {
             // librdkafka has its own copies, and there is no fatal error without idempotence: the client stays.

@@ -7,10 +7,12 @@ mod leader;
 mod names;
 mod observer;
 mod outcome;
+mod overdue;
 mod persistence;
 mod settings;
 mod size;
 mod supervision;
+mod ticket;
 mod topic_check;
 
 use std::sync::atomic::AtomicU64;
@@ -32,7 +34,7 @@ use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
 use crate::sparse::Sparse;
 use crate::telemetry::RecordSpan;
-use context::{Context, Ticket};
+use context::Context;
 pub(crate) use drain::Patience;
 pub use drain::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence, Report};
 use isolation::Isolation;
@@ -41,14 +43,19 @@ use names::Names;
 pub use observer::Answered;
 use observer::Observer;
 pub use outcome::{Outcome, Place};
-pub(crate) use settings::RECONNECT_BACKOFF_MS;
+use overdue::{Clock, Overdue};
+pub(crate) use settings::{RECONNECT_BACKOFF_MS, kept};
 pub use size::wire_size;
+use ticket::{Open, Ticket};
 pub use topic_check::TopicCheck;
 
 type Client = ThreadedProducer<Context>;
 
 /// How long the producer has to connect when it is asked to.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a stop looks at one client before it looks at the next.
+const FLUSH_STEP: Duration = Duration::from_millis(50);
 
 /// Of the lines about records that are not taken, by cluster, topic and outcome.
 static NOT_TAKEN: LazyLock<Sparse> = LazyLock::new(Sparse::default);
@@ -83,6 +90,8 @@ pub type Delivery = oneshot::Receiver<Outcome>;
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
 pub struct Producer {
     maker: Maker,
+    /// Gives up what takes too long.
+    clock: Clock,
     leader: Leader,
     observer: Observer,
     names: Names,
@@ -165,6 +174,9 @@ impl Producer {
             isolation: Arc::clone(&isolation),
             client: RwLock::default(),
         };
+        let (records, bytes) = settings::room(config, cluster);
+        let clock = Overdue::start(config.delivery_timeout, metrics.clone(), records, bytes)
+            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         let maker = Maker {
             settings: settings::producer(config, cluster),
             broker_tells_time,
@@ -181,6 +193,7 @@ impl Producer {
             retiring: Mutex::default(),
             generation: AtomicU64::new(1),
             flush_timeout: config.answer_timeout(),
+            clock,
             leader,
             maker,
         })
@@ -205,6 +218,11 @@ impl Producer {
         let Ok(permit) = self.maker.health.breaker().admit(record.topic, record.ack, Instant::now()) else {
             return Err(refused(Outcome::Unavailable, claim));
         };
+        // Of these topics Kafka has taken too much too late.
+        if permit.has_overdue() && self.clock.is_full() {
+            self.maker.metrics.breaker_rejected();
+            return Err(refused(Outcome::Unavailable, claim));
+        }
         if !self.names.take(record.topic) {
             if self.maker.metrics.beyond_max_topics() {
                 tracing::error!(
@@ -220,16 +238,15 @@ impl Producer {
         // The record takes its claim along, and may have its answer before this function has gone on.
         let queueing = claim.as_ref().map(Claim::queueing);
         let created = record.timestamp.unwrap_or_else(|| rdkafka::Timestamp::now().to_millis().unwrap_or(0));
-        let ticket = Box::new(Ticket {
+        let open = Open {
             // Who asks for no more than to have it enqueued is answered below.
             reply: reply.take_if(|_| record.ack != Ack::None),
-            enqueued: Instant::now(),
-            created: Timestamp::from_millis(created),
-            request_id: record.request_id.cloned(),
             claim,
             permit,
             span: record.span.cloned(),
-        });
+            counted: self.clock.count(wire_size(record.key, record.value, record.headers)),
+        };
+        let ticket = Ticket::new(Timestamp::from_millis(created), record.request_id.cloned(), open);
         let message = BaseRecord {
             topic: record.topic,
             partition: record.partition,
@@ -237,10 +254,11 @@ impl Producer {
             key: record.key,
             timestamp: Some(created),
             headers: Some(headers(record.headers)),
-            delivery_opaque: ticket,
+            delivery_opaque: Arc::clone(&ticket),
         };
         match self.send(record.ack, message) {
             Ok(()) => {
+                self.clock.watch(ticket);
                 self.maker.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
                 if let Some(queueing) = queueing {
                     queueing.done();
@@ -252,8 +270,8 @@ impl Producer {
                 Ok(delivery)
             }
             Err(not_sent) => {
-                let (error, message) = *not_sent;
-                Err(refused(self.not_enqueued(record, &error), message.delivery_opaque.claim))
+                let (error, _) = *not_sent;
+                Err(refused(self.not_enqueued(record, &error), ticket.take_back()))
             }
         }
     }
@@ -261,7 +279,7 @@ impl Producer {
     fn send<'a>(
         &self,
         ack: Ack,
-        message: BaseRecord<'a, [u8], [u8], Box<Ticket>>,
+        message: BaseRecord<'a, [u8], [u8], Arc<Ticket>>,
     ) -> Result<(), Box<NotSent<'a>>> {
         if ack == Ack::Leader {
             return self.leader.send(message);
@@ -317,18 +335,22 @@ impl Producer {
         }
     }
 
-    /// Waits until all that was enqueued has its answer, for at most `timeout`; returns how many records have none.
-    /// Blocks.
+    /// Waits until all that was enqueued has its answer, for at most `timeout`; returns how many records have none. What
+    /// is overdue has had its own, and is not waited for. Blocks.
     pub fn flush(&self, timeout: Duration) -> usize {
         let started = Instant::now();
-        let retiring: Vec<_> = self.retiring().iter().filter_map(Weak::upgrade).collect();
-        // In this order: what the first are done with may have been handed on to the last.
-        let first = retiring.into_iter().chain([self.current()]).chain(self.leader.current());
-        // The last may have been replaced or made by the time the first are done.
-        first
-            .chain(std::iter::once_with(|| self.maker.isolation.current()).flatten())
-            .map(|client| unanswered(&client, timeout.saturating_sub(started.elapsed())))
-            .sum()
+        loop {
+            let rest = timeout.saturating_sub(started.elapsed());
+            if self.clock.waiting() == 0 || rest.is_zero() {
+                return self.clock.waiting();
+            }
+            let retiring: Vec<_> = self.retiring().iter().filter_map(Weak::upgrade).collect();
+            let clients = retiring.into_iter().chain([self.current()]).chain(self.leader.current());
+            for client in clients.chain(self.maker.isolation.current()) {
+                // Has it send what it has without delay; what is overdue may keep it from being done for minutes.
+                let _ = client.flush(rest.min(FLUSH_STEP));
+            }
+        }
     }
 
     fn retiring(&self) -> MutexGuard<'_, Vec<Weak<Client>>> {
@@ -343,14 +365,6 @@ impl Producer {
 fn named_topic(cluster: &Cluster) -> Option<String> {
     let allowed = cluster.allowed_topics.iter().filter_map(|pattern| pattern.exact());
     cluster.topics.iter().map(String::as_str).chain(allowed).next().map(str::to_owned)
-}
-
-/// Waits for the answers to all that a client has; returns how many records have none.
-fn unanswered(client: &Client, timeout: Duration) -> usize {
-    if let Err(error) = client.flush(timeout) {
-        tracing::error!(%error, "records are left without an answer");
-    }
-    usize::try_from(client.in_flight_count()).unwrap_or(0)
 }
 
 /// Headers as librdkafka has them.

@@ -24,6 +24,18 @@ const DRAIN_PROPAGATION: Duration = Duration::from_secs(2);
 const ALONE_TIMEOUT: Duration = Duration::from_secs(30);
 const ALONE_RETRIES: u32 = 2;
 
+/// How much longer than its caller waits librdkafka keeps a record. Far more than Kafka takes to do without a broker that
+/// says nothing (`broker.session.timeout.ms`, 9 s, and `replica.lag.time.max.ms`, 30 s): giving a record up makes duplicates
+/// of others, see `overdue`.
+const KEPT: Duration = Duration::from_secs(300);
+
+/// How long a broker has for its answer to one request, and to be connected to, at least. A broker that has vanished without a
+/// reset is given up by then, and its records go to whoever leads now. librdkafka's own values are 60 and 30 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most that librdkafka takes for `socket.timeout.ms`.
+const SOCKET_TIMEOUT_LIMIT_MS: u128 = 300_000;
+
 /// How long it is until a broker is tried again, at first and at most, in milliseconds.
 pub(crate) const RECONNECT_BACKOFF_MS: (u32, u32) = (100, 1_000);
 
@@ -97,6 +109,8 @@ pub(super) fn leader(config: &Config, cluster: &Cluster) -> ClientConfig {
     let mut settings = producer(config, cluster);
     without_idempotence(&mut settings)
         .set("acks", "1")
+        // Without an epoch, giving a record up does nothing to others.
+        .set("delivery.timeout.ms", config.delivery_timeout.as_millis().to_string())
         .set("max.in.flight.requests.per.connection", "1")
         .set("statistics.interval.ms", "0");
     settings
@@ -145,9 +159,21 @@ pub(super) fn drain_alone(drain: &ClientConfig) -> ClientConfig {
     settings
 }
 
+/// How many records the producer's queue has room for, and how many bytes.
+pub(super) fn room(config: &Config, cluster: &Cluster) -> (u32, u64) {
+    let kbytes = cluster.queue_kbytes.unwrap_or(config.queue_kbytes);
+    (cluster.queue_records.unwrap_or(config.queue_records), u64::from(kbytes) << 10)
+}
+
+/// How long librdkafka keeps a record.
+pub(crate) fn kept(config: &Config) -> Duration {
+    config.delivery_timeout + KEPT
+}
+
 /// The producer's settings.
 pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
-    let delivery = config.delivery_timeout.as_millis();
+    let (records, bytes) = room(config, cluster);
+    let request = REQUEST_TIMEOUT.max(config.delivery_timeout).as_millis().min(SOCKET_TIMEOUT_LIMIT_MS);
     let mut settings = ClientConfig::new();
     settings
         .set("bootstrap.servers", &cluster.bootstrap_servers)
@@ -170,12 +196,11 @@ pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
         // 1 MiB keep small records from being refused for the company they are in.
         .set("batch.size", "262144")
         .set("message.max.bytes", config.max_record_bytes.to_string())
-        .set(
-            "queue.buffering.max.messages",
-            cluster.queue_records.unwrap_or(config.queue_records).to_string(),
-        )
-        .set("queue.buffering.max.kbytes", cluster.queue_kbytes.unwrap_or(config.queue_kbytes).to_string())
-        .set("delivery.timeout.ms", delivery.to_string())
+        .set("queue.buffering.max.messages", records.to_string())
+        .set("queue.buffering.max.kbytes", (bytes >> 10).to_string())
+        .set("delivery.timeout.ms", kept(config).as_millis().to_string())
+        .set("socket.timeout.ms", request.to_string())
+        .set("socket.connection.setup.timeout.ms", REQUEST_TIMEOUT.as_millis().to_string())
         // A topic that does not exist is reported as such before its breaker takes it for one that stalls, and before the
         // delivery timeout makes it "unknown".
         .set(

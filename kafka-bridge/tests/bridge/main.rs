@@ -31,6 +31,7 @@ mod modes;
 mod mtls;
 mod openapi;
 mod otlp;
+mod overdue;
 mod process;
 mod produce;
 mod reload;

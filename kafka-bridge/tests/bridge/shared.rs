@@ -101,6 +101,29 @@ fn replayed(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
+async fn what_may_yet_be_written_by_one_bridge_is_not_written_by_another() {
+    let (cluster, redis) = (cluster(), Redis::start(&[]));
+    let flags = ["--delivery-timeout", "500ms"];
+    let one = bridge(&cluster, &redis.url(), &flags).await;
+    let two = bridge(&cluster, &redis.url(), &flags).await;
+    assert_eq!(one.client.event("t", event("before", 10)).await.status, 202);
+    // Longer than a claim lasts whose bridge has said nothing more.
+    cluster.broker_round_trip_time(1, Duration::from_secs(6)).unwrap();
+    one.client.event("t", event("late", 10)).await.assert_problem(504, "outcome-unknown");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(4) {
+        two.client.event("t", event("late", 10)).await.assert_problem(504, "outcome-unknown");
+    }
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    until(async || {
+        let answer = two.client.event("t", event("late", 10)).await;
+        answer.status == 202 && replayed(&answer)
+    })
+    .await;
+    assert_eq!(count(&cluster, "t"), 2);
+}
+
+#[tokio::test]
 async fn what_one_bridge_has_written_another_does_not_write_again() {
     let (cluster, redis) = (cluster(), Redis::start(&[]));
     let one = bridge(&cluster, &redis.url(), &[]).await;

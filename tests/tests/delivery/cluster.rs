@@ -119,7 +119,7 @@ async fn brokers_are_restarted_in_turn() {
 }
 
 /// Waits until each caller who waits for answers has been acknowledged something more.
-async fn each_lane_goes_on(load: &Load) {
+pub(crate) async fn each_lane_goes_on(load: &Load) {
     for lane in 0..load.lanes() {
         load.until_lane_acknowledged(lane).await;
     }

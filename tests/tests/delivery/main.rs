@@ -22,6 +22,7 @@ mod load;
 mod network;
 mod readiness;
 mod scene;
+mod silent;
 mod single;
 mod spool;
 mod table;

@@ -1,11 +1,12 @@
 //! `ack=spooled`: acknowledged means on the bridge's own disk, and in Kafka later, whatever happens in between.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wicketgate_tests::artefacts;
 use wicketgate_tests::bridge::Bridge;
 use wicketgate_tests::disk::Disk;
+use wicketgate_tests::proxy::Traffic;
 use wicketgate_tests::wait::until;
 
 use crate::account::Account;
@@ -188,5 +189,41 @@ async fn it_is_full() {
     let fault = "`ack=spooled`: the broker is killed until the spool has reached `--spool-max-bytes`";
     let account = played.compare(204, fault, &topic).await;
     assert_eq!(account.unknown, 0, "{account:?}");
+    bridge.stop_in_order();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_vanishes() {
+    /// A request to a broker is given up after ten seconds, and a new connection takes no more than a moment.
+    const STANDS_STILL: Duration = Duration::from_secs(13);
+    let _turn = turn().await;
+    let kafka = single::kafka();
+    let topic = topic(kafka, "spool-broker-vanishes").await;
+    let folder = folder("spool-broker-vanishes");
+    let args = ["--spool-dir", folder.to_str().unwrap()];
+    let bridge = Bridge::start(&kafka.proxy().address().to_string(), &args).await;
+    let mut scene = Scene::open(spooled(&bridge, topic.name()), &bridge).await;
+
+    scene.fault_begins();
+    kafka.proxy().set(Traffic::Vanishes);
+    scene.load.until_acknowledged(SOME).await;
+    // What is there when it comes back is another machine, or one that knows of no connection.
+    kafka.proxy().lose_connections();
+    let drained = bridge.count("kafka_bridge_spool_drained_total", "").await;
+    kafka.proxy().set(Traffic::Passes);
+    let back = Instant::now();
+    scene.fault_is_over();
+    let goes_on = until(DRAIN_LIMIT, || async {
+        (bridge.count("kafka_bridge_spool_drained_total", "").await > drained).then_some(())
+    });
+    goes_on.await.unwrap_or_else(|_| panic!("nothing is drained {DRAIN_LIMIT:?} after Kafka is back"));
+    let stood_still = back.elapsed();
+    assert!(stood_still < STANDS_STILL, "nothing was drained for {stood_still:?} after Kafka was back");
+
+    let played = scene.close().await;
+    until_drained(&bridge).await;
+    let fault = "`ack=spooled`: the broker vanishes, without a reset, and comes back without its connections";
+    let account = played.compare(206, fault, &topic).await;
+    assert_none_waited_for_kafka(&played, &account);
     bridge.stop_in_order();
 }
