@@ -209,8 +209,12 @@ impl Reshaper<'_> {
             return Ok(claimed.id.clone().into_owned());
         }
         let made = fill_some("id", self.plan.event.id.as_ref(), facts)?.map(Cow::into_owned);
-        // What is made from the body is each event's own already; what is made from the head, all of a batch share.
-        let from_body = self.plan.event.id.as_ref().is_some_and(Template::needs_body);
+        // What the body decides is each event's own already; what the head decides, all of a batch share.
+        let from_body = made.is_some()
+            && self.plan.event.id.as_ref().filter(|template| template.needs_body()).is_some_and(|template| {
+                let shared = template.fill(&Facts { json: None, ..*facts });
+                shared.ok().flatten().as_deref() != made.as_deref()
+            });
         let id = made.or_else(|| self.admitted.idempotency_key.clone());
         Ok(match (id, self.place) {
             (Some(id), Some(index)) if !from_body => format!("{id}-{index}"),
@@ -247,8 +251,9 @@ impl Reshaper<'_> {
             extensions.extend(tracestate.map(|tracestate| ("tracestate", tracestate.into())));
         }
         for (name, template) in &plan.event.extensions {
-            if !own(&extensions, name) {
-                let value = fill(name, Some(template), facts)?.unwrap_or_default();
+            if !own(&extensions, name)
+                && let Some(value) = fill(name, Some(template), facts)?
+            {
                 extensions.push((name, value.into_owned().into()));
             }
         }
@@ -310,8 +315,9 @@ impl Reshaper<'_> {
             self.forward(forward, &mut headers)?;
         }
         for (name, template) in &kafka.headers {
-            let value = fill(name, Some(template), facts)?.unwrap_or_default();
-            headers.push((name.as_str(), Cow::Owned(value.into_owned().into_bytes())));
+            if let Some(value) = fill(name, Some(template), facts)? {
+                headers.push((name.as_str(), Cow::Owned(value.into_owned().into_bytes())));
+            }
         }
         Ok(headers)
     }
@@ -341,11 +347,11 @@ fn fill<'a>(
     facts: &Facts<'a>,
 ) -> Result<Option<Cow<'a, str>>, Problem> {
     let filled = template.map(|template| template.fill(facts)).transpose();
-    filled.map_err(|error| Problem::BadRequest(format!("{what}: {error}")))
+    filled.map(Option::flatten).map_err(|error| Problem::BadRequest(format!("{what}: {error}")))
 }
 
-/// As [`fill`], for what must not be empty and is not left out because of what a caller sends either: a key that is
-/// empty is not the same as none, and CloudEvents has no empty attributes (1.0.2, section 3.1).
+/// As [`fill`], for what must not be empty: a key that is empty is not the same as none, and CloudEvents has no empty
+/// attributes (1.0.2, section 3.1). Only what the template says is optional is left out.
 fn fill_some<'a>(
     what: &str,
     template: Option<&'a Template>,
@@ -365,3 +371,6 @@ fn lossy(bytes: &[u8]) -> Extension<'static> {
     let text = String::from_utf8_lossy(bytes);
     Extension::Text(Cow::Owned(text.chars().map(|c| if is_disallowed(c) { '\u{fffd}' } else { c }).collect()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use crate::claims::ClaimPath;
-use crate::template::{Facts, Scope, Template, Unfillable};
+use crate::template::{Facts, Piece, Scope, Template, Unfillable};
 
 /// What [`is_legal`] asks, in words.
 pub const WANTED: &str = "the name of a topic: 1 to 249 letters, digits, '.', '_' and '-'";
@@ -80,6 +80,7 @@ impl TopicTemplate {
         } else if allowed.is_none() && template.literal_prefix().is_empty() {
             return Err("a template that starts with a literal prefix, or an allow-list".to_owned());
         }
+        check_holes(&template)?;
         let separators = separation::separators(&template)?;
         Ok(Self { template, allowed: allowed.map(<[_]>::to_vec), separators })
     }
@@ -109,9 +110,8 @@ impl TopicTemplate {
     /// [`TopicError`], which never tells what the request held.
     pub fn fill<'a>(&'a self, facts: &Facts<'a>) -> Result<Cow<'a, str>, TopicError> {
         let topic = self.template.fill_apart(facts, &self.separators).map_err(TopicError::Unfillable)?;
-        if !is_legal(&topic) {
-            return Err(TopicError::Illegal);
-        }
+        // None of its holes is optional, so there is always one.
+        let topic = topic.filter(|topic| is_legal(topic)).ok_or(TopicError::Illegal)?;
         let allowed = match &self.allowed {
             Some(allowed) => allowed.iter().any(|name| *name == topic),
             // Kafka's own topics begin so; a prefix of one underscore must not be a way to them.
@@ -119,6 +119,28 @@ impl TopicTemplate {
         };
         if allowed { Ok(topic) } else { Err(TopicError::NotAllowed) }
     }
+}
+
+/// What a hole can be only in templates for other things.
+fn check_holes(template: &Template) -> Result<(), String> {
+    for piece in template.pieces() {
+        match piece {
+            Piece::Hole { optional: true, .. } => {
+                return Err("no optional part, because every record has a topic (or: has alternatives, default: a text)"
+                    .to_owned());
+            }
+            Piece::Hole { mixed: true, .. } => {
+                return Err("alternatives that are all known of the caller (claim, consumer), or none of them, because \
+                            callers would choose what is to be known of them"
+                    .to_owned());
+            }
+            Piece::Hole { default: Some(""), .. } => {
+                return Err("defaults that are not empty, because no part of a topic may be".to_owned());
+            }
+            Piece::Hole { .. } | Piece::Literal(_) => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -178,6 +200,9 @@ mod tests {
             ("orders", Some(&["a"]), "allow-list"),
             ("orders", Some(&[]), "allow-list"),
             ("o{nope}", None, "a parameter of the route's path (t)"),
+            ("o.{t|optional}", None, "no optional part"),
+            ("o.{header:x|default:}", None, "defaults that are not empty"),
+            ("o.{consumer|or:t}", None, "alternatives that are all known of the caller"),
         ] {
             assert!(parse(text, allowed).unwrap_err().contains(wanted), "{text}");
         }
@@ -201,6 +226,9 @@ mod tests {
             ("{t}", listed, "c", Err("must not write to")),
             ("{t}", listed, "A", Err("must not write to")),
             ("{t|lower}", listed, "A", Ok("a")),
+            ("{header:x|or:t}", listed, "b", Ok("b")),
+            ("{header:x|or:t|default:a}", listed, "", Ok("a")),
+            ("o.{header:x|or:t}", None, "", Err("path parameter t is empty")),
             ("a{t}", listed, "", Err("path parameter t is empty")),
             ("{t}", Some(&["__a"]), "__a", Ok("__a")),
             ("{t}", Some(&[]), "a", Err("must not write to")),

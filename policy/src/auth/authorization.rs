@@ -119,7 +119,7 @@ impl Authorization {
         };
         for rule in &self.request {
             let wanted = claims.and_then(|claims| rule.claim.find(claims).ok().flatten()).and_then(text_of);
-            let part = rule.part.fill(&facts).ok();
+            let part = rule.part.fill(&facts).ok().flatten();
             let same = wanted.is_some_and(|wanted| part.is_some_and(|part| wanted == part.as_bytes()));
             if !same {
                 return Err(Forbidden::because(format!(

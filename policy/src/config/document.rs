@@ -742,7 +742,8 @@ pub struct EventAttributes {
 }
 
 /// Where the event goes. Templates take `{name}` for a path parameter, `{query:name}`, `{header:name}`, `{claim:name}`,
-/// `{consumer}`, `{method}` and `{pointer:/json/pointer}`, with filters: `{header:x-tenant|lower|default:none}`.
+/// `{consumer}`, `{method}` and `{pointer:/json/pointer}`, with filters: `{header:x-tenant|lower|default:none}`. With
+/// `|or:` behind it another source is looked at where nothing is found; with `|optional` the field is left out.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]

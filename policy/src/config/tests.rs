@@ -5,6 +5,8 @@ mod limits;
 
 use super::*;
 
+mod fields;
+
 const GOOD: &str = r#"{
   "source": "urn:test",
   "bridge": { "upstream": "bridge", "timeout": "1500ms" },

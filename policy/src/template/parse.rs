@@ -1,6 +1,6 @@
 //! From text to the parts of a template.
 
-use super::{Filter, Hole, MAX_BYTES, Part, Scope, Source, is_disallowed};
+use super::{Filter, Hole, MAX_BYTES, Part, Scope, Source, Unit, is_disallowed};
 use crate::claims::ClaimPath;
 use crate::head::is_field_name;
 use crate::json_pointer::Pointer;
@@ -45,10 +45,33 @@ pub(super) fn parts(text: &str, scope: &Scope<'_>) -> Result<Vec<Part>, String> 
 }
 
 fn hole(text: &str, scope: &Scope<'_>) -> Result<Hole, String> {
-    let mut texts = text.split('|');
-    let source = source(texts.next().unwrap_or_default(), scope)?;
-    let filters = texts.map(filter).collect::<Result<_, _>>()?;
-    Ok(Hole { source, filters })
+    let mut texts = text.split('|').peekable();
+    let mut hole = Hole {
+        source: source(texts.next().unwrap_or_default(), scope)?,
+        filters: Vec::new(),
+        optional: false,
+    };
+    while let Some(text) = texts.next() {
+        let complete = hole.default().is_some();
+        if text == "optional" {
+            if complete {
+                return Err(
+                    "either a default or optional, because what has a default is never left out".to_owned()
+                );
+            }
+            if texts.peek().is_some() {
+                return Err("optional behind all other filters".to_owned());
+            }
+            hole.optional = true;
+            continue;
+        }
+        let filter = filter(text, scope)?;
+        if complete && matches!(filter, Filter::Or(_) | Filter::Default(_)) {
+            return Err("one default, behind every or:, because nothing is looked for after it".to_owned());
+        }
+        hole.filters.push(filter);
+    }
+    Ok(hole)
 }
 
 fn source(text: &str, scope: &Scope<'_>) -> Result<Source, String> {
@@ -94,12 +117,16 @@ fn path_parameter(name: &str, scope: &Scope<'_>) -> Result<Source, String> {
     }
 }
 
-fn filter(text: &str) -> Result<Filter, String> {
+fn filter(text: &str, scope: &Scope<'_>) -> Result<Filter, String> {
     match text.split_once(':') {
         None if text == "lower" => Ok(Filter::Lower),
         None if text == "upper" => Ok(Filter::Upper),
         None if text == "sha256" => Ok(Filter::Sha256),
         Some(("default", text)) => Ok(Filter::Default(text.to_owned())),
-        _ => Err("a filter: lower, upper, sha256 or default:text".to_owned()),
+        Some(("or", text)) => source(text, scope).map(Filter::Or),
+        _ => Unit::named(text).map(Filter::Unit).ok_or_else(|| {
+            "a filter: lower, upper, sha256, seconds, millis, micros, nanos, or:source, default:text or optional"
+                .to_owned()
+        }),
     }
 }

@@ -1,6 +1,9 @@
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use sha2::{Digest as _, Sha256};
+
+use super::hole::hex;
 use super::*;
 
 const HEAD: [(&str, &[u8]); 10] = [
@@ -39,8 +42,12 @@ fn fill(template: &str) -> Result<String, String> {
         claims: Some(claims),
         json: Some(json),
     };
-    template.fill(&facts).map(Cow::into_owned).map_err(|error| error.to_string())
+    let filled = template.fill(&facts).map_err(|error| error.to_string())?;
+    Ok(filled.map_or_else(|| LEFT_OUT.to_owned(), Cow::into_owned))
 }
+
+/// Stands for what an optional template makes of nothing.
+const LEFT_OUT: &str = "(left out)";
 
 #[test]
 fn holes_are_filled() {
@@ -89,6 +96,62 @@ fn filters_work_from_left_to_right() {
     }
     // What cannot stand in a text can be hashed.
     assert_eq!(fill("{header:x-tab|sha256|upper}"), Ok(hex(&Sha256::digest(b"a\tb")).to_uppercase()));
+}
+
+#[test]
+fn the_first_that_is_there_counts() {
+    for (template, wanted) in [
+        ("{pointer:/nope|or:pointer:/plain}", "p"),
+        ("{pointer:/plain|or:pointer:/n}", "p"),
+        ("{pointer:/nil|or:pointer:/empty|or:header:x-empty|or:query:e|or:query:q}", "1"),
+        ("{pointer:/nope|or:tenant}-{query:nope|or:path:id}", "acme-42"),
+        ("{claim:nope|or:claim:tenant}/{header:nope|or:consumer}/{query:nope|or:method}", "acme/alice/POST"),
+        // Filters work on what has been found before them.
+        ("{pointer:/nope|upper|or:pointer:/plain}", "p"),
+        ("{pointer:/nope|or:pointer:/plain|upper}", "P"),
+        ("{pointer:/plain|upper|or:header:x-tenant|lower}", "p"),
+        ("{header:x-empty|sha256|or:pointer:/plain}", "p"),
+        ("{pointer:/nope|or:query:nope|default:none}", "none"),
+    ] {
+        assert_eq!(fill(template).as_deref(), Ok(wanted), "{template}");
+    }
+    for (template, wanted) in [
+        ("{pointer:/nope|or:query:nope}", "JSON pointer \"/nope\" or query parameter nope is missing"),
+        ("{query:nope|or:pointer:/nil}", "query parameter nope or JSON pointer \"/nil\" is missing"),
+        // What is there and will not do is not passed over for another.
+        ("{query:r|or:query:q}", "query parameter r occurs more than once"),
+        ("{pointer:/o|or:pointer:/plain}", "JSON pointer \"/o\" is an array or an object"),
+        ("{query:nope|or:header:x-twice|default:x}", "header x-twice occurs more than once"),
+    ] {
+        assert_eq!(fill(template), Err(wanted.to_owned()), "{template}");
+    }
+}
+
+#[test]
+fn what_is_optional_is_left_out_where_nothing_is_there() {
+    for (template, wanted) in [
+        ("{pointer:/plain|optional}", "p"),
+        ("{pointer:/nope|optional}", LEFT_OUT),
+        ("{pointer:/nil|optional}", LEFT_OUT),
+        ("{pointer:/empty|optional}", LEFT_OUT),
+        ("{header:x-empty|sha256|optional}", LEFT_OUT),
+        ("{query:nope|or:query:e|upper|optional}", LEFT_OUT),
+        ("{query:nope|or:query:q|optional}", "1"),
+        // All of it, whatever stands around it.
+        ("order/{pointer:/nope|optional}", LEFT_OUT),
+        ("{id}-{pointer:/nope|optional}", LEFT_OUT),
+        ("{pointer:/nope|optional}{pointer:/o}", LEFT_OUT),
+    ] {
+        assert_eq!(fill(template).as_deref(), Ok(wanted), "{template}");
+    }
+    for (template, wanted) in [
+        ("{query:r|optional}", "query parameter r occurs more than once"),
+        ("{pointer:/l|optional}", "JSON pointer \"/l\" is an array or an object"),
+        ("{header:x-bytes|optional}", "header x-bytes is not UTF-8"),
+        ("{pointer:/nope}{pointer:/nope|optional}", "JSON pointer \"/nope\" is missing"),
+    ] {
+        assert_eq!(fill(template), Err(wanted.to_owned()), "{template}");
+    }
 }
 
 #[test]
@@ -156,7 +219,7 @@ fn size_is_bounded() {
             claims: None,
             json: None,
         };
-        template.fill(&facts).map(|text| text.len()).map_err(|error| error.reason)
+        template.fill(&facts).map(|text| text.unwrap().len()).map_err(|error| error.reason)
     };
     let text = "a".repeat(MAX_BYTES);
     assert_eq!(fill("{a}", &text), Ok(MAX_BYTES));
@@ -189,6 +252,16 @@ fn mistakes_are_told() {
         ("{id|trim}", "a filter: lower"),
         ("{id|lower:x}", "a filter: lower"),
         ("{id|default}", "a filter: lower"),
+        ("{id|optional:x}", "a filter: lower"),
+        ("{id|or}", "a filter: lower"),
+        ("{id|or:nope}", "tenant, id"),
+        ("{id|or:pointer:a}", "a slash before each token"),
+        ("{id|optional|lower}", "optional behind all other filters"),
+        ("{id|optional|optional}", "optional behind all other filters"),
+        ("{id|default:x|optional}", "either a default or optional"),
+        ("{id|default:|optional}", "either a default or optional"),
+        ("{id|default:x|or:tenant}", "one default, behind every or:"),
+        ("{id|default:x|default:y}", "one default, behind every or:"),
         ("a\nb", "control characters"),
         ("{id|default:\u{1}}", "control characters"),
     ] {
@@ -221,6 +294,14 @@ fn a_template_tells_what_it_needs() {
     assert_eq!(mixed.header_names().collect::<Vec<_>>(), ["x-a", "b"]);
     assert_eq!(mixed.query_names().collect::<Vec<_>>(), ["q"]);
     assert!(mixed.needs_body() && mixed.needs_query());
+    let other = parse("{id|or:header:X-A|or:query:q|or:pointer:/a}");
+    assert!(other.needs_body() && other.needs_query() && other.header_names().eq(["x-a"]));
+    for text in ["{id|default:}", "{id|default:}{query:q|lower|default:}"] {
+        assert!(parse(text).may_be_empty(), "{text}");
+    }
+    for text in ["a{id|default:}", "{id|default:}{id}", "{id|default:x}", "{id|optional}", "a"] {
+        assert!(!parse(text).may_be_empty(), "{text}");
+    }
     assert!(!parse("{id}{header:a}").needs_body() && !parse("{id}{header:a}").needs_query());
 }
 
@@ -255,7 +336,7 @@ mod properties {
             let json: &RawValue = serde_json::from_str(&json).unwrap();
             let facts = Facts { path_parameters: &[], head: &head, query: None, consumer: None, claims: None, json: Some(json) };
             match template.fill(&facts) {
-                Ok(filled) => prop_assert_eq!(filled, value),
+                Ok(filled) => prop_assert_eq!(filled.as_deref(), Some(value.as_str())),
                 Err(error) => {
                     prop_assert_eq!(error.reason, Reason::Character);
                     prop_assert!(value.chars().any(is_disallowed));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::MAX_BYTES;
+use super::{MAX_BYTES, Unit};
 
 /// Why a template could not be filled: which part, and what is wrong with it. What the part holds is never in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Reason {
     NotUtf8,
     /// It is an array or an object.
     NotScalar,
+    /// It is no time, told in this unit.
+    Time(Unit),
     /// It has a character that a CloudEvents string cannot have.
     Character,
     /// It has the character that parts it from what is beside it, where what is beside it must stay what it is.
@@ -46,6 +48,10 @@ impl fmt::Display for Unfillable {
             Reason::Repeated => write!(f, "{part} occurs more than once"),
             Reason::NotUtf8 => write!(f, "{part} is not UTF-8"),
             Reason::NotScalar => write!(f, "{part} is an array or an object"),
+            Reason::Time(unit) => write!(
+                f,
+                "{part} is neither an RFC 3339 time nor a number of {unit} from 1970 to 2554; is it in another unit?"
+            ),
             Reason::Character => write!(f, "{part} has a control character or a noncharacter"),
             Reason::Separator(separator) => write!(
                 f,

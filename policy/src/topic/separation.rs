@@ -67,7 +67,7 @@ impl<'t> Layout<'t> {
         let mut layout = Self { known: Vec::new(), defaults: Vec::new(), literals: Vec::new() };
         for piece in template.pieces() {
             match piece {
-                Piece::Hole { known, default } => {
+                Piece::Hole { known, default, .. } => {
                     layout.known.push(known);
                     layout.defaults.push(default);
                     layout.literals.push("");

@@ -106,6 +106,19 @@ async fn github_webhook() {
         (&json!(delivery), &json!("https://github.com"))
     );
     assert_eq!(record.header("x-hub-signature-256").len(), 1);
+    // An organization's hook has no repository, and what nobody is named in has no key.
+    let ping = r#"{"zen": "Keep it simple.", "hook_id": 109948940, "hook": {"type": "Organization", "id": 109948940,
+        "name": "web", "active": true, "events": ["*"]}, "organization": {"login": "acme-org", "id": 1}, "sender":
+        {"login": "someone", "id": 2}}"#;
+    let other = |delivery: &str, body: &str| {
+        let (head, _) = example.request.split_once("\n\n").unwrap();
+        format!("{head}\n\n{body}").replace("72d3162e-cc78-11e3-81ab-4c9367dc0958", delivery)
+    };
+    assert_eq!(agrees(&example.rig, &other("ping-1", ping)).await.status, 200);
+    assert_eq!(agrees(&example.rig, &other("zen-1", r#"{"zen": "Keep it simple."}"#)).await.status, 200);
+    let records = example.rig.topic("github-webhooks").records().await;
+    assert_eq!((key(&records[1]), &records[1].event()["subject"]), ("acme-org", &json!("acme-org")));
+    assert_eq!((&records[2].key, records[2].event().get("subject")), (&None, None));
     // Who sends no delivery is not GitHub.
     let answer = send(&example.rig, &example.changed("X-GitHub-Delivery", "X-Delivery"), None).await;
     expect::problem(&answer, 404, "not-found");
@@ -126,6 +139,17 @@ async fn stripe_webhook() {
     let body = example.request.split_once("\n\n").unwrap().1.trim_end();
     assert_eq!(String::from_utf8(expect::json_data(&record)).unwrap(), body);
     assert_eq!(record.header("stripe-signature").len(), 1);
+
+    // An invoice that is to come has no id yet.
+    let (head, _) = example.request.split_once("\n\n").unwrap();
+    let upcoming = r#"{"id": "evt_test_0001", "object": "event", "created": 1772344799, "type": "invoice.upcoming",
+        "data": {"object": {"object": "invoice", "customer": "cus_test_1", "amount_due": 4000}}}"#;
+    assert_eq!(agrees(&example.rig, &format!("{head}\n\n{upcoming}")).await.status, 200);
+    let records = example.rig.topic("stripe-events").records().await;
+    assert_eq!(
+        (key(&records[1]), &records[1].event()["subject"]),
+        ("cus_test_1", &json!("invoice.upcoming"))
+    );
 }
 
 #[tokio::test]

@@ -375,6 +375,11 @@ fn compile_request_rule(
             mistakes.add(format!("{path}.part"), wanted, quoted(&rule.part));
             None
         }
+        Ok(part) if part.is_optional() => {
+            let wanted = "a part that has to be there, because nothing is no caller's own";
+            mistakes.add(format!("{path}.part"), wanted, quoted(&rule.part));
+            None
+        }
         Ok(part) => Some(RequestRule { part, claim: claim? }),
         Err(wanted) => {
             mistakes.add(format!("{path}.part"), wanted, quoted(&rule.part));

@@ -291,6 +291,12 @@ impl Planner<'_> {
             return None;
         }
         match Template::parse(text, &self.scope()) {
+            Ok(template) if template.may_be_empty() && !takes_empty(field) => {
+                let wanted = "a template that makes text in any case (optional instead of an empty default leaves the \
+                              field out)";
+                mistakes.add(self.at(field), wanted, quoted(text));
+                None
+            }
             Ok(template) => self.without_credentials(&template, field, mistakes).then_some(template),
             Err(wanted) => {
                 mistakes.add(self.at(field), wanted, quoted(text));
@@ -344,4 +350,9 @@ impl Planner<'_> {
         }
         forward
     }
+}
+
+/// Whether a field can be there and empty: record headers and extensions can.
+fn takes_empty(field: &str) -> bool {
+    field.starts_with("kafka.headers.") || field.starts_with("event.extensions.")
 }

@@ -1,0 +1,67 @@
+//! Fields of a route that make events and records.
+
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::mistakes;
+
+/// The mistakes of the good document with these fields in `kafka` and in `event`.
+fn with(kafka: &str, event: &str) -> Vec<String> {
+    mistakes(
+        r#""event": { "type": "order" }, "kafka": { "topic": "orders" }"#,
+        &format!(r#""event": {{ "type": "order"{event} }}, "kafka": {{ "topic": "orders"{kafka} }}"#),
+    )
+}
+
+#[test]
+fn alternatives_and_optional_parts_go_everywhere_but_into_topics() {
+    let text = r#""{pointer:/a|or:header:x|or:id|upper|optional}""#;
+    let event = format!(r#", "id": {text}, "subject": {text}, "extensions": {{ "more": {text} }}"#);
+    let kafka =
+        format!(r#", "key": {text}, "partition": {text}, "timestamp": {text}, "headers": {{ "h": {text} }}"#);
+    assert_eq!(with(&kafka, &event), [""; 0]);
+    let topic = |topic: &str| mistakes(r#""topic": "orders""#, &format!(r#""topic": "{topic}""#));
+    assert_eq!(topic("o.{pointer:/a|or:header:x|default:none}"), [""; 0]);
+    assert_eq!(
+        topic("o.{header:x|optional}"),
+        [
+            "routes[0].kafka.topic: wanted no optional part, because every record has a topic (or: has alternatives, \
+             default: a text), got \"o.{header:x|optional}\""
+        ]
+    );
+}
+
+#[test]
+fn what_would_be_empty_is_left_out_by_saying_so() {
+    let wanted = |field: &str, text: &str| {
+        format!(
+            "routes[0].{field}: wanted a template that makes text in any case (optional instead of an empty default \
+             leaves the field out), got \"{text}\""
+        )
+    };
+    for text in ["{header:x|default:}", "{pointer:/a|or:pointer:/b|lower|default:}{query:q|default:}"] {
+        for name in ["key", "partition", "timestamp"] {
+            let found = with(&format!(r#", "{name}": "{text}""#), "");
+            assert_eq!(found, [wanted(&format!("kafka.{name}"), text)]);
+        }
+        for name in ["id", "subject"] {
+            let found = with("", &format!(r#", "{name}": "{text}""#));
+            assert_eq!(found, [wanted(&format!("event.{name}"), text)]);
+        }
+        // These can be there and empty.
+        let found = with(
+            &format!(r#", "headers": {{ "h": "{text}" }}"#),
+            &format!(r#", "extensions": {{ "more": "{text}" }}"#),
+        );
+        assert_eq!(found, [""; 0]);
+    }
+    assert_eq!(with(r#", "key": "k{header:x|default:}""#, ""), [""; 0]);
+}
+
+#[test]
+fn credentials_are_no_alternative_either() {
+    assert_eq!(
+        with(r#", "key": "{header:x|or:header:X-API-Key|optional}""#, ""),
+        ["routes[0].kafka.key: wanted headers that carry no credential, got \"x-api-key\""]
+    );
+}

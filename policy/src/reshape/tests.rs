@@ -1,0 +1,166 @@
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::env::testing::TestEnv;
+use crate::exchange::{Effect, Event, Exchange};
+use crate::head::RequestHead;
+
+/// What becomes of a request, as text, under a document: its records, or the status and the detail of the problem.
+fn outcome(document: &str, request: &str) -> Result<Vec<Value>, (u16, String)> {
+    let (head_text, body) = request.split_once("\n\n").unwrap();
+    let mut lines = head_text.lines();
+    let mut line = lines.next().unwrap().split(' ');
+    let mut head = RequestHead::default();
+    head.push(b":method", line.next().unwrap().as_bytes());
+    head.push(b":path", line.next().unwrap().as_bytes());
+    for (name, value) in lines.map(|line| line.split_once(": ").unwrap()) {
+        let name = if name == "Host" { ":authority".to_owned() } else { name.to_ascii_lowercase() };
+        head.push(name.as_bytes(), value.as_bytes());
+    }
+    let mut env = TestEnv::default();
+    let mut exchange = Exchange::new(Rc::new(Config::from_json(document.as_bytes()).unwrap()));
+    let mut effect = exchange.step(Event::Head { head, end_of_stream: body.is_empty() }, &mut env);
+    if effect == Effect::Wait {
+        effect = exchange.step(Event::BodyBuffered { len: body.len(), end_of_stream: true }, &mut env);
+    }
+    if let Effect::ReadBody { .. } = effect {
+        effect = exchange.step(Event::Body(body.as_bytes()), &mut env);
+    }
+    match effect {
+        Effect::Dispatch { records, .. } => {
+            Ok(records.iter().map(|record| serde_json::from_slice(&record.bytes).unwrap()).collect())
+        }
+        Effect::Reply(reply) => {
+            let content: Value = serde_json::from_slice(&reply.body).unwrap();
+            Err((reply.status, content["detail"].as_str().unwrap_or_default().to_owned()))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A document with one route, `POST /{place}`, for everybody.
+fn document(accept: &str, event: &str, kafka: &str) -> String {
+    format!(
+        r#"{{ "source": "urn:test", "bridge": {{ "upstream": "bridge" }}, "unmatched": "reject", "routes": [
+            {{ "name": "all", "match": {{ "methods": ["POST"], "path": "/{{place}}" }},
+               "authentication": {{ "any_of": ["anonymous"] }}, "action": "produce", "accept": {accept},
+               "event": {{ "type": "t"{event} }}, "kafka": {{ "topic": "t"{kafka} }} }}] }}"#
+    )
+}
+
+const RAW: &str = r#"{ "formats": ["raw"] }"#;
+
+/// The one record that comes of a JSON body.
+fn record(event: &str, kafka: &str, body: &str) -> Result<Value, (u16, String)> {
+    let request = format!("POST /here HTTP/1.1\nContent-Type: application/json\n\n{body}");
+    let [record] = outcome(&document(RAW, event, kafka), &request)?.try_into().unwrap();
+    Ok(record)
+}
+
+#[test]
+fn what_is_optional_is_left_out_of_every_place() {
+    let event = r#", "id": "{pointer:/id|optional}", "subject": "{pointer:/s|optional}",
+        "extensions": { "more": "x-{pointer:/e|optional}" }"#;
+    let kafka = r#", "key": "k-{pointer:/k|optional}", "partition": "{pointer:/p|optional}",
+        "timestamp": "{pointer:/at|optional}", "headers": { "h": "{pointer:/h|optional}", "always": "yes" }"#;
+    let full = r#"{"id":"1","s":"s","e":"e","k":"k","p":3,"at":"2026-01-01T00:00:00Z","h":"h"}"#;
+    let all = record(event, kafka, full).unwrap();
+    assert_eq!(
+        [&all["event"]["id"], &all["event"]["subject"], &all["event"]["more"], &all["event"]["partitionkey"]],
+        ["1", "s", "x-e", "k-k"]
+    );
+    assert_eq!((&all["partition"], &all["timestamp"]), (&json!(3), &json!(1_767_225_600_000_u64)));
+    assert_eq!(all["headers"].as_array().unwrap().len(), 2);
+
+    for body in ["{}", r#"{"id":null,"s":"","e":null,"k":"","p":null,"at":"","h":null}"#] {
+        let none = record(event, kafka, body).unwrap();
+        let attributes = none["event"].as_object().unwrap();
+        for name in ["subject", "more", "partitionkey"] {
+            assert!(!attributes.contains_key(name), "{name} in {none}");
+        }
+        // The id is a fresh one.
+        assert_eq!(attributes["id"].as_str().unwrap().len(), 36, "{none}");
+        for name in ["key", "partition", "timestamp"] {
+            assert_eq!(none.get(name).unwrap_or(&Value::Null), &Value::Null, "{name} in {none}");
+        }
+        assert_eq!(none["headers"].as_array().unwrap().len(), 1, "{none}");
+    }
+}
+
+#[test]
+fn the_first_that_is_there_goes_to_every_place() {
+    let made = r#""{pointer:/a|or:pointer:/b|or:place}""#;
+    let event = format!(r#", "id": {made}, "subject": {made}, "extensions": {{ "more": {made} }}"#);
+    let kafka = format!(r#", "key": {made}, "headers": {{ "h": {made} }}"#);
+    for (body, wanted) in [(r#"{"a":"1","b":"2"}"#, "1"), (r#"{"a":null,"b":2}"#, "2"), ("{}", "here")] {
+        let record = record(&event, &kafka, body).unwrap();
+        for name in ["id", "subject", "more", "partitionkey"] {
+            assert_eq!(record["event"][name], wanted, "{name} in {record}");
+        }
+    }
+    let kafka = r#", "partition": "{pointer:/a|or:pointer:/b}", "timestamp": "{pointer:/c|or:pointer:/d}""#;
+    let record = record("", kafka, r#"{"b":7,"d":"2026-01-01T00:00:00Z"}"#).unwrap();
+    assert_eq!((&record["partition"], &record["timestamp"]), (&json!(7), &json!(1_767_225_600_000_u64)));
+}
+
+/// What the head makes is the same for all events of a batch, so their place in it tells them apart.
+#[test]
+fn events_of_a_batch_have_ids_of_their_own_wherever_those_come_from() {
+    let lines = "{\"id\":\"a\"}\n{}\n{\"id\":\"c\"}\n{}";
+    let ids = |id: &str, more: &str| {
+        let document = document(r#"{ "formats": ["ndjson"] }"#, &format!(r#", "id": "{id}""#), "");
+        let request =
+            format!("POST /here HTTP/1.1\nContent-Type: application/x-ndjson\nX-Id: h\n{more}\n{lines}");
+        let records = outcome(&document, &request).unwrap();
+        records.iter().map(|record| record["event"]["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let key = "Idempotency-Key: k\n";
+    for id in
+        ["{pointer:/id|or:header:x-id}", "{pointer:/id|optional}", "{pointer:/id|or:header:nope|optional}"]
+    {
+        let made = ids(id, key);
+        assert_eq!((made[0].as_str(), made[2].as_str()), ("a", "c"), "{id}: {made:?}");
+        assert!(made[1] != made[3], "{id}: {made:?}");
+    }
+}
+
+/// The examples that take other people's events take all of them.
+#[test]
+fn senders_events_without_what_most_have_are_taken() {
+    let github = include_str!("../../../envoy/examples/github-webhook.json");
+    let head = "POST /webhooks/github HTTP/1.1\nHost: hooks.example.com\nX-Relay-Key: demo-key\nX-GitHub-Event: ping\n\
+                X-GitHub-Delivery: 0b989ba4\nContent-Type: application/json\n\n";
+    for (body, wanted) in [
+        (r#"{"repository":{"full_name":"a/b"},"organization":{"login":"a"}}"#, json!("a/b")),
+        (r#"{"zen":"Keep it simple.","organization":{"login":"acme-org"}}"#, json!("acme-org")),
+        (
+            r#"{"installation":{"id":7,"account":{"login":"someone"}},"sender":{"login":"x"}}"#,
+            json!("someone"),
+        ),
+        (r#"{"sender":{"login":"someone"}}"#, json!("someone")),
+        (r#"{"zen":"Keep it simple."}"#, Value::Null),
+    ] {
+        let [record] = outcome(github, &format!("{head}{body}")).unwrap().try_into().unwrap();
+        let subject = record["event"].get("subject").unwrap_or(&Value::Null);
+        let key = record["event"].get("partitionkey").unwrap_or(&Value::Null);
+        assert_eq!((subject, key), (&wanted, &wanted), "{body}");
+        assert_eq!(record["event"]["id"], "0b989ba4");
+    }
+    let stripe = include_str!("../../../envoy/examples/stripe-webhook.json");
+    let head =
+        "POST /webhooks/stripe HTTP/1.1\nHost: h\nStripe-Signature: t=1\nContent-Type: application/json\n\n";
+    for (object, wanted) in [
+        (r#"{"id":"pi_1","customer":"cus_1"}"#, json!("pi_1")),
+        (r#"{"object":"invoice","customer":"cus_test_1"}"#, json!("cus_test_1")),
+        (r#"{"object":"balance"}"#, Value::Null),
+    ] {
+        let body = format!(r#"{{"id":"evt_1","type":"invoice.upcoming","data":{{"object":{object}}}}}"#);
+        let [record] = outcome(stripe, &format!("{head}{body}")).unwrap().try_into().unwrap();
+        assert_eq!(record["event"].get("partitionkey").unwrap_or(&Value::Null), &wanted, "{object}");
+    }
+}
