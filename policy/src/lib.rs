@@ -37,6 +37,7 @@ pub mod reply;
 pub mod reshape;
 pub mod route;
 pub mod signing;
+mod spelling;
 pub mod template;
 pub mod topic;
 mod trace_context;

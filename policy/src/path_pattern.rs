@@ -1,11 +1,23 @@
 //! Path templates of routes.
 
+use std::borrow::Cow;
+
 use crate::path::CanonicalPath;
+use crate::spelling;
 
 /// A path template, by segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     segments: Vec<Segment>,
+}
+
+/// A segment, for an index.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step<'s> {
+    /// This text.
+    Literal(Cow<'s, str>),
+    /// Any text but none.
+    Parameter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,34 +87,22 @@ impl PathPattern {
             .collect()
     }
 
-    /// Whether both match the same paths.
-    pub(crate) fn same_paths(&self, other: &Self) -> bool {
-        self.specificity().eq(other.specificity())
+    /// The segments. Two patterns with the same match the same paths.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> + Clone {
+        self.segments.iter().map(|segment| match segment {
+            Segment::Literal(text) => Step::Literal(Cow::Borrowed(text)),
+            Segment::Parameter(_) => Step::Parameter,
+        })
     }
 
-    /// Whether the path matches. A parameter never matches an empty segment.
-    pub(crate) fn matches(&self, path: &CanonicalPath) -> bool {
-        self.segments.len() == path.segments().len()
-            && self.segments.iter().zip(path.segments()).all(|(segment, text)| match segment {
-                Segment::Literal(literal) => literal == text,
-                Segment::Parameter(_) => !text.is_empty(),
-            })
-    }
-
-    /// Whether a service that cares neither for a slash at the end nor for the case of letters would take the path for
-    /// one that matches.
-    pub(crate) fn resembles(&self, path: &CanonicalPath) -> bool {
-        let without_slash =
-            |len: usize, last_is_empty: bool| if last_is_empty && len > 1 { len - 1 } else { len };
-        let last_is_empty = matches!(self.segments.last(), Some(Segment::Literal(text)) if text.is_empty());
-        let len = without_slash(self.segments.len(), last_is_empty);
-        let path_len =
-            without_slash(path.segments().len(), path.segments().last().is_some_and(String::is_empty));
-        len == path_len
-            && self.segments.iter().zip(path.segments()).take(len).all(|(segment, text)| match segment {
-                Segment::Literal(literal) => literal.to_lowercase() == text.to_lowercase(),
-                Segment::Parameter(_) => !text.is_empty(),
-            })
+    /// The segments as [`spelling::Spelling`] has those of a path that matches.
+    pub(crate) fn spelled_steps(&self) -> impl Iterator<Item = Step<'_>> + Clone {
+        let slash = matches!(self.segments.as_slice(), [_, .., Segment::Literal(last)] if last.is_empty());
+        let root = matches!(self.segments.as_slice(), [Segment::Literal(only)] if only.is_empty());
+        self.steps().take(self.segments.len() - usize::from(slash || root)).map(|step| match step {
+            Step::Literal(text) => Step::Literal(spelling::fold(&text).map_or(text, Cow::Owned)),
+            Step::Parameter => Step::Parameter,
+        })
     }
 
     /// The values of the parameters in a path that matches.
@@ -114,12 +114,11 @@ impl PathPattern {
             .collect()
     }
 
-    /// Sorts the more specific first: from the left, a literal segment before a parameter.
-    pub(crate) fn specificity(&self) -> impl Iterator<Item = (bool, &str)> {
-        self.segments.iter().map(|segment| match segment {
-            Segment::Literal(text) => (false, text.as_str()),
-            Segment::Parameter(_) => (true, ""),
-        })
+    /// Whether nothing that both match is more specific to the other: from the left, a literal before a parameter.
+    pub(crate) fn is_as_specific_as(&self, other: &Self) -> bool {
+        let literal = |segment: &Segment| matches!(segment, Segment::Literal(_));
+        let pairs = self.segments.iter().map(literal).zip(other.segments.iter().map(literal));
+        pairs.into_iter().find(|(own, others)| own != others).is_none_or(|(own, _)| own)
     }
 }
 

@@ -3,8 +3,20 @@
 //! The more specific wins: first by host (an exact one, then the longer wildcard, then any), then by path (from the
 //! left, a literal segment before a parameter), then by conditions on headers (more before fewer, a value before mere
 //! presence). The order in which routes are written says nothing.
+//!
+//! What goes on to an upstream is held against more than the route that takes it: the upstream may read the path in
+//! another way, so every route counts that the request could be meant for ([`Obstacle`]).
 
+mod guard;
+mod tree;
+
+use std::collections::BTreeSet;
 use std::rc::Rc;
+
+use self::guard::Entry;
+pub(crate) use self::guard::Overlap;
+pub use self::guard::{Guard, Obstacle};
+use self::tree::Tree;
 
 use crate::answer::Success;
 use crate::auth::{Authorization, CredentialPlaces, Requirement};
@@ -32,6 +44,8 @@ pub struct Route {
     pub(crate) requirement: Requirement,
     /// What those may do; `None` where every one of them may send every request.
     pub(crate) authorization: Option<Authorization>,
+    /// What it asks of them, to be held against other routes.
+    pub(crate) guard: Guard,
     /// Where credentials stand that an upstream does not get.
     pub(crate) credentials: Rc<CredentialPlaces>,
     pub(crate) action: Action,
@@ -101,7 +115,7 @@ impl Matcher {
     /// Whether some request meets both, and neither is the more specific.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         self.hosts.iter().any(|host| other.hosts.contains(host))
-            && self.pattern.same_paths(&other.pattern)
+            && self.pattern.steps().eq(other.pattern.steps())
             && self.methods.iter().any(|method| other.methods.contains(method))
             && self.conditions.conflict_with(&other.conditions)
     }
@@ -111,10 +125,34 @@ impl Matcher {
     }
 }
 
-/// All routes, the more specific first; a route stands here once for each of its hosts.
+/// All routes. What it costs to find those for a request depends on its path, not on their number.
 #[derive(Debug, Default)]
 pub struct Routes {
-    routes: Vec<(HostPattern, Rc<Route>)>,
+    /// As paths are matched; in each place, those with more conditions first.
+    exact: Tree<Entry>,
+    /// As the most generous of services would match them.
+    spelled: Tree<Entry>,
+    /// What they ask of their callers, each kind once.
+    guards: Vec<Guard>,
+}
+
+/// Routes as they come, to find those that cannot be told apart.
+#[derive(Debug, Default)]
+pub(crate) struct Earlier(Tree<(usize, Rc<Route>)>);
+
+impl Earlier {
+    /// Adds the route with this index. Says which earlier one it cannot be told from, if there is one.
+    pub(crate) fn insert(&mut self, index: usize, route: &Rc<Route>) -> Option<usize> {
+        let mut conflict: Option<usize> = None;
+        for host in &route.matcher.hosts {
+            let there = self.0.at(host, route.matcher.pattern.steps());
+            let conflicting =
+                there.iter().find(|(_, earlier)| earlier.matcher.conflicts_with(&route.matcher));
+            conflict = conflict.into_iter().chain(conflicting.map(|(index, _)| *index)).min();
+            there.push((index, Rc::clone(route)));
+        }
+        conflict
+    }
 }
 
 /// What the routes say to a request.
@@ -129,34 +167,42 @@ pub enum Matched<'p> {
 }
 
 impl Routes {
-    pub(crate) fn new(routes: Vec<Rc<Route>>) -> Self {
-        let with_host = |route: Rc<Route>| {
-            let hosts = route.matcher.hosts.clone();
-            hosts.into_iter().map(move |host| (host, Rc::clone(&route)))
-        };
-        let mut routes: Vec<_> = routes.into_iter().flat_map(with_host).collect();
-        routes.sort_by(|(one_host, one), (other_host, other)| {
-            let (one, other) = (&one.matcher, &other.matcher);
-            (one_host.specificity().cmp(&other_host.specificity()))
-                .then_with(|| one.pattern.specificity().cmp(other.pattern.specificity()))
-                .then_with(|| one.conditions.specificity().cmp(&other.conditions.specificity()))
-        });
-        Self { routes }
+    pub(crate) fn new(routes: &[Rc<Route>]) -> Self {
+        let mut all = Self::default();
+        let mut routes = routes.to_vec();
+        routes.sort_by_cached_key(|route| route.matcher.conditions.specificity());
+        for route in &routes {
+            for pattern in &route.matcher.hosts {
+                let entry = Entry { host: pattern.specificity(), route: Rc::clone(route) };
+                let path = &route.matcher.pattern;
+                all.spelled.at(pattern, path.spelled_steps()).push(entry.clone());
+                all.exact.at(pattern, path.steps()).push(entry);
+            }
+        }
+        let guards: BTreeSet<Guard> = routes.iter().map(|route| route.guard.clone()).collect();
+        all.guards = guards.into_iter().collect();
+        all
     }
 
-    /// The route of this name.
-    pub(crate) fn named(&self, name: &str) -> Option<&Route> {
-        self.routes.iter().map(|(_, route)| &**route).find(|route| route.name == name)
+    /// All of them, each once for each of its hosts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Route>> {
+        self.exact.iter().map(|entry| &entry.route)
     }
 
     /// Finds the route for a request. `host` is what [`RequestHead::host`] says.
     pub fn find<'p>(&self, head: &RequestHead, host: Option<&str>, path: &'p CanonicalPath) -> Matched<'p> {
-        let any_method = || self.of_path(host, path).filter(|route| route.matcher.conditions.hold(head));
-        if let Some(route) = any_method().find(|route| route.matcher.has_method(head.method())) {
-            return Matched::Route(Rc::clone(route), route.matcher.pattern.values(path));
+        let mut entries = self.exact.matching(host, path.segments());
+        entries.retain(|entry| entry.route.matcher.conditions.hold(head));
+        let taken = entries.iter().find(|entry| entry.route.matcher.has_method(head.method()));
+        if let Some(taken) = taken {
+            if self.obstacle_to(taken, host, path).is_none() {
+                return Matched::Route(Rc::clone(&taken.route), taken.route.matcher.pattern.values(path));
+            }
+            let taken = Entry::clone(taken);
+            entries.retain(|entry| entry.is_in_the_way_of(&taken));
         }
         let mut allowed: Vec<String> = Vec::new();
-        for method in any_method().flat_map(|route| &route.matcher.methods) {
+        for method in entries.iter().flat_map(|entry| &entry.route.matcher.methods) {
             if !allowed.contains(method) {
                 allowed.push(method.clone());
             }
@@ -164,12 +210,9 @@ impl Routes {
         if allowed.is_empty() { Matched::NotFound } else { Matched::MethodNotAllowed(allowed) }
     }
 
-    /// Whether some route is for this path or for one that a service could take for the same, whatever its methods and
-    /// its conditions on headers.
+    /// Whether a request that no route takes must not go on.
     pub fn claim(&self, host: Option<&str>, path: &CanonicalPath) -> bool {
-        self.routes
-            .iter()
-            .any(|(pattern, route)| pattern.matches(host) && route.matcher.pattern.resembles(path))
+        self.obstacle(host, path).is_some()
     }
 
     /// The answer to a CORS preflight; `None` for every other request, and where no route that the preflight asks
@@ -185,7 +228,9 @@ impl Routes {
     ) -> Option<Preflight> {
         let method = cors::requested_method(head)?;
         let (mut granted, mut silent) = (None, false);
-        for route in self.of_path(host, path).filter(|route| route.matcher.has_method(method)) {
+        let entries = self.exact.matching(host, path.segments());
+        for Entry { route, .. } in entries.into_iter().filter(|entry| entry.route.matcher.has_method(method))
+        {
             match route.cors.as_ref().and_then(|cors| cors.preflight(head)) {
                 Some(denied @ Preflight::Denied(..)) => return Some(denied),
                 Some(answer) => granted = granted.or(Some(answer)),
@@ -199,14 +244,6 @@ impl Routes {
             Some(_) if silent => Some(Preflight::Denied(Denial::Origin, Vec::new())),
             granted => granted,
         }
-    }
-
-    /// The routes that have this host and this path, the more specific first.
-    fn of_path(&self, host: Option<&str>, path: &CanonicalPath) -> impl Iterator<Item = &Rc<Route>> {
-        self.routes
-            .iter()
-            .filter(move |(pattern, route)| pattern.matches(host) && route.matcher.pattern.matches(path))
-            .map(|(_, route)| route)
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod claims;
 mod limits;
+mod overlap;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -66,10 +68,15 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
             warn(format!("consumers[{index}]"), "has no key, so nobody can be this consumer");
         }
     }
+    let compiled: BTreeMap<&str, &crate::route::Route> =
+        config.routes.iter().map(|route| (route.name.as_str(), &**route)).collect();
+    let places = overlap::places(document);
     for (index, route) in document.routes.iter().enumerate() {
         let path = format!("routes[{index}]");
         of_route(route, &path, &mut warn);
-        if let Some(plan) = config.routes.named(&route.name).and_then(|compiled| compiled.plan()) {
+        let Some(compiled) = compiled.get(route.name.as_str()) else { continue };
+        overlap::of_route(compiled, &config.routes, &places, &path, &mut warn);
+        if let Some(plan) = compiled.plan() {
             claims::of_route(document, &route.authentication, plan, &path, &mut warn);
         }
     }

@@ -3,8 +3,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
-/// A route that takes `METHOD,METHOD host,host /path`, on conditions `name` or `name=value`.
-fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
+/// A route that takes `METHOD,METHOD host,host /path`, on conditions `name` or `name=value`, from anybody.
+pub(super) fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
     let [methods, hosts, path] = takes.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let mut conditions = Conditions::default();
     for header in headers {
@@ -25,13 +25,21 @@ fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
         limits: Vec::new(),
         requirement: Requirement::AnyOf(Vec::new()),
         authorization: None,
+        guard: Guard::any_of(["anonymous"], "anonymous"),
         credentials: Rc::default(),
         action: Action::Pass,
     })
 }
 
+/// The same, from those who have one of these credentials.
+pub(super) fn guarded(name: &str, takes: &str, any_of: &[&str]) -> Rc<Route> {
+    let mut route = Rc::into_inner(route(name, takes, &[])).unwrap();
+    route.guard = Guard::any_of(any_of.iter().copied(), "anonymous");
+    Rc::new(route)
+}
+
 /// What becomes of `METHOD host /path`.
-fn find(routes: &Routes, request: &str, headers: &[(&str, &str)]) -> String {
+pub(super) fn find(routes: &Routes, request: &str, headers: &[(&str, &str)]) -> String {
     let [method, host, target] = request.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let mut head = RequestHead::default();
     for (name, value) in [(":method", method), (":authority", host)].iter().chain(headers) {
@@ -47,7 +55,7 @@ fn find(routes: &Routes, request: &str, headers: &[(&str, &str)]) -> String {
 
 #[test]
 fn literals_win_from_the_left_whatever_the_order() {
-    let routes = Routes::new(vec![
+    let routes = Routes::new(&[
         route("any", "POST any /{a}/{b}", &[]),
         route("right", "POST any /{a}/x", &[]),
         route("left", "POST,PUT any /x/{b}", &[]),
@@ -72,7 +80,7 @@ fn literals_win_from_the_left_whatever_the_order() {
 
 #[test]
 fn the_host_counts_more_than_the_path() {
-    let routes = Routes::new(vec![
+    let routes = Routes::new(&[
         route("any", "POST any /a", &[]),
         route("wild", "POST *.example.com /a", &[]),
         route("deep", "POST *.eu.example.com,eu.example.org /{a}", &[]),
@@ -96,7 +104,7 @@ fn the_host_counts_more_than_the_path() {
 
 #[test]
 fn conditions_on_headers_come_last_and_more_of_them_first() {
-    let routes = Routes::new(vec![
+    let routes = Routes::new(&[
         route("none", "POST any /a", &[]),
         route("there", "POST any /a", &["x"]),
         route("one", "POST any /a", &["x=1"]),
@@ -147,7 +155,7 @@ fn a_preflight_is_for_the_routes_that_the_request_could_take() {
         route.cors = Some(Cors::compile(&rules, &route.matcher.methods).unwrap());
         Rc::new(route)
     };
-    let routes = Routes::new(vec![
+    let routes = Routes::new(&[
         with_cors("any", "POST,PUT any /{a}", &[], &["http://a", "http://b"]),
         route("silent", "PUT any /a", &[]),
         with_cors("one", "POST any /b", &["x=1"], &["http://a"]),
@@ -223,9 +231,9 @@ mod properties {
                 }
             }
             let request = format!("{method} {host} {path}");
-            let forwards = find(&Routes::new(routes.clone()), &request, &headers);
+            let forwards = find(&Routes::new(&routes), &request, &headers);
             routes.reverse();
-            let mut backwards = find(&Routes::new(routes), &request, &headers);
+            let mut backwards = find(&Routes::new(&routes), &request, &headers);
             if let Some(allowed) = forwards.strip_prefix("405 ") {
                 // Which methods are allowed is a set.
                 let sorted = |text: &str| { let mut all: Vec<_> = text.split(',').map(str::to_owned).collect(); all.sort(); all };

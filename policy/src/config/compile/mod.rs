@@ -48,7 +48,7 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
         unmatched: document.unmatched,
         client_address: limit::compile_client_address(&document.client_address),
         limit_fields: document.limit_fields,
-        routes: Routes::new(routes),
+        routes: Routes::new(&routes),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Routes, as far as they say who may call and what is done; how requests become records is in [`super::plan`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::host::HostPattern;
 use crate::limit::fields::{LimitFields, NAMES};
 use crate::path_pattern::PathPattern;
 use crate::redact::HashKey;
-use crate::route::{Action, Matcher, Route};
+use crate::route::{Action, Earlier, Guard, Matcher, Route};
 
 /// What routes refer to.
 pub(super) struct Surroundings<'d> {
@@ -61,28 +61,27 @@ pub(super) fn compile_all(
     surroundings: &Surroundings<'_>,
     mistakes: &mut Mistakes,
 ) -> Vec<Rc<Route>> {
-    let mut compiled: Vec<(usize, Rc<Route>)> = Vec::new();
+    let (mut compiled, mut names, mut earlier) = (Vec::new(), BTreeSet::new(), Earlier::default());
     for (index, route) in routes.iter().enumerate() {
         let path = format!("routes[{index}]");
-        if routes.iter().take(index).any(|earlier| earlier.name == route.name) {
+        if !names.insert(route.name.as_str()) {
             mistakes.add(format!("{path}.name"), "a name of its own", quoted(&route.name));
         }
         if !is_plain_text(&route.name) {
             mistakes.add(format!("{path}.name"), "text without control characters", quoted(&route.name));
         }
         let Some(route) = compile(route, &path, surroundings, mistakes) else { continue };
-        if let Some((earlier, _)) =
-            compiled.iter().find(|(_, earlier)| earlier.matcher.conflicts_with(&route.matcher))
-        {
+        let route = Rc::new(route);
+        if let Some(earlier) = earlier.insert(index, &route) {
             mistakes.add(
                 format!("{path}.match"),
                 "what can be told from every other route",
                 format!("requests that routes[{earlier}] takes as well, neither being more specific"),
             );
         }
-        compiled.push((index, Rc::new(route)));
+        compiled.push(route);
     }
-    compiled.into_iter().map(|(_, route)| route).collect()
+    compiled
 }
 
 /// `None` where something is wrong without which nothing can be made of the route.
@@ -137,9 +136,44 @@ fn compile(
         }
         (_, None) => return None,
     };
+    let guard = compile_guard(route);
     let credentials = Rc::clone(&surroundings.stripped);
     let name = route.name.clone();
-    Some(Route { name, matcher: matcher?, requirement, authorization, credentials, cors, limits, action })
+    Some(Route {
+        name,
+        matcher: matcher?,
+        requirement,
+        authorization,
+        guard,
+        credentials,
+        cors,
+        limits,
+        action,
+    })
+}
+
+/// What a route asks of its callers, as text to compare.
+fn compile_guard(route: &document::Route) -> Guard {
+    let document::Authentication { any_of, all_of } = &route.authentication;
+    let mut guard = match all_of.is_empty() {
+        true => Guard::any_of(any_of.iter().map(String::as_str), ANONYMOUS),
+        false => Guard::all_of(all_of.iter().map(String::as_str)),
+    };
+    let Some(authorization) = &route.authorization else { return guard };
+    let document::Authorization { authenticated: _, consumers, groups, scopes, claims, request } =
+        authorization;
+    for (kind, names) in [("consumers", consumers), ("groups", groups)] {
+        let mut names = names.clone();
+        names.sort_unstable();
+        if !names.is_empty() {
+            guard.add_rule(format!("{kind} {names:?}"));
+        }
+    }
+    scopes.iter().for_each(|scope| guard.add_rule(format!("scope {scope}")));
+    claims.iter().for_each(|rule| guard.add_rule(format!("{rule:?}")));
+    // Which part of a request is meant depends on the path.
+    request.iter().for_each(|rule| guard.add_rule(format!("{rule:?} of {}", route.matches.path)));
+    guard
 }
 
 fn refuse_for_pass(route: &document::Route, path: &str, mistakes: &mut Mistakes) {
