@@ -53,11 +53,11 @@ check "rustfmt (mend: cargo fmt)" cargo fmt --all --check
 check "rustfmt for the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
 check "clippy for the fuzz targets (lock file out of date: run cargo metadata --manifest-path fuzz/Cargo.toml)" \
   cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --all-targets -- -D warnings
-check "clippy" cargo clippy --locked --workspace --exclude wicketgate-filter --all-targets -- -D warnings
+check "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 check "clippy for the bridge with all it can have" cargo clippy --locked -p kafka-bridge --features oidc --all-targets -- -D warnings
 check "clippy for the filter (wasm32-wasip1)" \
   cargo clippy --locked -p wicketgate-filter --target wasm32-wasip1 -- -D warnings
-check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --exclude wicketgate-filter --no-deps
+check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps
 check "dependencies: bans, licenses, sources" "$tool_bin/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources
 check "generated files" scripts/generate.sh --check
 check "shell scripts" shell_scripts

@@ -47,8 +47,8 @@ core_in_wasm() {
 stage "tools" install_tools
 stage "the artefacts that ship" scripts/build.sh
 stage "Envoy, Kafka, a CloudEvents SDK and schema, and Schemathesis" fetch_servers
-stage "unit tests: envelope, policy, command line, bridge" \
-  cargo test --locked -p wicketgate-envelope -p wicketgate-policy -p wicketgate -p kafka-bridge
+stage "unit tests: envelope, policy, filter, command line, bridge" \
+  cargo test --locked -p wicketgate-envelope -p wicketgate-policy -p wicketgate-filter -p wicketgate -p kafka-bridge
 stage "the core's tests as wasm, on Node" core_in_wasm
 stage "the bridge against its OpenAPI document, with Schemathesis" scripts/test-openapi.sh
 stage "fuzz targets, for a short time" scripts/fuzz.sh

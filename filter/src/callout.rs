@@ -1,18 +1,21 @@
 //! A call to kafka-bridge, and its answer, as the host has them.
 
-use std::time::Duration;
-
 use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_CONTENT_TYPE, RECORDS_PATH};
 use wicketgate_envelope::signature::SIGNATURE_HEADER;
 use wicketgate_policy::callout::Response;
 use wicketgate_policy::config::Bridge;
 
-use crate::environment::HostEnv;
-use crate::host::{self, Buffer, HeaderMap};
+use crate::environment::Environment;
+use crate::host::{Buffer, Calls, HeaderMap, HttpCall, decode_pairs};
 
-/// Sends a call on behalf of the context that is being called back. Returns the host's number of it, or `None` if the
-/// host did not take it, which it then says in its own log.
-pub(crate) fn dispatch(bridge: &Bridge, request_id: Option<&str>, body: &[u8]) -> Option<u32> {
+/// Sends records on behalf of the context that is being called back. Returns the host's number of the call, or `None`
+/// if the host did not take it.
+pub(crate) fn dispatch(
+    environment: &Environment,
+    bridge: &Bridge,
+    request_id: Option<&str>,
+    body: &[u8],
+) -> Option<u32> {
     let mut headers = vec![
         (":method", "POST"),
         (":path", RECORDS_PATH),
@@ -20,14 +23,11 @@ pub(crate) fn dispatch(bridge: &Bridge, request_id: Option<&str>, body: &[u8]) -
         ("content-type", RECORDS_CONTENT_TYPE),
     ];
     headers.extend(request_id.map(|id| ("x-request-id", id)));
-    let signature =
-        bridge.signing_key.as_ref().map(|key| key.sign("POST", RECORDS_PATH, body, &mut HostEnv::default()));
+    let key = bridge.signing_key.as_ref();
+    let signature = key.map(|key| key.sign("POST", RECORDS_PATH, body, &mut environment.lend()));
     headers.extend(signature.as_deref().map(|signature| (SIGNATURE_HEADER, signature)));
-    // A timeout of 0 would mean none. The configuration does not allow it.
-    let timeout = bridge.timeout.max(Duration::from_millis(1));
-    // The SDK keeps track of who called, so this call has to go through it; of the statuses that a host has for it, the
-    // SDK takes all.
-    proxy_wasm::hostcalls::dispatch_http_call(&bridge.upstream, headers, Some(body), vec![], timeout).ok()
+    let call = HttpCall { upstream: &bridge.upstream, headers: &headers, body, timeout: bridge.timeout };
+    environment.host.calls().dispatch(call)
 }
 
 /// An answer, copied from the host.
@@ -47,9 +47,9 @@ impl Answer {
 /// Reads the answer that the host announces. `None` if it cannot be read. A call that got no answer, because its
 /// connection broke or the answer was too large, is announced with no header at all (Envoy,
 /// `Context::onHttpCallFailure`), and must not be read.
-pub(crate) fn read_response(body_size: usize) -> Option<Answer> {
-    let map = host::header_map(HeaderMap::CalloutResponse)?;
-    let pairs = host::decode_pairs(&map)?;
+pub(crate) fn read_response(calls: &dyn Calls, body_size: usize) -> Option<Answer> {
+    let map = calls.header_map(HeaderMap::CalloutResponse)?;
+    let pairs = decode_pairs(&map)?;
     let value = |name: &str| {
         let found = pairs.iter().find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|(_, value)| *value)
@@ -57,6 +57,6 @@ pub(crate) fn read_response(body_size: usize) -> Option<Answer> {
     let status = std::str::from_utf8(value(":status")?).ok()?.parse().ok()?;
     let from_bridge = value(BRIDGE_HEADER).is_some();
     let body =
-        if body_size == 0 { Vec::new() } else { host::buffer(Buffer::CalloutResponseBody, body_size)? };
+        if body_size == 0 { Vec::new() } else { calls.buffer(Buffer::CalloutResponseBody, body_size)? };
     Some(Answer { status, from_bridge, body })
 }

@@ -1,28 +1,47 @@
-//! Time and randomness from the host.
+//! What the core may not own, from the host and from this VM's memory.
+
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
 
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_policy::auth::Memory;
-use wicketgate_policy::env::{Env, LocalStore, SharedStore};
+use wicketgate_policy::env::{Env, SharedError, SharedStore, Version};
 
-use crate::host;
+use crate::host::{Host, Status};
 
-/// The host's clock and random source, and the memory of this VM.
-#[derive(Debug, Default)]
-pub(crate) struct HostEnv {
-    memory: Memory,
-    shared: LocalStore,
+/// The host, and what a VM remembers for one configuration.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    pub(crate) host: Rc<dyn Host>,
+    memory: RefCell<Memory>,
 }
 
-impl Env for HostEnv {
+impl Environment {
+    pub(crate) fn new(host: Rc<dyn Host>) -> Rc<Self> {
+        Rc::new(Self { host, memory: RefCell::default() })
+    }
+
+    /// For one step of the core, which calls nobody back; so never twice at a time.
+    pub(crate) fn lend(&self) -> HostEnv<'_> {
+        HostEnv { host: self.host.as_ref(), memory: self.memory.borrow_mut() }
+    }
+}
+
+/// What the host and the VM lend for one step.
+#[derive(Debug)]
+pub(crate) struct HostEnv<'a> {
+    host: &'a (dyn Host + 'a),
+    memory: RefMut<'a, Memory>,
+}
+
+impl Env for HostEnv<'_> {
     fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(host::now_nanos())
+        Timestamp::from_nanos(self.host.calls().now_nanos())
     }
 
     fn fill_random(&mut self, buffer: &mut [u8]) {
-        // WASI's random_get, which a host answers from its TLS library's generator. It has no way to fail there short
-        // of ending the process.
-        if let Err(error) = getrandom::fill(buffer) {
-            log::error!("the host has no random bytes ({error}): event ids may repeat");
+        if !self.host.calls().fill_random(buffer) {
+            log::error!("the host has no random bytes: event ids may repeat");
         }
     }
 
@@ -31,10 +50,28 @@ impl Env for HostEnv {
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        host::property(path)
+        self.host.calls().property(path)
     }
 
     fn shared(&mut self) -> &mut dyn SharedStore {
-        &mut self.shared
+        self
+    }
+}
+
+impl SharedStore for HostEnv<'_> {
+    fn get(&mut self, key: &str) -> Result<Option<(Vec<u8>, Version)>, SharedError> {
+        match self.host.calls().shared_data(key) {
+            Ok((value, version)) => Ok(Some((value, Version(version)))),
+            Err(Status::NotFound) => Ok(None),
+            Err(_) => Err(SharedError),
+        }
+    }
+
+    fn create(&mut self, key: &str, value: &[u8]) -> Result<bool, SharedError> {
+        self.host.create_shared(key, value).map_err(|_| SharedError)
+    }
+
+    fn compare_and_swap(&mut self, key: &str, value: &[u8], version: Version) -> Result<bool, SharedError> {
+        self.host.swap_shared(key, value, version.0).map_err(|_| SharedError)
     }
 }

@@ -1,19 +1,14 @@
 //! Wicketgate as a proxy-wasm filter. Everything that decides is in `wicketgate-policy`; this crate turns the host's
 //! callbacks into its events, and its effects into host calls.
-
-#![allow(missing_docs, reason = "nothing here is public but the entry point that the SDK's macro makes")]
+//!
+//! It ships as a wasm module, whose entry points are in `entry.rs`. Built for any other target it is a library whose
+//! callbacks tests call themselves, with a host of their own.
 
 mod callout;
+#[cfg(target_arch = "wasm32")]
+mod entry;
 mod environment;
-mod host;
+pub mod host;
 mod outbox;
-mod root;
-mod stream;
-
-use proxy_wasm::types::LogLevel;
-
-proxy_wasm::main! {{
-    // Installs the panic hook that logs before the VM ends, too. Nothing is logged per request at this level.
-    proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|context_id| Box::new(root::Root::new(context_id)));
-}}
+pub mod root;
+pub mod stream;

@@ -2,8 +2,8 @@
 //!
 //! Requests that are ready at the same time share a call: the HTTP exchange with kafka-bridge is the larger part of
 //! what a request costs, and it is paid once for all. A request that is ready puts its records in here and, unless one
-//! is on its way already, a token into a queue of this VM's own. The host calls the root context back for the token in
-//! the next turn of the worker's event loop, with all that has gathered by then. There is no timer: a request that is
+//! one has been asked for already, asks for a callback of the root context ([`Wake`]). On Envoy that comes in the next
+//! turn of the worker's event loop, with all that has gathered by then, and no timer is involved: a request that is
 //! alone leaves at once.
 //!
 //! A call must belong to the root context. The host ends the context of a request with the request, and the answer to
@@ -17,6 +17,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::{Rc, Weak};
 
 use wicketgate_envelope::hop::{Ack, RecordWriter};
@@ -24,8 +25,8 @@ use wicketgate_policy::callout::{Outcome, is_call_too_large, outcomes};
 use wicketgate_policy::config::Bridge;
 
 use crate::callout;
-use crate::host;
-use crate::stream::Request;
+use crate::environment::Environment;
+use crate::host::Wake;
 
 /// The most records and bytes that requests share a call for. A request with more has a call of its own.
 const MAX_RECORDS: usize = 64;
@@ -36,13 +37,27 @@ const MAX_BYTES: usize = 256 * 1024;
 /// could fill the VM's memory, and a VM out of memory fails with all its requests.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
+/// Who waits for what has been posted. It may be gone when that is known.
+pub(crate) trait Waiter {
+    /// Takes what became of one of its records. It comes from a callback of the root context.
+    fn resolve(self: Rc<Self>, index: usize, outcome: Outcome);
+}
+
+impl fmt::Debug for dyn Waiter + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waiter")
+    }
+}
+
 /// What waits to be sent, and what has been sent and waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     bridge: Bridge,
     /// The context that calls belong to.
     root_context_id: u32,
-    queue: u32,
+    /// How the host is asked to call that context back.
+    wake: Box<dyn Wake>,
+    environment: Rc<Environment>,
     state: RefCell<State>,
 }
 
@@ -50,8 +65,8 @@ pub(crate) struct Outbox {
 struct State {
     /// In the order in which requests became ready.
     waiting: Vec<Parcel>,
-    /// Whether a token is on its way through the queue.
-    token_sent: bool,
+    /// Whether the root context is about to be called back.
+    wake_asked: bool,
     /// Who waits for which call, by the host's number of the call.
     in_flight: HashMap<u32, Call>,
     /// The bytes of both.
@@ -83,7 +98,7 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 pub(crate) struct Parcel {
     /// The request that waits for the outcome.
-    pub(crate) request: Weak<Request>,
+    pub(crate) waiter: Weak<dyn Waiter>,
     /// Its name.
     pub(crate) request_id: String,
     /// Where its records go, and how.
@@ -95,7 +110,7 @@ pub(crate) struct Parcel {
 /// Who waits for one record of a call.
 #[derive(Debug)]
 struct Addressee {
-    request: Weak<Request>,
+    waiter: Weak<dyn Waiter>,
     index: usize,
 }
 
@@ -106,10 +121,14 @@ impl Parcel {
 }
 
 impl Outbox {
-    /// An outbox with a queue of its own. `None` if the host has no queues.
-    pub(crate) fn new(root_context_id: u32, bridge: Bridge, name: &str) -> Option<Rc<Self>> {
-        let queue = host::register_queue(name)?;
-        Some(Rc::new(Self { bridge, root_context_id, queue, state: RefCell::default() }))
+    /// An empty outbox.
+    pub(crate) fn new(
+        root_context_id: u32,
+        bridge: Bridge,
+        wake: Box<dyn Wake>,
+        environment: Rc<Environment>,
+    ) -> Self {
+        Self { bridge, root_context_id, wake, environment, state: RefCell::default() }
     }
 
     /// Whether there is room for more.
@@ -122,26 +141,26 @@ impl Outbox {
         let mut state = self.state.borrow_mut();
         state.held_bytes += parcel.bytes();
         state.waiting.push(parcel);
-        if !state.token_sent {
-            // Without the token nothing would ever leave; then it leaves at the next token that the host takes.
-            state.token_sent = host::enqueue(self.queue);
-            if !state.token_sent {
-                log::error!("the host did not take a token: a request waits for the next one");
+        if !state.wake_asked {
+            // Without it nothing would ever leave; then it leaves at the next one that the host takes.
+            state.wake_asked = self.wake.wake();
+            if !state.wake_asked {
+                log::error!("the host will not call back: a request waits for the next one");
             }
         }
     }
 
     /// Sends all that has gathered.
     pub(crate) fn flush(&self) {
-        while host::dequeue(self.queue) {}
+        self.wake.woken();
         let waiting = {
             let mut state = self.state.borrow_mut();
-            state.token_sent = false;
+            state.wake_asked = false;
             std::mem::take(&mut state.waiting)
         };
         for call in share(waiting) {
             // A call before this one may have failed at once, and its requests been answered in their own contexts.
-            host::set_effective_context(self.root_context_id);
+            self.act_as_root();
             self.send(call);
         }
     }
@@ -154,14 +173,14 @@ impl Outbox {
             _ => None,
         };
         let mut addressees = Vec::with_capacity(parcels.len());
-        for Parcel { request, records, .. } in &parcels {
+        for Parcel { waiter, records, .. } in &parcels {
             for (index, bytes) in records {
                 call.push(bytes);
-                addressees.push(Addressee { request: Weak::clone(request), index: *index });
+                addressees.push(Addressee { waiter: Weak::clone(waiter), index: *index });
             }
         }
         let shared = if parcels.len() > 1 { parcels } else { Vec::new() };
-        match callout::dispatch(&self.bridge, request_id.as_deref(), &call.finish()) {
+        match callout::dispatch(&self.environment, &self.bridge, request_id.as_deref(), &call.finish()) {
             Some(token) => {
                 self.state.borrow_mut().in_flight.insert(token, Call { addressees, shared, bytes });
             }
@@ -178,7 +197,11 @@ impl Outbox {
         else {
             return;
         };
-        let response = if num_headers == 0 { None } else { callout::read_response(body_size) };
+        let response = if num_headers == 0 {
+            None
+        } else {
+            callout::read_response(self.environment.host.calls(), body_size)
+        };
         let response = response.as_ref().map(callout::Answer::as_response);
         let count = addressees.len();
         if !shared.is_empty() && response.is_some_and(|response| is_call_too_large(response, count)) {
@@ -188,7 +211,7 @@ impl Outbox {
             );
             // Its bytes are held on.
             for parcel in shared {
-                host::set_effective_context(self.root_context_id);
+                self.act_as_root();
                 self.send(vec![parcel]);
             }
             return;
@@ -200,6 +223,10 @@ impl Outbox {
 }
 
 impl Outbox {
+    fn act_as_root(&self) {
+        self.environment.host.calls().set_effective_context(self.root_context_id);
+    }
+
     fn release(&self, bytes: usize) {
         let mut state = self.state.borrow_mut();
         state.held_bytes = state.held_bytes.saturating_sub(bytes);
@@ -207,10 +234,10 @@ impl Outbox {
 }
 
 fn deliver(addressees: &[Addressee], outcomes: Vec<Outcome>) {
-    for (Addressee { request, index }, outcome) in addressees.iter().zip(outcomes) {
+    for (Addressee { waiter, index }, outcome) in addressees.iter().zip(outcomes) {
         // A caller that has left is not told; its record may be written all the same, which is what its id is for.
-        if let Some(request) = request.upgrade() {
-            request.resolve(*index, outcome);
+        if let Some(waiter) = waiter.upgrade() {
+            waiter.resolve(*index, outcome);
         }
     }
 }
@@ -242,3 +269,6 @@ fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
     }
     calls.into_iter().map(|call| call.parcels).collect()
 }
+
+#[cfg(test)]
+mod tests;

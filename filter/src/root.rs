@@ -2,48 +2,36 @@
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 use wicketgate_policy::config::Config;
 use wicketgate_policy::env::fresh_id;
 
-use crate::environment::HostEnv;
-use crate::host::{self, Buffer};
+use crate::environment::Environment;
+use crate::host::{Buffer, Host};
 use crate::outbox::Outbox;
 use crate::stream::Stream;
 
+/// The host's root context of a configuration.
 #[derive(Debug)]
-pub(crate) struct Root {
+pub struct Root {
     context_id: u32,
+    environment: Rc<Environment>,
     configured: Option<(Rc<Config>, Rc<Outbox>)>,
 }
 
 impl Root {
-    pub(crate) fn new(context_id: u32) -> Self {
-        Self { context_id, configured: None }
+    /// A root context without a configuration.
+    pub fn new(context_id: u32, host: Rc<dyn Host>) -> Self {
+        Self { context_id, environment: Environment::new(host), configured: None }
     }
-}
 
-impl Context for Root {
-    fn on_http_call_response(
-        &mut self,
-        token: u32,
-        num_headers: usize,
-        body_size: usize,
-        _num_trailers: usize,
-    ) {
-        if let Some((_, outbox)) = &self.configured {
-            outbox.answered(token, num_headers, body_size);
-        }
-    }
-}
-
-impl RootContext for Root {
-    /// Accepts or refuses by nothing but the document: it runs once for each worker, and if those disagreed the host would
-    /// be left with some workers that filter and some that do not.
-    fn on_configure(&mut self, size: usize) -> bool {
-        let document =
-            if size == 0 { Some(Vec::new()) } else { host::buffer(Buffer::PluginConfiguration, size) };
+    /// Takes the document of `size` bytes. Says whether it is accepted, by nothing but the document: this runs once for
+    /// each worker, and if those disagreed the host would be left with some workers that filter and some that do not.
+    pub fn on_configure(&mut self, size: usize) -> bool {
+        let host = &self.environment.host;
+        let document = match size {
+            0 => Some(Vec::new()),
+            size => host.calls().buffer(Buffer::PluginConfiguration, size),
+        };
         let Some(document) = document else {
             log::error!("the host did not hand over the configuration document");
             return false;
@@ -59,30 +47,34 @@ impl RootContext for Root {
             }
         };
         // Queues are known to all VMs of the process by their names, and this one must be nobody else's.
-        let name = format!("wicketgate-outbox-{}", fresh_id(&mut HostEnv::default()));
-        let Some(outbox) = Outbox::new(self.context_id, config.bridge.clone(), &name) else {
+        let name = format!("wicketgate-outbox-{}", fresh_id(&mut self.environment.lend()));
+        let Some(wake) = host.waker(&name) else {
             log::error!("this host has no shared queues, which Wicketgate needs to send events");
             return false;
         };
-        self.configured = Some((Rc::new(config), outbox));
+        // What was remembered under another document is not believed under this one.
+        self.environment = Environment::new(Rc::clone(host));
+        let outbox = Outbox::new(self.context_id, config.bridge.clone(), wake, Rc::clone(&self.environment));
+        self.configured = Some((Rc::new(config), Rc::new(outbox)));
         true
     }
 
-    fn on_queue_ready(&mut self, _queue: u32) {
+    /// The callback that the outbox has asked for.
+    pub fn on_woken(&mut self) {
         if let Some((_, outbox)) = &self.configured {
             outbox.flush();
         }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    /// The answer to a call, or that there will be none.
+    pub fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize) {
+        if let Some((_, outbox)) = &self.configured {
+            outbox.answered(token, num_headers, body_size);
+        }
     }
 
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let configured = self.configured.as_ref();
-        Some(Box::new(Stream::new(
-            context_id,
-            configured.map(|(config, outbox)| (config.clone(), outbox.clone())),
-        )))
+    /// A request begins.
+    pub fn create_stream(&self, context_id: u32) -> Stream {
+        Stream::new(context_id, Rc::clone(&self.environment), self.configured.clone())
     }
 }

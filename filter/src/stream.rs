@@ -2,10 +2,8 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use wicketgate_policy::callout::Outcome;
 use wicketgate_policy::config::Config;
 use wicketgate_policy::env::fresh_id;
@@ -14,31 +12,81 @@ use wicketgate_policy::head::RequestHead;
 use wicketgate_policy::reply::{LocalReply, Problem};
 use wicketgate_policy::reshape::Record;
 
-use crate::environment::HostEnv;
-use crate::host::{self, Buffer, HeaderMap};
-use crate::outbox::{Lane, Outbox, Parcel};
+use crate::environment::Environment;
+use crate::host::{Action, Buffer, Calls, HeaderMap, decode_pairs, encode_pairs};
+use crate::outbox::{Lane, Outbox, Parcel, Waiter};
 
 /// The host's context of a request. It goes when the request goes.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub struct Stream {
+    environment: Rc<Environment>,
     request: Option<Rc<Request>>,
 }
 
 /// A request as the outbox knows it, too, while it waits.
 #[derive(Debug)]
-pub(crate) struct Request {
+struct Request {
     context_id: u32,
+    environment: Rc<Environment>,
     exchange: RefCell<Exchange>,
     outbox: Rc<Outbox>,
 }
 
 impl Stream {
     /// Without a configuration, which no host should let happen, every request is denied.
-    pub(crate) fn new(context_id: u32, configured: Option<(Rc<Config>, Rc<Outbox>)>) -> Self {
+    pub(crate) fn new(
+        context_id: u32,
+        environment: Rc<Environment>,
+        configured: Option<(Rc<Config>, Rc<Outbox>)>,
+    ) -> Self {
         let request = configured.map(|(config, outbox)| {
-            Rc::new(Request { context_id, exchange: RefCell::new(Exchange::new(config)), outbox })
+            Rc::new(Request {
+                context_id,
+                environment: Rc::clone(&environment),
+                exchange: RefCell::new(Exchange::new(config)),
+                outbox,
+            })
         });
-        Self { request }
+        Self { environment, request }
+    }
+
+    /// The head is there; the request ends with it, if `end_of_stream` says so.
+    pub fn on_request_headers(&mut self, end_of_stream: bool) -> Action {
+        let action = match read_head(self.calls()) {
+            Some(head) => self.step(Event::Head { head, end_of_stream }),
+            None => self.step(Event::HeadUnreadable),
+        };
+        self.change_head();
+        action
+    }
+
+    /// More of the body is there. `body_size` is all that is buffered, not what came last (Envoy buffers as long as the
+    /// answer is [`Action::Pause`]).
+    pub fn on_request_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        self.step(Event::BodyBuffered { len: body_size, end_of_stream })
+    }
+
+    /// A request with trailers ends here, and its body callbacks never said so.
+    pub fn on_request_trailers(&mut self) -> Action {
+        self.step(Event::Trailers)
+    }
+
+    /// The head of the answer is there, be it the upstream's or one of ours.
+    pub fn on_response_headers(&mut self) -> Action {
+        match &self.request {
+            Some(request) => request.step(Event::ResponseHead),
+            // The answer to a request that was denied.
+            None => Action::Continue,
+        }
+    }
+
+    /// The caller has gone, or the host has finished with the request.
+    pub fn on_done(&mut self) {
+        self.step(Event::Closed);
+    }
+
+    fn calls(&self) -> &dyn Calls {
+        self.environment.host.calls()
     }
 
     fn step(&self, event: Event<'_>) -> Action {
@@ -46,50 +94,58 @@ impl Stream {
             (Some(request), event) => request.step(event),
             (None, Event::Closed) => Action::Continue,
             (None, _) => {
-                send(&Problem::Internal.reply(&fresh_id(&mut HostEnv::default())));
+                let id = fresh_id(&mut self.environment.lend());
+                send(self.calls(), &Problem::Internal.reply(&id));
                 Action::Pause
             }
         }
     }
-}
 
-impl Stream {
     /// Makes the request's head what its upstream gets, as long as the head can be changed.
     fn change_head(&self) {
         let Some(request) = &self.request else { return };
         let exchange = request.exchange.borrow();
         let changes = exchange.head_changes();
         for name in &changes.remove {
-            if !host::remove_header(HeaderMap::Request, name) {
+            if !self.environment.host.strip_request_header(name) {
                 log::error!("the host did not remove the request header {name}");
             }
         }
         for (name, value) in &changes.set {
-            if !host::replace_header(HeaderMap::Request, name, value) {
+            if !self.calls().replace_header(HeaderMap::Request, name, value) {
                 log::error!("the host did not change the request header {name}");
             }
         }
     }
 }
 
+impl Waiter for Request {
+    fn resolve(self: Rc<Self>, index: usize, outcome: Outcome) {
+        self.step_later(Event::Outcome { index, outcome });
+    }
+}
+
 impl Request {
-    /// Takes what became of the records that this request had sent. It comes from the root context's callback.
-    pub(crate) fn resolve(self: &Rc<Self>, index: usize, outcome: Outcome) {
-        let event = Event::Outcome { index, outcome };
-        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv::default());
+    fn calls(&self) -> &dyn Calls {
+        self.environment.host.calls()
+    }
+
+    fn step(self: &Rc<Self>, event: Event<'_>) -> Action {
+        let effect = self.exchange.borrow_mut().step(event, &mut self.environment.lend());
+        self.perform(effect)
+    }
+
+    /// A step in a callback of the root context.
+    fn step_later(self: &Rc<Self>, event: Event<'_>) {
+        let effect = self.exchange.borrow_mut().step(event, &mut self.environment.lend());
         if effect == Effect::Nothing {
             return;
         }
-        if host::set_effective_context(self.context_id) {
+        if self.calls().set_effective_context(self.context_id) {
             self.perform(effect);
         } else {
             log::error!("the host does not know the request any more that waits for an answer");
         }
-    }
-
-    fn step(self: &Rc<Self>, event: Event<'_>) -> Action {
-        let effect = self.exchange.borrow_mut().step(event, &mut HostEnv::default());
-        self.perform(effect)
     }
 
     fn perform(self: &Rc<Self>, effect: Effect) -> Action {
@@ -98,13 +154,13 @@ impl Request {
             Effect::Wait => Action::Pause,
             // Before the body takes up memory of the VM.
             Effect::ReadBody { .. } if !self.outbox.has_room() => self.step(Event::Saturated),
-            Effect::ReadBody { len } => match host::buffer(Buffer::RequestBody, len) {
+            Effect::ReadBody { len } => match self.calls().buffer(Buffer::RequestBody, len) {
                 // Less than what was announced is not the body.
                 Some(body) if body.len() == len => self.step(Event::Body(&body)),
                 _ => self.step(Event::BodyUnreadable),
             },
             Effect::Resume => {
-                if !host::resume_request() {
+                if !self.calls().resume_request() {
                     log::error!("the host did not take back a request that was to go on");
                 }
                 Action::Continue
@@ -116,23 +172,22 @@ impl Request {
                 Action::Pause
             }
             Effect::SetResponseHeaders { remove, add } => {
-                let removed = remove.iter().all(|name| host::remove_header(HeaderMap::Response, name));
+                let calls = self.calls();
+                let removed = remove.iter().all(|name| calls.remove_header(HeaderMap::Response, name));
                 let added =
-                    add.iter().all(|(name, value)| host::add_header(HeaderMap::Response, name, value));
+                    add.iter().all(|(name, value)| calls.add_header(HeaderMap::Response, name, value));
                 if !(removed && added) {
                     log::error!("the host did not take the changes to the upstream's answer");
                 }
                 Action::Continue
             }
             Effect::Reply(reply) => {
-                send(&reply);
+                send(self.calls(), &reply);
                 Action::Pause
             }
         }
     }
-}
 
-impl Request {
     /// Posts records, in a parcel for each lane.
     fn post(self: &Rc<Self>, records: Vec<Record>, request_id: &str) {
         let mut parcels: Vec<Parcel> = Vec::with_capacity(1);
@@ -141,7 +196,7 @@ impl Request {
             match parcels.iter_mut().find(|parcel| parcel.lane == lane) {
                 Some(parcel) => parcel.records.push((index, bytes)),
                 None => parcels.push(Parcel {
-                    request: Rc::downgrade(self),
+                    waiter: Rc::downgrade(self) as Weak<dyn Waiter>,
                     request_id: request_id.to_owned(),
                     lane,
                     records: vec![(index, bytes)],
@@ -152,61 +207,24 @@ impl Request {
     }
 }
 
-impl Context for Stream {
-    fn on_done(&mut self) -> bool {
-        self.step(Event::Closed);
-        true
-    }
-}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
-        let action = match read_head() {
-            Some(head) => self.step(Event::Head { head, end_of_stream }),
-            None => self.step(Event::HeadUnreadable),
-        };
-        self.change_head();
-        action
-    }
-
-    /// `body_size` is all that is buffered, not what came last (Envoy buffers as long as the answer is `Pause`).
-    fn on_http_request_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
-        self.step(Event::BodyBuffered { len: body_size, end_of_stream })
-    }
-
-    /// A request with trailers ends here, and its body callbacks never said so.
-    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
-        self.step(Event::Trailers)
-    }
-
-    fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        match &self.request {
-            Some(request) => request.step(Event::ResponseHead),
-            // The answer to a request that was denied.
-            None => Action::Continue,
-        }
-    }
-}
-
 /// The head is readable only while its own callback runs, so it is copied there, once.
-fn read_head() -> Option<RequestHead> {
-    let map = host::header_map(HeaderMap::Request)?;
+fn read_head(calls: &dyn Calls) -> Option<RequestHead> {
+    let map = calls.header_map(HeaderMap::Request)?;
     let mut head = RequestHead::default();
-    for (name, value) in host::decode_pairs(&map)? {
+    for (name, value) in decode_pairs(&map)? {
         head.push(name, value);
     }
     // An address of the form 192.0.2.1:443 or [2001:db8::1]:443.
-    let address = host::property(&["source", "address"]).and_then(|bytes| String::from_utf8(bytes).ok());
+    let address = calls.property(&["source", "address"]).and_then(|bytes| String::from_utf8(bytes).ok());
     if let Some(address) = address.and_then(|address| address.parse::<SocketAddr>().ok()) {
         head.set_client_address(address.ip().to_string());
     }
     Some(head)
 }
 
-fn send(reply: &LocalReply) {
-    let headers =
-        host::encode_pairs(reply.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
-    if !host::send_local_response(reply.status, &headers, &reply.body) {
+fn send(calls: &dyn Calls, reply: &LocalReply) {
+    let headers = encode_pairs(reply.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
+    if !calls.send_local_response(reply.status, &headers, &reply.body) {
         log::error!("the host did not take an answer with status {}", reply.status);
     }
 }
