@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -25,6 +26,16 @@ pub struct Envoy {
     process: Process,
     address: SocketAddr,
     admin: SocketAddr,
+    workers: u32,
+    reload: Option<Reload>,
+}
+
+/// What it takes to give an Envoy another document.
+#[derive(Debug)]
+struct Reload {
+    /// The file that Envoy watches.
+    file: PathBuf,
+    options: EnvoyOptions,
 }
 
 impl Envoy {
@@ -40,7 +51,50 @@ impl Envoy {
         bridge: BridgeLink,
         upstream: SocketAddr,
     ) -> Self {
-        let envoy = Self::launch(listen, document, bridge, upstream, render::envoy);
+        let envoy = Self::launch(listen, document, bridge, upstream, WORKERS, render::envoy);
+        envoy.ready().await
+    }
+
+    /// Starts one with this many workers, which takes another document while it runs.
+    pub async fn start_reloadable(
+        document: &str,
+        bridge: BridgeLink,
+        upstream: SocketAddr,
+        workers: u32,
+    ) -> Self {
+        let envoy = Self::launch(loopback(free_port()), document, bridge, upstream, workers, split);
+        envoy.ready().await
+    }
+
+    /// Gives it another document. With `new_vms` its workers run the filter in new VMs, as they do after one has
+    /// failed; else in those that they have.
+    pub async fn reload(&self, document: &str, new_vms: bool) {
+        static VMS: AtomicU32 = AtomicU32::new(0);
+        let Reload { file, options } =
+            self.reload.as_ref().expect("an Envoy that was started to be reloaded");
+        let mut listener = listener_of(&render::envoy(document, options).expect("a good document"));
+        if new_vms {
+            let number = VMS.fetch_add(1, Ordering::Relaxed);
+            let vm = format!(
+                "vm_id: wicketgate\n                  configuration: {{ \"@type\": type.googleapis.com/google.protobuf.StringValue, value: \"{number}\" }}"
+            );
+            listener = listener.replacen("vm_id: wicketgate", &vm, 1);
+        }
+        let updates = self.updates().await;
+        // Envoy looks at the file when another is moved into its place.
+        let new = file.with_extension("new");
+        fs::write(&new, listener).expect("Envoy's configuration can be written");
+        fs::rename(&new, file).expect("a file can be moved");
+        let taken = until(START_LIMIT, || async { (self.updates().await > updates).then_some(()) });
+        assert!(taken.await.is_ok(), "Envoy did not take the document\n{}", self.process.log_tail());
+    }
+
+    async fn updates(&self) -> u64 {
+        self.stats().await.get("listener_manager.lds.update_success").copied().unwrap_or_default()
+    }
+
+    async fn ready(self) -> Self {
+        let envoy = self;
         let ready = until(START_LIMIT, || async {
             let ended = envoy.process.exit_status();
             assert!(ended.is_none(), "Envoy ended while it started\n{}", envoy.process.log_tail());
@@ -57,8 +111,14 @@ impl Envoy {
     /// Starts an Envoy around a document that the filter should refuse, and returns how it ended.
     pub fn refuse(document: &str) -> Process {
         let nowhere = loopback(free_port());
-        let envoy =
-            Self::launch(loopback(free_port()), document, nowhere.into(), nowhere, render::envoy_unchecked);
+        let envoy = Self::launch(
+            loopback(free_port()),
+            document,
+            nowhere.into(),
+            nowhere,
+            WORKERS,
+            render::envoy_unchecked,
+        );
         envoy.process.wait_for_exit(START_LIMIT);
         envoy.process
     }
@@ -68,6 +128,7 @@ impl Envoy {
         document: &str,
         bridge: BridgeLink,
         upstream: SocketAddr,
+        workers: u32,
         render: fn(&str, &EnvoyOptions) -> Result<String, RenderError>,
     ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -81,14 +142,26 @@ impl Envoy {
         let yaml =
             render(document, &options).unwrap_or_else(|error| panic!("the document is refused:\n{error}"));
         let file = artefacts::run_dir().join(format!("envoy-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let watched = file.with_extension("listeners.yaml");
+        let dynamic = yaml.contains(WATCHED);
+        if dynamic {
+            fs::write(&watched, listener_of(&yaml)).expect("Envoy's configuration can be written");
+        }
+        let (before, rest) = yaml.split_once("  listeners:").expect("listeners");
+        let (_, clusters) = rest.split_once("\n  clusters:").expect("clusters");
+        let yaml = match dynamic {
+            true => format!("{}\n  clusters:{clusters}", before.replace(WATCHED, &watched.to_string_lossy())),
+            false => yaml,
+        };
         fs::write(&file, yaml).expect("Envoy's configuration can be written");
         let file = file.to_string_lossy().into_owned();
-        let workers = WORKERS.to_string();
+        let concurrency = workers.to_string();
         // Hot restart shares memory between Envoys of one machine, which would make the tests' Envoys one family.
         let args =
-            ["-c", &file, "--concurrency", &workers, "--disable-hot-restart", "--log-level", "warning"];
+            ["-c", &file, "--concurrency", &concurrency, "--disable-hot-restart", "--log-level", "warning"];
         let process = Process::start("envoy", &artefacts::envoy(), args);
-        Self { process, address: options.listen, admin: options.admin }
+        let reload = dynamic.then(|| Reload { file: watched, options: options.clone() });
+        Self { process, address: options.listen, admin: options.admin, workers, reload }
     }
 
     /// Where it takes requests.
@@ -133,8 +206,29 @@ impl Envoy {
                 stats.iter().find(|(name, _)| name.starts_with("listener.") && name.ends_with(&own))?;
             Some(*count)
         };
-        (0..WORKERS).map(|worker| of(worker).expect("Envoy counts connections by worker")).collect()
+        (0..self.workers).map(|worker| of(worker).expect("Envoy counts connections by worker")).collect()
     }
+}
+
+/// Stands where the name of the file with the listeners goes.
+const WATCHED: &str = "@WATCHED@";
+
+/// As [`render::envoy`], with the listeners in a file of their own, which Envoy watches.
+fn split(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
+    let watch = format!(
+        "node: {{ id: e2e, cluster: e2e }}\ndynamic_resources:\n  lds_config:\n    path_config_source: {{ path: \"{WATCHED}\" }}\n\n\
+         static_resources:"
+    );
+    Ok(render::envoy(document, options)?.replacen("static_resources:", &watch, 1))
+}
+
+/// The listener of a configuration, as a resource of its own.
+fn listener_of(yaml: &str) -> String {
+    let (_, rest) = yaml.split_once("  listeners:\n").expect("listeners");
+    let (listener, _) = rest.split_once("\n  clusters:").expect("clusters");
+    let name = "  - name: gateway\n";
+    let typed = format!("{name}    \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n");
+    format!("resources:\n{}", listener.replacen(name, &typed, 1))
 }
 
 fn loopback(port: u16) -> SocketAddr {

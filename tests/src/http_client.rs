@@ -75,6 +75,25 @@ pub fn pieces_and_trailers(pieces: impl IntoIterator<Item = Bytes>, trailers: He
     frames(pieces.into_iter().map(Frame::data).chain([Frame::trailers(trailers)]).collect())
 }
 
+/// A body that comes as it is put into the other end of this channel, and ends with that.
+pub fn open(pieces: tokio::sync::mpsc::Receiver<Bytes>) -> Body {
+    Open(pieces).boxed()
+}
+
+struct Open(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Open {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
 fn frames(frames: Vec<Frame<Bytes>>) -> Body {
     Frames(frames.into()).boxed()
 }

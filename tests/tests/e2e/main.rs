@@ -32,6 +32,7 @@ mod hop;
 mod kafka_itself;
 mod keys;
 mod lane;
+mod limits;
 mod mapping;
 mod matching;
 mod redaction;

@@ -1,0 +1,292 @@
+//! How often and how many at once, over all workers of a real Envoy.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use wicketgate_tests::envoy::Envoy;
+use wicketgate_tests::gateway::{KEY, OTHER_KEY};
+use wicketgate_tests::http_client::{Answer, Client, full};
+use wicketgate_tests::ports::free_port;
+use wicketgate_tests::upstream::Upstream;
+use wicketgate_tests::wait::until;
+
+const WORKERS: u32 = 4;
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Envoy and a service behind it; nothing here needs Kafka.
+struct Scene {
+    document: Value,
+    envoy: Envoy,
+    upstream: Upstream,
+}
+
+/// A document with these limits, and a route that passes `/pass/{tenant}` on for each of these lists of them.
+fn document(rate_limits: Value, concurrency_limits: Value, routes: &[(&str, &[&str], &[&str])]) -> Value {
+    let route = |(name, methods, limits): &(&str, &[&str], &[&str])| {
+        json!({
+            "name": name,
+            "match": {"methods": ["GET", "POST"], "path": format!("/{name}/{{tenant}}")},
+            "authentication": {"any_of": methods},
+            "action": "pass",
+            "limits": limits,
+        })
+    };
+    let mut document = crate::rig::document(routes.iter().map(route).collect());
+    document["rate_limits"] = rate_limits;
+    document["concurrency_limits"] = concurrency_limits;
+    // Envoy adds the address of the connection; the entry before it is what the test says.
+    document["client_address"] = json!({"trusted_hops": 2});
+    document
+}
+
+impl Scene {
+    async fn start(document: Value) -> Self {
+        let upstream = Upstream::start();
+        let bridge = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let text = format!("{document:#}");
+        let envoy = Envoy::start_reloadable(&text, bridge.into(), upstream.address(), WORKERS).await;
+        Self { document, envoy, upstream }
+    }
+
+    fn client(&self) -> Client {
+        Client::http1(self.envoy.address())
+    }
+
+    async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = self.client().request(Method::GET, path);
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.client().send(request.body(full("")).unwrap()).await
+    }
+
+    /// How many of as many requests as there are sets of fields get through.
+    async fn allowed<'f>(&self, path: &str, all: impl IntoIterator<Item = Vec<(&'f str, String)>>) -> usize {
+        let mut allowed = 0;
+        for fields in all {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let answer = self.get(path, &fields).await;
+            assert!([200, 429].contains(&answer.status.as_u16()), "{answer:?}");
+            allowed += usize::from(answer.status == StatusCode::OK);
+        }
+        allowed
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.envoy.process().log_tail());
+        } else {
+            self.envoy.assert_unharmed();
+        }
+    }
+}
+
+/// Sends so many requests over so many connections, and counts those that get through.
+async fn flood(scene: &Scene, path: &'static str, requests: usize, connections: usize) -> (u64, Duration) {
+    let started = Instant::now();
+    let senders: Vec<_> = (0..connections)
+        .map(|_| {
+            let client = scene.client();
+            tokio::spawn(async move {
+                let mut allowed = 0;
+                for _ in 0..requests / connections {
+                    let request = client.request(Method::GET, path).body(full("")).unwrap();
+                    let answer = client.send(request).await;
+                    match answer.status.as_u16() {
+                        200 => allowed += 1,
+                        429 => assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1),
+                        _ => panic!("{answer:?}"),
+                    }
+                }
+                allowed
+            })
+        })
+        .collect();
+    let mut allowed = 0;
+    for sender in senders {
+        allowed += sender.await.unwrap();
+    }
+    (allowed, started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_requests_over_four_workers_never_exceed_the_bound_nor_fall_short_of_it() {
+    let (limit, burst) = (400_u64, 800_u64);
+    let limits = json!({"all": {"limit": limit, "period": "1s", "burst": burst}});
+    let scene = Scene::start(document(limits, json!({}), &[("pass", &["anonymous"], &["all"])])).await;
+    let (allowed, elapsed) = flood(&scene, "/pass/a", 100_000, 64).await;
+    let bound = burst as f64 + limit as f64 * elapsed.as_secs_f64();
+    let by_worker = scene.envoy.connections_by_worker().await;
+    eprintln!(
+        "{allowed} of 100,000 in {elapsed:?}, the bound is {bound:.0}; connections by worker {by_worker:?}"
+    );
+    assert!(by_worker.iter().filter(|count| **count > 0).count() > 1, "{by_worker:?}");
+    assert!(allowed as f64 <= bound, "{allowed} > {bound}");
+    assert!(allowed as f64 >= bound * 0.98, "{allowed} is less than 98 % of {bound}");
+    assert_eq!(scene.upstream.seen().len() as u64, allowed);
+}
+
+#[tokio::test]
+async fn a_refusal_names_its_limit_and_says_when_and_nothing_gets_past_it() {
+    let limits = json!({
+        "address": {"limit": 5, "period": "1h", "key": ["address"]},
+        "consumer": {"limit": 2, "period": "1h", "key": ["consumer"]},
+    });
+    let routes: &[(&str, &[&str], &[&str])] = &[("pass", &["keys"], &["address", "consumer"])];
+    let scene = Scene::start(document(limits, json!({}), routes)).await;
+    for left in [1, 0] {
+        let answer = scene.get("/pass/a", &[("x-api-key", KEY)]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.header("ratelimit").starts_with(&format!("\"consumer\";r={left};t=")), "{answer:?}");
+        assert_eq!(answer.header("ratelimit-policy"), "\"consumer\";q=2;w=3600, \"address\";q=5;w=3600");
+    }
+    for _ in 0..5 {
+        let answer = scene.get("/pass/a", &[("x-api-key", KEY)]).await;
+        let content = answer.json();
+        assert_eq!(answer.status, 429, "{answer:?}");
+        assert_eq!(content["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
+        assert_eq!(content["violated-policies"], json!(["consumer"]));
+        let wait: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1_790..=1_800).contains(&wait), "{wait}");
+    }
+    // What the consumer's limit refused was not counted by the address's.
+    for status in [200, 200, 429] {
+        assert_eq!(scene.get("/pass/a", &[("x-api-key", OTHER_KEY)]).await.status, status);
+    }
+    assert_eq!(scene.get("/pass/a", &[("x-forwarded-for", "192.0.2.1")]).await.status, 401);
+    assert_eq!(scene.upstream.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn guessing_keys_ends_with_429_and_the_address_is_what_counts() {
+    let limits = json!({"guesses": {
+        "limit": 3, "period": "1h", "key": ["address"], "counts": "failed_authentications"
+    }});
+    let scene = Scene::start(document(limits, json!({}), &[("pass", &["keys"], &["guesses"])])).await;
+    let from = |address: &'static str, key: &'static str| [("x-forwarded-for", address), ("x-api-key", key)];
+    for status in [401, 401, 401, 429, 429] {
+        assert_eq!(scene.get("/pass/a", &from("192.0.2.1", "guess")).await.status, status);
+    }
+    assert_eq!(scene.get("/pass/a", &from("192.0.2.1", KEY)).await.status, 429);
+    assert_eq!(scene.get("/pass/a", &from("192.0.2.2", KEY)).await.status, 200);
+    assert_eq!(scene.upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn spelling_it_in_another_way_is_no_way_around_a_limit() {
+    let limit = |key: &str| json!({"limit": 3, "period": "1h", "key": [key]});
+    let limits = json!({
+        "header": limit("header:x-tenant"), "address": limit("address"), "path": limit("path:tenant"),
+    });
+    let routes: &[(&str, &[&str], &[&str])] = &[
+        ("header", &["anonymous"], &["header"]),
+        ("address", &["anonymous"], &["address"]),
+        ("path", &["anonymous"], &["path"]),
+    ];
+    let scene = Scene::start(document(limits, json!({}), routes)).await;
+    let one = |name, value: &str| vec![(name, value.to_owned())];
+    let cases = ["acme", "ACME", "aCme", " acme ", "acmE"];
+    assert_eq!(scene.allowed("/header/a", cases.map(|value| one("x-tenant", value))).await, 3);
+    assert_eq!(scene.allowed("/header/a", cases.map(|value| one("X-Tenant", value))).await, 0);
+    let prefix = (0..20).map(|host| one("x-forwarded-for", &format!("2001:db8:0:7:{host:x}::{host:x}")));
+    assert_eq!(scene.allowed("/address/a", prefix).await, 3);
+    let mapped = ["192.0.2.9", "::ffff:192.0.2.9", "::ffff:c000:209", "192.0.2.9:80", "[::ffff:192.0.2.9]:1"];
+    assert_eq!(scene.allowed("/address/a", mapped.map(|value| one("x-forwarded-for", value))).await, 3);
+    // What stands further left is what callers say.
+    let forged = (0..6).map(|host| one("x-forwarded-for", &format!("198.51.100.{host}, 192.0.2.10")));
+    assert_eq!(scene.allowed("/address/a", forged).await, 3);
+    let mut allowed = 0;
+    for path in ["/path/acme", "/path/%61cme", "/path/acm%65", "/path/acme?x", "/path/%61%63%6d%65"] {
+        allowed += usize::from(scene.get(path, &[]).await.status == 200);
+    }
+    assert_eq!(allowed, 3);
+}
+
+#[tokio::test]
+async fn a_table_that_is_full_does_as_its_limit_says_and_takes_no_more_memory() {
+    let limit = |on_error: &str| json!({"limit": 1, "period": "1h", "key": ["header:x-tenant"], "slots": 64, "on_error": on_error});
+    let limits = json!({"deny": limit("deny"), "allow": limit("allow")});
+    let routes: &[(&str, &[&str], &[&str])] =
+        &[("deny", &["anonymous"], &["deny"]), ("allow", &["anonymous"], &["allow"])];
+    let scene = Scene::start(document(limits, json!({}), routes)).await;
+    let mut statuses = [0_u32; 3];
+    for (path, over) in [("/deny/a", 1), ("/allow/a", 2)] {
+        for tenant in 0..300 {
+            let answer = scene.get(path, &[("x-tenant", &tenant.to_string())]).await;
+            match answer.status.as_u16() {
+                200 if over == 1 => statuses[0] += 1,
+                200 => statuses[2] += 1,
+                503 if over == 1 => {
+                    assert_eq!(answer.json()["violated-policies"], json!(["deny"]), "{answer:?}");
+                    statuses[1] += 1;
+                }
+                _ => panic!("{answer:?}"),
+            }
+        }
+    }
+    // Sets fill up unevenly, and none has more than its share.
+    assert!((40..=64).contains(&statuses[0]) && statuses[0] + statuses[1] == 300, "{statuses:?}");
+    assert_eq!(statuses[2], 300);
+}
+
+#[tokio::test]
+async fn a_new_document_and_new_vms_keep_what_was_counted() {
+    let limits = json!({"all": {"limit": 10, "period": "1h"}});
+    let scene = Scene::start(document(limits, json!({}), &[("pass", &["anonymous"], &["all"])])).await;
+    let left = |answer: &Answer| answer.header("ratelimit").split([';', '=']).nth(2).map(str::to_owned);
+    let mut document = scene.document.clone();
+    let mut wanted = 10;
+    for (round, new_vms) in [(0, false), (1, true), (2, false)] {
+        for _ in 0..3 {
+            wanted -= 1;
+            let answer = scene.get("/pass/a", &[]).await;
+            assert_eq!(
+                (answer.status.as_u16(), left(&answer)),
+                (200, Some(wanted.to_string())),
+                "{answer:?}"
+            );
+        }
+        document["source"] = json!(format!("urn:round:{round}"));
+        scene.envoy.reload(&format!("{document:#}"), new_vms).await;
+    }
+    assert_eq!(scene.get("/pass/a", &[]).await.status, 200);
+    assert_eq!(scene.get("/pass/a", &[]).await.status, 429);
+}
+
+#[tokio::test]
+async fn what_is_in_flight_comes_free_when_it_is_answered_and_when_its_caller_goes() {
+    let flight = json!({"flight": {"limit": 2, "key": ["path:tenant"]}});
+    let scene = Scene::start(document(json!({}), flight, &[("pass", &["anonymous"], &["flight"])])).await;
+    let hold = || {
+        let client = scene.client();
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let request =
+            client.request(Method::POST, "/pass/a").body(wicketgate_tests::http_client::open(receiver));
+        (sender, tokio::spawn(async move { client.try_send(request.unwrap()).await }))
+    };
+    let free = || async { (scene.get("/pass/a", &[]).await.status == 200).then_some(()) };
+    let taken = || async { (scene.get("/pass/a", &[]).await.status == 429).then_some(()) };
+    let (one, first) = hold();
+    let (_two, second) = hold();
+    until(WAIT, taken).await.expect("two that have not ended are in flight");
+    let answer = scene.get("/pass/a", &[]).await;
+    assert_eq!(
+        (answer.header("ratelimit"), answer.header("retry-after")),
+        ("\"flight\";r=0", "1"),
+        "{answer:?}"
+    );
+    assert_eq!(scene.get("/pass/b", &[]).await.status, 200);
+    // One is answered.
+    drop(one);
+    assert_eq!(first.await.unwrap().unwrap().status, 200);
+    until(WAIT, free).await.expect("the one that was answered has come free");
+    let (three, third) = hold();
+    until(WAIT, taken).await.expect("two are in flight again");
+    // The caller of the other goes away.
+    second.abort();
+    until(WAIT, free).await.expect("the one whose caller is gone has come free");
+    drop(three);
+    assert_eq!(third.await.unwrap().unwrap().status, 200);
+}
