@@ -35,12 +35,14 @@ pub fn is_utf8(media_type: &str) -> bool {
 /// Whether this is a media type at all: two tokens with a slash between them, then parameters in visible ASCII,
 /// which are not looked into.
 pub fn is_media_type(text: &str) -> bool {
-    let token = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-    };
     text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
-        && essence(text).split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+        && essence(text).split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+}
+
+/// Whether this is a token (RFC 9110, section 5.6.2).
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn subtype(essence: &str) -> Option<&str> {

@@ -36,8 +36,10 @@ pub struct Admitted {
     pub(crate) raw_query: Option<Vec<u8>>,
     /// The same, taken apart; only if the route needs it.
     pub(crate) query: Option<Query>,
-    /// How the body is encoded; empty for not at all.
+    /// How the body is encoded, where it is to be decoded; empty for not at all.
     pub(crate) codings: Vec<Coding>,
+    /// The names of the codings of a body that stays encoded.
+    pub(crate) carried: Option<String>,
     /// The value of `Idempotency-Key`.
     pub(crate) idempotency_key: Option<String>,
 }
@@ -64,9 +66,9 @@ impl Admitted {
             }
             _ => None,
         };
-        let codings = codings(&head, plan)?;
+        let (codings, carried) = codings(&head, plan)?;
         let format = plan.accepted.format(&head)?;
-        if !codings.is_empty() && plan.content_encoding == ContentEncoding::Carry {
+        if carried.is_some() {
             check_carried(format, plan)?;
         }
         let idempotency_key = idempotency_key(&head)?;
@@ -80,6 +82,7 @@ impl Admitted {
             raw_query,
             query,
             codings,
+            carried,
             idempotency_key,
         })
     }
@@ -119,21 +122,35 @@ fn redacted_head(head: &RequestHead, plan: &Plan) -> RequestHead {
 /// `Accept-Encoding` of a route that takes no coding.
 const NO_CODING: &str = "identity";
 
-fn codings(head: &RequestHead, plan: &Plan) -> Result<Vec<Coding>, Problem> {
-    let codings = content_encoding::codings(head.all("content-encoding"));
-    if plan.content_encoding == ContentEncoding::Refuse {
-        return match codings {
-            Ok(codings) if codings.is_empty() => Ok(codings),
+/// `Accept-Encoding` of a route that takes each.
+const ANY_CODING: &str = "*";
+
+/// The codings to undo, and the names of those that stay.
+fn codings(head: &RequestHead, plan: &Plan) -> Result<(Vec<Coding>, Option<String>), Problem> {
+    let values = || head.all("content-encoding");
+    match plan.content_encoding {
+        ContentEncoding::Decode => {
+            let codings = content_encoding::codings(values()).map_err(|error| {
+                let (detail, accepted) = (error.to_string(), content_encoding::ACCEPTED);
+                Problem::UnsupportedEncoding { detail, accepted }
+            });
+            Ok((codings?, None))
+        }
+        ContentEncoding::Carry => {
+            let carried = content_encoding::carried(values()).map_err(|error| Problem::UnsupportedEncoding {
+                detail: error.to_string(),
+                accepted: ANY_CODING,
+            });
+            Ok((Vec::new(), carried?))
+        }
+        ContentEncoding::Refuse => match content_encoding::carried(values()) {
+            Ok(None) => Ok((Vec::new(), None)),
             _ => {
                 let detail = "wanted none, got one".to_owned();
                 Err(Problem::UnsupportedEncoding { detail, accepted: NO_CODING })
             }
-        };
+        },
     }
-    codings.map_err(|error| Problem::UnsupportedEncoding {
-        detail: error.to_string(),
-        accepted: content_encoding::ACCEPTED,
-    })
 }
 
 /// A body that stays encoded is looked into by nobody. So it must be one that nothing has to be looked for in: what an

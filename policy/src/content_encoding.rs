@@ -13,11 +13,15 @@ use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, Sta
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use wicketgate_envelope::media_type::is_token;
 
 /// The codings that are understood, as the value of `Accept-Encoding` in an answer 415 (RFC 9110, section 15.5.16).
 pub const ACCEPTED: &str = "gzip, deflate, br, zstd";
 /// The most codings that may have been applied one after the other.
 pub const MAX_CODINGS: usize = 2;
+/// The most codings of a body that stays encoded, and the longest name of one, in bytes.
+pub const MAX_CARRIED: usize = 8;
+const MAX_NAME: usize = 64;
 /// The largest window of a zstd frame (RFC 9659, section 3).
 const MAX_ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
 /// How much is decoded at a time, in bytes.
@@ -37,6 +41,18 @@ pub enum Coding {
     Zstd,
 }
 
+impl Coding {
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_slice() {
+            b"gzip" | b"x-gzip" => Self::Gzip,
+            b"deflate" => Self::Deflate,
+            b"br" => Self::Br,
+            b"zstd" => Self::Zstd,
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Coding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -53,15 +69,18 @@ impl fmt::Display for Coding {
 pub enum Unsupported {
     /// This coding is not known.
     Unknown(String),
-    /// More than [`MAX_CODINGS`].
-    TooMany,
+    /// This is no name of a coding.
+    NoName(String),
+    /// More than this many.
+    TooMany(usize),
 }
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(coding) => write!(f, "wanted one of {ACCEPTED}, got {coding}"),
-            Self::TooMany => write!(f, "wanted at most {MAX_CODINGS} codings, got more"),
+            Self::NoName(got) => write!(f, "wanted names of codings, of at most {MAX_NAME} bytes, got {got}"),
+            Self::TooMany(max) => write!(f, "wanted at most {max} codings, got more"),
         }
     }
 }
@@ -74,22 +93,43 @@ impl std::error::Error for Unsupported {}
 /// [`Unsupported`], which asks for a 415.
 pub fn codings<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Vec<Coding>, Unsupported> {
     let mut codings = Vec::new();
-    for name in values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii) {
-        let coding = match name.to_ascii_lowercase().as_slice() {
-            // Empty elements of a list are to be ignored (RFC 9110, section 5.6.1.2).
-            b"" | b"identity" => continue,
-            b"gzip" | b"x-gzip" => Coding::Gzip,
-            b"deflate" => Coding::Deflate,
-            b"br" => Coding::Br,
-            b"zstd" => Coding::Zstd,
-            _ => return Err(Unsupported::Unknown(shown(name))),
-        };
+    for name in names(values) {
+        let coding = Coding::of(name).ok_or_else(|| Unsupported::Unknown(shown(name)))?;
         if codings.len() == MAX_CODINGS {
-            return Err(Unsupported::TooMany);
+            return Err(Unsupported::TooMany(MAX_CODINGS));
         }
         codings.push(coding);
     }
     Ok(codings)
+}
+
+/// Reads the values of `Content-Encoding` of a body that stays encoded: the names of the codings, known or not, in the
+/// order in which they were applied, without `identity`. `None` is a body that is not encoded.
+///
+/// # Errors
+/// [`Unsupported`], which asks for a 415.
+pub fn carried<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Option<String>, Unsupported> {
+    let mut carried = String::new();
+    for (index, name) in names(values).enumerate() {
+        if index == MAX_CARRIED {
+            return Err(Unsupported::TooMany(MAX_CARRIED));
+        }
+        let text = std::str::from_utf8(name).ok().filter(|name| name.len() <= MAX_NAME && is_token(name));
+        let Some(text) = text else { return Err(Unsupported::NoName(shown(name))) };
+        if index > 0 {
+            carried.push_str(", ");
+        }
+        // One name for each that is known, whichever of them the sender used.
+        let known = Coding::of(name).map(|coding| coding.to_string());
+        carried.push_str(&known.unwrap_or_else(|| text.to_ascii_lowercase()));
+    }
+    Ok(Some(carried).filter(|carried| !carried.is_empty()))
+}
+
+/// The elements of the list that say something. Empty ones are to be ignored (RFC 9110, section 5.6.1.2).
+fn names<'v>(values: impl Iterator<Item = &'v [u8]>) -> impl Iterator<Item = &'v [u8]> {
+    let names = values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
 }
 
 /// A name as an error shows it: if it is fit to be one.

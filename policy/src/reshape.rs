@@ -11,7 +11,7 @@ use wicketgate_envelope::hop::{self, Ack, Destination, ValueMode};
 
 use crate::accept::{self, Batch, Format, Incoming};
 use crate::admission::Admitted;
-use crate::config::document::{ContentEncoding, RepeatedHeader};
+use crate::config::document::RepeatedHeader;
 use crate::content_encoding::{self, DecodeError};
 use crate::env::{Env, fresh_id};
 use crate::path;
@@ -84,16 +84,19 @@ enum Body<'a> {
 }
 
 fn decoded<'a>(admitted: &Admitted, plan: &Plan, body: &'a [u8]) -> Result<Body<'a>, Problem> {
-    if admitted.codings.is_empty() || body.is_empty() {
+    if body.is_empty() {
         return Ok(Body::Readable(Cow::Borrowed(body)));
     }
-    match plan.content_encoding {
-        ContentEncoding::Decode => match content_encoding::decode(&admitted.codings, body, plan.max_bytes) {
-            Ok(body) => Ok(Body::Readable(Cow::Owned(body))),
-            Err(DecodeError::TooLarge(_)) => Err(Problem::TooLarge(plan.max_bytes)),
-            Err(error) => Err(Problem::BadRequest(format!("body: {error}"))),
-        },
-        ContentEncoding::Carry | ContentEncoding::Refuse => Ok(Body::Encoded(body)),
+    if admitted.carried.is_some() {
+        return Ok(Body::Encoded(body));
+    }
+    if admitted.codings.is_empty() {
+        return Ok(Body::Readable(Cow::Borrowed(body)));
+    }
+    match content_encoding::decode(&admitted.codings, body, plan.max_bytes) {
+        Ok(body) => Ok(Body::Readable(Cow::Owned(body))),
+        Err(DecodeError::TooLarge(_)) => Err(Problem::TooLarge(plan.max_bytes)),
+        Err(error) => Err(Problem::BadRequest(format!("body: {error}"))),
     }
 }
 
@@ -195,7 +198,8 @@ impl Reshaper<'_> {
             }
             Data::Text(_) | Data::Binary(_) if redaction.touches_body() => {
                 Err(Problem::UnsupportedMediaType(
-                    "content-type: wanted JSON, because parts of it are redacted, got something else"
+                    "content-type: wanted JSON, because parts of the body are redacted, got something else (a route can \
+                     have other types read as JSON with accept.read_as)"
                         .to_owned(),
                 ))
             }
@@ -267,10 +271,7 @@ impl Reshaper<'_> {
         if let Some(query) = admitted.raw_query.as_ref().filter(|_| plan.event.query) {
             extensions.push(("wgquery", lossy(query)));
         }
-        if !admitted.codings.is_empty() && plan.content_encoding == ContentEncoding::Carry {
-            let codings: Vec<String> = admitted.codings.iter().map(ToString::to_string).collect();
-            extensions.push(("wgencoding", codings.join(", ").into()));
-        }
+        extensions.extend(admitted.carried.as_deref().map(|codings| ("wgencoding", codings.into())));
         extensions.extend(admitted.head.client_address().map(|address| ("wgclientip", address.into())));
         extensions.push(("wgrequestid", admitted.request_id.as_str().into()));
         Ok(extensions)

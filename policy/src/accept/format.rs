@@ -33,6 +33,17 @@ impl Format {
     }
 }
 
+/// How bodies of a media type are read, whatever the type says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAs {
+    /// As JSON.
+    Json,
+    /// As JSON values, one a line.
+    Ndjson,
+    /// Not at all: as bytes.
+    Binary,
+}
+
 /// What a route takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -50,6 +61,9 @@ pub struct Accepted {
     pub max_events: usize,
     /// Which media types a payload may have; empty is any.
     pub media_types: Vec<MediaRange>,
+    /// How bodies that are no CloudEvents are read, where it is not their media type that decides: the first range that
+    /// matches does. `None` matches each, and no media type at all.
+    pub read_as: Vec<(Option<MediaRange>, ReadAs)>,
 }
 
 impl Default for Accepted {
@@ -63,6 +77,7 @@ impl Default for Accepted {
             json_array: false,
             max_events: 1000,
             media_types: Vec::new(),
+            read_as: Vec::new(),
         }
     }
 }
@@ -86,6 +101,14 @@ impl Accepted {
             }
             self.check_given(content_type)?;
             Ok(Format::CloudEventBinary)
+        } else if let Some(read_as) = self.read_as(content_type) {
+            self.check_given(content_type)?;
+            match read_as {
+                ReadAs::Ndjson if self.ndjson => Ok(Format::Ndjson),
+                ReadAs::Json if self.json_array => Ok(Format::JsonArray),
+                ReadAs::Json | ReadAs::Binary if self.raw => Ok(Format::Raw),
+                _ => Err(self.refuse("content-type", content_type)),
+            }
         } else if self.ndjson && is_any(&["application/x-ndjson", "application/ndjson", "application/jsonl"])
         {
             self.check_media_type("body", Some(JSON))?;
@@ -99,6 +122,16 @@ impl Accepted {
         } else {
             Err(self.refuse("content-type", content_type))
         }
+    }
+
+    /// How a body of this media type is read, if the route says so. Not to be asked about CloudEvents, which say it
+    /// themselves.
+    pub(super) fn read_as(&self, content_type: Option<&str>) -> Option<ReadAs> {
+        let matches = |range: &Option<MediaRange>| match range {
+            None => true,
+            Some(range) => content_type.is_some_and(|content_type| range.matches(content_type)),
+        };
+        self.read_as.iter().find_map(|(range, read_as)| matches(range).then_some(*read_as))
     }
 
     fn cloudevents_format(&self, content_type: &str) -> Result<Format, Refused> {
@@ -183,6 +216,11 @@ impl FromStr for MediaRange {
 }
 
 impl MediaRange {
+    /// Whether it is all of a kind.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.0.ends_with("/*")
+    }
+
     /// Whether `media_type`, without its parameters, is in the range.
     pub fn matches(&self, media_type: &str) -> bool {
         let essence = essence(media_type);

@@ -16,7 +16,7 @@ mod batch;
 mod binary;
 mod format;
 
-pub use format::{Accepted, Format, InvalidMediaRange, MediaRange, content_type};
+pub use format::{Accepted, Format, InvalidMediaRange, MediaRange, ReadAs, content_type};
 
 /// The most extension attributes that a CloudEvent may come with. Together with those that the gateway and the route
 /// add it has to stay within [`wicketgate_envelope::event::MAX_EXTENSIONS`].
@@ -72,7 +72,7 @@ pub fn accept<'a>(accepted: &Accepted, head: &'a RequestHead, body: &'a [u8]) ->
         format => format,
     };
     let events = match format {
-        Format::Raw => vec![raw(content_type, body)?],
+        Format::Raw => vec![raw(content_type, accepted.read_as(content_type), body)?],
         Format::CloudEventBinary => vec![binary::read(head, content_type, body)?],
         Format::CloudEventStructured => {
             let text = std::str::from_utf8(body)
@@ -90,15 +90,18 @@ pub fn accept<'a>(accepted: &Accepted, head: &'a RequestHead, body: &'a [u8]) ->
         }
     };
     for (index, event) in events.iter().enumerate() {
-        let place = match format {
-            Format::Raw | Format::CloudEventBinary => Place::Head,
-            Format::CloudEventStructured => Place::Body,
-            Format::CloudEventsBatch => Place::Element(index),
+        let (place, media_type) = match format {
+            Format::Raw | Format::CloudEventBinary => (Place::Head, content_type),
+            Format::CloudEventStructured => (Place::Body, event.data_content_type.as_deref()),
+            Format::CloudEventsBatch => (Place::Element(index), event.data_content_type.as_deref()),
+            Format::Ndjson | Format::JsonArray if accepted.read_as(content_type).is_some() => {
+                (Place::Head, content_type)
+            }
             // Decided by the head.
             Format::Ndjson | Format::JsonArray => break,
         };
         if !matches!(event.data, Data::Absent) {
-            accepted.check_media_type(&place.name("datacontenttype"), event.data_content_type.as_deref())?;
+            accepted.check_media_type(&place.name("datacontenttype"), media_type)?;
         }
     }
     Ok(Batch { format, events })
@@ -110,8 +113,23 @@ impl<'a> Incoming<'a> {
     }
 }
 
-fn raw<'a>(content_type: Option<&'a str>, body: &'a [u8]) -> Result<Incoming<'a>, Refused> {
-    let data = payload(content_type, body)?;
+fn raw<'a>(
+    content_type: Option<&'a str>,
+    read_as: Option<ReadAs>,
+    body: &'a [u8],
+) -> Result<Incoming<'a>, Refused> {
+    // JSON in `data` has a media type of JSON, whatever it came with (CloudEvents JSON Format 1.0.2, section 3.1).
+    let is_json = content_type.is_some_and(media_type::is_json);
+    let (content_type, data) = match read_as {
+        None => (content_type, payload(content_type, body)?),
+        Some(ReadAs::Binary) => (content_type, Data::from_body(None, body).unwrap_or(Data::Absent)),
+        Some(ReadAs::Json | ReadAs::Ndjson) => {
+            let data = Data::from_body(Some(JSON), body).map_err(|error| {
+                Refused::BadRequest(format!("bodies of this content-type are read as JSON here, but {error}"))
+            })?;
+            (content_type.filter(|_| is_json).or(Some(JSON)), data)
+        }
+    };
     let content_type = content_type.filter(|_| !matches!(data, Data::Absent));
     Ok(Incoming { data, data_content_type: content_type.map(Cow::Borrowed), claimed: None })
 }

@@ -625,6 +625,11 @@ pub struct Accept {
     /// Media types that are taken, such as `application/json` or `image/*`. Default: any.
     #[serde(default)]
     pub media_types: Vec<String>,
+    /// How bodies that are no CloudEvents are read, by media type, where the type itself does not say it:
+    /// `{ "text/plain": "json", "application/x-log": "ndjson", "*/*": "binary" }`. The narrowest range counts; `*/*` also
+    /// stands for no media type at all. `formats` has to have what it leads to.
+    #[serde(default)]
+    pub read_as: BTreeMap<String, ReadAs>,
     /// What happens to a body with a `Content-Encoding`. Default: `decode`.
     #[serde(default)]
     pub content_encoding: ContentEncoding,
@@ -674,6 +679,7 @@ impl Default for Accept {
         Self {
             formats: Self::default_formats(),
             media_types: Vec::new(),
+            read_as: BTreeMap::new(),
             content_encoding: ContentEncoding::default(),
             decoded_bytes: None,
             batch_events: Self::default_batch_events(),
@@ -698,6 +704,19 @@ pub enum Format {
     JsonArray,
 }
 
+/// How a body is read, whatever its media type says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ReadAs {
+    /// As JSON. The event's `datacontenttype` is then `application/json`, unless the media type is one of JSON itself.
+    Json,
+    /// As several events, a JSON value a line.
+    Ndjson,
+    /// Not at all: as bytes.
+    Binary,
+}
+
 /// What happens to a body with a `Content-Encoding`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
@@ -706,7 +725,7 @@ pub enum ContentEncoding {
     /// It is decoded (gzip, deflate, br, zstd).
     #[default]
     Decode,
-    /// It is carried as it is, and the event says so in `wgencoding`. Only raw bodies are: what has to be read (a
+    /// It is carried as it is, whatever its encoding, and the event says so in `wgencoding`. Only raw bodies are: what has to be read (a
     /// CloudEvent, a batch, a body with redacted parts) is answered with 415.
     Carry,
     /// It is answered with 415.

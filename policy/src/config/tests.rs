@@ -136,6 +136,26 @@ fn each_mistake_is_told_with_its_path() {
             "routes[0].accept.content_encoding: wanted decode or refuse, because accept.formats has no raw, and only raw bodies are carried, got \"carry\"",
         ),
         (
+            "\"event\":",
+            "\"accept\": { \"read_as\": { \"text/plain\": \"ndjson\" } }, \"event\":",
+            "routes[0].accept.read_as[\"text/plain\"]: wanted it only where accept.formats has ndjson, got it where it has not",
+        ),
+        (
+            "\"event\":",
+            "\"accept\": { \"formats\": [\"cloudevent\"], \"read_as\": { \"*/*\": \"json\" } }, \"event\":",
+            "routes[0].accept.read_as[\"*/*\"]: wanted it only where accept.formats has raw or json_array, got it where it has not",
+        ),
+        (
+            "\"event\":",
+            "\"accept\": { \"read_as\": { \"text\": \"json\" } }, \"event\":",
+            "routes[0].accept.read_as[\"text\"]: wanted a media type without parameters, such as text/plain, all of a kind, such as text/*, or */*, got \"text\"",
+        ),
+        (
+            "\"event\":",
+            "\"accept\": { \"read_as\": { \"application/cloudevents+json\": \"json\" } }, \"event\":",
+            "routes[0].accept.read_as[\"application/cloudevents+json\"]: wanted media types that are not CloudEvents', which say how they are read, got \"application/cloudevents+json\"",
+        ),
+        (
             "\"topic\": \"orders\"",
             "\"topic\": \"o\", \"key\": \"{order}\"",
             "routes[0].kafka.key: wanted a parameter of the route's path (id), got \"{order}\"",

@@ -51,6 +51,32 @@ fn zstd_zeros(window: u8, blocks: usize) -> Vec<u8> {
 }
 
 #[test]
+fn what_stays_encoded_has_codings_of_any_name() {
+    let read = |values: &[&str]| carried(values.iter().map(|value| value.as_bytes()));
+    for (values, wanted) in [
+        (&[][..], None),
+        (&["identity", " , "], None),
+        (&["snappy"], Some("snappy")),
+        (&["X-GZip, LZ4"], Some("gzip, lz4")),
+        (&["aws-chunked", "identity", "zstd"], Some("aws-chunked, zstd")),
+        (&["a,b,c,d,e,f,g,h"], Some("a, b, c, d, e, f, g, h")),
+    ] {
+        assert_eq!(read(values).as_ref().map(Option::as_deref), Ok(wanted), "{values:?}");
+    }
+    let long = "x".repeat(65);
+    for (wrong, start) in [
+        ("sna ppy", "wanted names of codings, of at most 64 bytes, got something that is no coding"),
+        ("grün", "wanted names of codings"),
+        (&long, "wanted names of codings"),
+        ("br;q=1", "wanted names of codings"),
+        ("a,b,c,d,e,f,g,h,i", "wanted at most 8 codings, got more"),
+    ] {
+        let error = read(&[wrong]).unwrap_err().to_string();
+        assert!(error.starts_with(start), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn content_encoding_is_read_as_a_list() {
     let read = |values: &[&str]| codings(values.iter().map(|value| value.as_bytes()));
     assert_eq!(read(&[]), Ok(vec![]));
@@ -58,7 +84,7 @@ fn content_encoding_is_read_as_a_list() {
     assert_eq!(read(&["gzip"]), Ok(vec![Coding::Gzip]));
     assert_eq!(read(&["X-GZip\t, Br"]), Ok(vec![Coding::Gzip, Coding::Br]));
     assert_eq!(read(&["deflate", "identity", "zstd"]), Ok(vec![Coding::Deflate, Coding::Zstd]));
-    assert_eq!(read(&["gzip, gzip", "gzip"]), Err(Unsupported::TooMany));
+    assert_eq!(read(&["gzip, gzip", "gzip"]), Err(Unsupported::TooMany(MAX_CODINGS)));
     assert_eq!(read(&["gzip", "compress"]), Err(Unsupported::Unknown("compress".to_owned())));
     let error = read(&["snappy"]).unwrap_err();
     assert_eq!(error.to_string(), "wanted one of gzip, deflate, br, zstd, got snappy");

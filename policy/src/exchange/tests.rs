@@ -540,3 +540,5 @@ mod any_order {
         }
     }
 }
+
+mod foreign;

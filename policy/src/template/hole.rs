@@ -68,9 +68,10 @@ impl Hole {
             if value.chars().any(is_disallowed) { Err(Reason::Character) } else { Ok(value) }
         });
         checked.map(Some).map_err(|reason| match reason {
-            Reason::Missing | Reason::Null if self.sources().nth(1).is_some() => {
+            Reason::Missing | Reason::NotRead | Reason::Null if self.sources().nth(1).is_some() => {
                 let asked: Vec<String> = self.sources().map(ToString::to_string).collect();
-                Unfillable { part: asked.join(" or "), reason: Reason::Missing }
+                let reason = if reason == Reason::NotRead { reason } else { Reason::Missing };
+                Unfillable { part: asked.join(" or "), reason }
             }
             reason => Unfillable { part: asked.to_string(), reason },
         })
@@ -136,7 +137,7 @@ impl Hole {
 fn is_absent(found: &Found<'_>) -> bool {
     match found {
         Ok(value) => value.is_empty(),
-        Err(reason) => matches!(reason, Reason::Missing | Reason::Null),
+        Err(reason) => matches!(reason, Reason::Missing | Reason::NotRead | Reason::Null),
     }
 }
 
@@ -171,7 +172,7 @@ impl Source {
             Self::Consumer => facts.consumer.map(Cow::Borrowed).ok_or(Reason::Missing),
             Self::Method => text(facts.head.method()),
             Self::Pointer(pointer) => {
-                let json = facts.json.ok_or(Reason::Missing)?;
+                let json = facts.json.ok_or(Reason::NotRead)?;
                 let found = json_pointer::find(json, pointer).map_err(|_| Reason::Repeated)?;
                 scalar(found.ok_or(Reason::Missing)?.get())
             }

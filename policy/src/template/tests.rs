@@ -190,16 +190,16 @@ fn what_is_not_known_is_missing() {
     let head = RequestHead::default();
     let facts =
         Facts { path_parameters: &[], head: &head, query: None, consumer: None, claims: None, json: None };
-    for (text, part) in [
-        ("{header:host}", "header host"),
-        ("{query:a}", "query parameter a"),
-        ("{consumer}", "consumer"),
-        ("{claim:a}", "claim a"),
-        ("{pointer:/a}", "JSON pointer \"/a\""),
+    for (text, part, reason) in [
+        ("{header:host}", "header host", Reason::Missing),
+        ("{query:a}", "query parameter a", Reason::Missing),
+        ("{consumer}", "consumer", Reason::Missing),
+        ("{claim:a}", "claim a", Reason::Missing),
+        ("{pointer:/a}", "JSON pointer \"/a\"", Reason::NotRead),
     ] {
         let template =
             Template::parse(text, &Scope { path_parameters: &[], claims: true, json: true }).unwrap();
-        let wanted = Unfillable { part: part.to_owned(), reason: Reason::Missing };
+        let wanted = Unfillable { part: part.to_owned(), reason };
         assert_eq!(template.fill(&facts), Err(wanted), "{text}");
     }
 }

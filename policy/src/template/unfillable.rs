@@ -24,6 +24,8 @@ pub enum Reason {
     Empty,
     /// It is there more than once.
     Repeated,
+    /// It would be in the body, which is not read as JSON.
+    NotRead,
     /// It is not UTF-8, or has half a surrogate pair.
     NotUtf8,
     /// It is an array or an object.
@@ -45,6 +47,11 @@ impl fmt::Display for Unfillable {
             Reason::Missing => write!(f, "{part} is missing"),
             Reason::Null => write!(f, "{part} is null"),
             Reason::Empty => write!(f, "{part} is empty"),
+            Reason::NotRead => write!(
+                f,
+                "{part} finds nothing: the body was not looked into, because it is empty or its content-type is not JSON \
+                 (a route can have other types read as JSON with accept.read_as)"
+            ),
             Reason::Repeated => write!(f, "{part} occurs more than once"),
             Reason::NotUtf8 => write!(f, "{part} is not UTF-8"),
             Reason::NotScalar => write!(f, "{part} is an array or an object"),

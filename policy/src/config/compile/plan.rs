@@ -9,7 +9,7 @@ use super::super::document::{self, ContentEncoding, EventAttributes, Format, Kaf
 use super::super::error::{Mistakes, quoted};
 use super::is_plain_text;
 use super::route::Surroundings;
-use crate::accept::{Accepted, MediaRange};
+use crate::accept::{Accepted, MediaRange, ReadAs};
 use crate::head::is_field_name;
 use crate::json_pointer::Pattern;
 use crate::plan::{EventPlan, ForwardHeader, KafkaPlan, Plan};
@@ -121,7 +121,53 @@ impl Planner<'_> {
             json_array: takes(Format::JsonArray),
             max_events: accept.batch_events as usize,
             media_types,
+            read_as: self.read_as(accept, mistakes),
         }
+    }
+
+    /// The narrowest range first.
+    fn read_as(
+        &self,
+        accept: &document::Accept,
+        mistakes: &mut Mistakes,
+    ) -> Vec<(Option<MediaRange>, ReadAs)> {
+        let mut ranges = Vec::with_capacity(accept.read_as.len());
+        for (text, read_as) in &accept.read_as {
+            let path = self.at(&format!("accept.read_as[{}]", quoted(text)));
+            let range = if text == "*/*" { None } else { text.parse::<MediaRange>().ok() };
+            if text != "*/*" && range.is_none() {
+                let wanted = "a media type without parameters, such as text/plain, all of a kind, such as text/*, or */*";
+                mistakes.add(path, wanted, quoted(text));
+                continue;
+            }
+            if text.get(..23).is_some_and(|start| start.eq_ignore_ascii_case("application/cloudevents")) {
+                mistakes.add(
+                    path,
+                    "media types that are not CloudEvents', which say how they are read",
+                    quoted(text),
+                );
+                continue;
+            }
+            let takes = |formats: &[Format]| formats.iter().any(|format| accept.formats.contains(format));
+            let (read_as, takes, wanted) = match read_as {
+                document::ReadAs::Json => {
+                    let takes = takes(&[Format::Raw, Format::JsonArray]);
+                    (ReadAs::Json, takes, "it only where accept.formats has raw or json_array")
+                }
+                document::ReadAs::Ndjson => {
+                    (ReadAs::Ndjson, takes(&[Format::Ndjson]), "it only where accept.formats has ndjson")
+                }
+                document::ReadAs::Binary => {
+                    (ReadAs::Binary, takes(&[Format::Raw]), "it only where accept.formats has raw")
+                }
+            };
+            if !takes {
+                mistakes.add(path, wanted, "it where it has not");
+            }
+            ranges.push((range, read_as));
+        }
+        ranges.sort_by_key(|(range, _)| range.as_ref().map_or(2, |range| u8::from(range.is_wide())));
+        ranges
     }
 
     fn redaction(&self, redact: &document::Redact, mistakes: &mut Mistakes) -> Redaction {
