@@ -39,6 +39,21 @@ impl std::error::Error for InvalidJson {
 }
 
 impl<'a> Data<'a> {
+    /// The bytes that it takes in an event in JSON at the least.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Absent => 0,
+            Self::Json(raw) => raw.get().len(),
+            Self::Text(text) => len_in_json(text),
+            Self::Binary(bytes) => bytes.len().div_ceil(3).saturating_mul(4),
+        }
+    }
+
+    /// Whether there is no payload.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
     /// The payload as the bytes that it stands for: JSON as it is spelled, text in UTF-8. `None` is no payload.
     pub fn into_bytes(self) -> Option<Cow<'a, [u8]>> {
         match self {
@@ -52,7 +67,8 @@ impl<'a> Data<'a> {
 
     /// Decides how `body` is carried. An empty body is no payload, whatever its type says. JSON is checked, and
     /// kept byte for byte (white space around the value, which is not part of it, excepted). Text must be UTF-8
-    /// by its declaration and in fact. What has no type, or any other, is binary.
+    /// by its declaration and in fact, and not mostly control characters, each of which takes six bytes in a string: it is
+    /// binary if it would take more than twice its length. What has no type, or any other, is binary.
     ///
     /// # Errors
     /// [`InvalidJson`] when the media type is JSON and the body is not.
@@ -62,12 +78,24 @@ impl<'a> Data<'a> {
             Ok(Self::Absent)
         } else if media_type::is_json(media_type) {
             serde_json::from_slice(body).map(Self::Json).map_err(|source| InvalidJson { source })
-        } else if let (true, Ok(text)) = (media_type::is_utf8_text(media_type), std::str::from_utf8(body)) {
+        } else if let (true, Ok(text)) = (media_type::is_utf8_text(media_type), std::str::from_utf8(body))
+            && len_in_json(text) <= text.len().saturating_mul(2)
+        {
             Ok(Self::Text(Cow::Borrowed(text)))
         } else {
             Ok(Self::Binary(Cow::Borrowed(body)))
         }
     }
+}
+
+/// How long a text is in a JSON string, without the quotes.
+pub(crate) fn len_in_json(text: &str) -> usize {
+    let len = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(len).sum()
 }
 
 #[cfg(test)]
@@ -82,6 +110,28 @@ mod tests {
         let body = br#"{"b":1e400, "a" : 9007199254740993.00,"a":"\u00e9"}"#;
         let Data::Json(raw) = Data::from_body(Some("application/json"), body).unwrap() else { panic!() };
         assert_eq!(raw.get().as_bytes(), body);
+    }
+
+    #[test]
+    fn text_that_is_mostly_control_characters_is_binary() {
+        let form = |body: &[u8]| match Data::from_body(Some("text/plain"), body).unwrap() {
+            Data::Text(_) => "text",
+            Data::Binary(_) => "binary",
+            other => panic!("{other:?}"),
+        };
+        for (body, wanted) in [
+            (&b"\0"[..], "binary"),
+            (b"\x01\x02\x03\x04\x05\x06\x07", "binary"),
+            (b"abcd\0", "text"),
+            (b"abc\0", "binary"),
+            (b"\"\"\"\\\\\n\n\r\n\t\t", "text"),
+            (b"\x1b[1mbold\x1b[0m text of a terminal", "text"),
+        ] {
+            assert_eq!(form(body), wanted, "{body:?}");
+        }
+        for text in ["", "a\"b", "\0\u{1}\u{8}\u{b}\u{c}\u{1f}\u{7f}\u{80}\u{2028}grün\\\t\r\n/"] {
+            assert_eq!(len_in_json(text) + 2, serde_json::to_string(text).unwrap().len(), "{text:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Plan {
     pub(crate) content_encoding: ContentEncoding,
     /// The largest body, decoded and redacted, in bytes.
     pub(crate) max_bytes: usize,
+    /// The most bytes that the records of one request may have together.
+    pub(crate) max_record_bytes: usize,
     pub(crate) redaction: Redaction,
     /// Headers, in lower case, that nothing is made from.
     pub(crate) withheld: Vec<String>,

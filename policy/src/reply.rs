@@ -44,6 +44,8 @@ pub enum Problem {
     TooLarge(usize),
     /// There are more events in the body than this many.
     TooManyEvents(usize),
+    /// What would be made of the request is larger than this many bytes.
+    RecordsTooLarge(usize),
     /// The event is larger than Kafka takes.
     EventTooLarge,
     /// The body is of a type that the route does not take; the text says which it does.
@@ -136,7 +138,7 @@ impl Problem {
             Self::Forbidden { .. } | Self::CorsRefused(_) => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => 413,
+            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::RecordsTooLarge(_) | Self::EventTooLarge => 413,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding { .. } => 415,
             Self::IdempotencyConflict => 422,
             Self::QuotaExceeded { .. } => 429,
@@ -159,7 +161,9 @@ impl Problem {
             Self::CorsRefused(_) => "cors-refused",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed(_) => "method-not-allowed",
-            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "too-large",
+            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::RecordsTooLarge(_) | Self::EventTooLarge => {
+                "too-large"
+            }
             Self::UnsupportedMediaType(_) => "unsupported-media-type",
             Self::UnsupportedEncoding { .. } => "unsupported-encoding",
             Self::IdempotencyConflict => "idempotency-conflict",
@@ -192,7 +196,9 @@ impl Problem {
             Self::CorsRefused(_) => "Not from this origin",
             Self::NotFound => "Nothing is here",
             Self::MethodNotAllowed(_) => "Not with this method",
-            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::EventTooLarge => "Too large",
+            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::RecordsTooLarge(_) | Self::EventTooLarge => {
+                "Too large"
+            }
             Self::UnsupportedMediaType(_) => "The media type is not taken here",
             Self::UnsupportedEncoding { .. } => "The content encoding is not taken here",
             Self::IdempotencyConflict => "Another event has this id",
@@ -233,6 +239,9 @@ impl Problem {
             Self::MethodNotAllowed(allowed) => format!("This path takes {}.", allowed.join(", ")),
             Self::TooLarge(max) => format!("The body may have {max} bytes."),
             Self::TooManyEvents(max) => format!("The body may bring {max} events."),
+            Self::RecordsTooLarge(max) => format!(
+                "What is made of this request may have {max} bytes: its events, and what each of them has of the head."
+            ),
             Self::EventTooLarge => "The event that this request makes is larger than Kafka takes.".to_owned(),
             Self::UnsupportedMediaType(detail) => detail.clone(),
             Self::UnsupportedEncoding { detail, .. } => format!("content-encoding: {detail}"),

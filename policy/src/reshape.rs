@@ -66,15 +66,53 @@ pub fn reshape(
         claimed.for_each(|context| plan.redaction.attributes(context));
     }
     let path_parameters: Vec<&str> = admitted.path_parameters.iter().map(String::as_str).collect();
-    let records = batch.events.iter().enumerate().map(|(index, incoming)| {
+    let mut room = Room { max: plan.max_record_bytes, left: plan.max_record_bytes };
+    // What each event repeats is counted before any is made.
+    room.check(repeated_bytes(admitted, plan).saturating_mul(batch.events.len()))?;
+    let mut records = Vec::with_capacity(batch.events.len());
+    for (index, incoming) in batch.events.iter().enumerate() {
         let place = batch.format.is_batch().then_some(index);
+        room.check(incoming.data.len())?;
         let reshaper = Reshaper { admitted, plan, incoming, path_parameters: &path_parameters, place };
-        reshaper.record(env).map_err(|problem| match place {
+        let record = reshaper.record(env).map_err(|problem| match place {
             Some(index) => problem.of_event(index),
             None => problem,
-        })
+        })?;
+        room.take(record.bytes.len())?;
+        records.push(record);
+    }
+    Ok(Outgoing { records, batch: batch.format.is_batch() })
+}
+
+/// How much may still be made of a request, in bytes.
+struct Room {
+    max: usize,
+    left: usize,
+}
+
+impl Room {
+    fn check(&self, bytes: usize) -> Result<(), Problem> {
+        if bytes <= self.left { Ok(()) } else { Err(Problem::RecordsTooLarge(self.max)) }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.check(bytes)?;
+        self.left -= bytes;
+        Ok(())
+    }
+}
+
+/// What every record of a request has of its head, at the least.
+fn repeated_bytes(admitted: &Admitted, plan: &Plan) -> usize {
+    let forwarded = plan.kafka.forward_headers.iter().map(|forward| {
+        let lens = admitted.head.all(&forward.name).map(<[u8]>::len);
+        match forward.repeated {
+            RepeatedHeader::First | RepeatedHeader::Last => lens.min().unwrap_or(0),
+            RepeatedHeader::All | RepeatedHeader::Refuse => lens.sum(),
+        }
     });
-    Ok(Outgoing { records: records.collect::<Result<_, _>>()?, batch: batch.format.is_batch() })
+    let query = admitted.raw_query.as_ref().filter(|_| plan.event.query).map_or(0, Vec::len);
+    forwarded.sum::<usize>() + path::without_query(admitted.head.target()).len() + query
 }
 
 enum Body<'a> {

@@ -90,6 +90,12 @@ pub struct Limits {
     #[serde(default = "Limits::default_body_bytes")]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 67_108_864)))]
     pub body_bytes: u32,
+    /// The most that the records of one request may have together, in bytes, on their way to kafka-bridge: events with
+    /// their attributes, keys and headers. What the head gives to each event of a batch counts for each. Default: twice the
+    /// route's largest body (`accept.decoded_bytes`), and 4 MiB.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 268_435_456)))]
+    pub record_bytes: Option<u32>,
 }
 
 impl Limits {
@@ -100,7 +106,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: Self::default_body_bytes() }
+        Self { body_bytes: Self::default_body_bytes(), record_bytes: None }
     }
 }
 

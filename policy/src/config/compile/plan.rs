@@ -44,6 +44,9 @@ const OWN_ATTRIBUTES: [&str; 15] = [
     "tracestate",
 ];
 
+/// What the records of a request may have beside twice its body, in bytes.
+const DEFAULT_RECORD_BYTES: usize = 4 << 20;
+
 /// Compiles the plan of one route.
 pub(super) struct Planner<'p> {
     pub(super) surroundings: &'p Surroundings<'p>,
@@ -76,10 +79,14 @@ impl Planner<'_> {
         let kafka = route.kafka.as_ref().and_then(|kafka| self.kafka(kafka, mistakes));
         let default_max = self.surroundings.document.limits.body_bytes;
         let max_bytes = route.accept.decoded_bytes.unwrap_or(default_max) as usize;
+        let max_record_bytes = match self.surroundings.document.limits.record_bytes {
+            Some(bytes) => bytes as usize,
+            None => max_bytes.saturating_mul(2).saturating_add(DEFAULT_RECORD_BYTES),
+        };
         let content_encoding = route.accept.content_encoding;
         let withheld = self.surroundings.withheld_headers();
         let (event, kafka) = (event?, kafka?);
-        let plan = Plan { accepted, content_encoding, max_bytes, redaction, withheld, event, kafka };
+        let plan = Plan { accepted, content_encoding, max_bytes, max_record_bytes, redaction, withheld, event, kafka };
         if content_encoding == ContentEncoding::Carry && plan.templates().any(Template::needs_body) {
             let wanted = "decode or refuse, because a template needs the body";
             mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");
