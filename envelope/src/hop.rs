@@ -82,9 +82,29 @@ pub struct Record<'a> {
     /// a name is.
     #[serde(borrow, default)]
     pub cluster: Option<Cow<'a, str>>,
+    /// What tells the record from others, besides what its event says.
+    #[serde(borrow, default)]
+    pub identity: Identity<'a>,
     /// The CloudEvent. [`crate::kafka::message`] makes headers and value of it.
     #[serde(borrow)]
     pub event: &'a RawValue,
+}
+
+/// What tells a record from others, besides what its event says. Two records are the same if they have the same name
+/// (who sent them, where they go, and the `id` and `source` of the event) and say the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity<'a> {
+    /// Whether records of the same name are the same whatever they say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub id_only: bool,
+    /// A fingerprint of what the request said that its event does not; of a whole batch, where `batch` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<&'a str>,
+    /// The batch whose key the `id` of the event was made of. Such an id is no id that anybody has given, and the key
+    /// is good for this one batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<&'a str>,
 }
 
 /// Reads the headers of a record, and passes over those that are too many: they would take several times the memory of
@@ -324,6 +344,8 @@ pub struct Destination<'a> {
     pub ack: Ack,
     /// The cluster, where it is not the bridge's default one.
     pub cluster: Option<&'a str>,
+    /// What tells the record from others.
+    pub identity: Identity<'a>,
 }
 
 impl<'a> Destination<'a> {
@@ -338,6 +360,7 @@ impl<'a> Destination<'a> {
             tombstone: false,
             ack: Ack::default(),
             cluster: None,
+            identity: Identity::default(),
         }
     }
 }
@@ -389,6 +412,10 @@ pub fn write_record<'h>(
     if let Some(cluster) = destination.cluster {
         out.extend_from_slice(br#","cluster":"#);
         write_json_string(&mut out, cluster);
+    }
+    if destination.identity != Identity::default() {
+        out.extend_from_slice(br#","identity":"#);
+        write_json(&mut out, &destination.identity);
     }
     out.extend_from_slice(br#","event":"#);
     write_event(&mut out);

@@ -11,6 +11,7 @@ use crate::claims::Claims;
 use crate::config::document::ContentEncoding;
 use crate::content_encoding::{self, Coding};
 use crate::head::RequestHead;
+use crate::identity::Fingerprint;
 use crate::path;
 use crate::plan::Plan;
 use crate::query::Query;
@@ -40,8 +41,10 @@ pub struct Admitted {
     pub(crate) codings: Vec<Coding>,
     /// The names of the codings of a body that stays encoded.
     pub(crate) carried: Option<String>,
-    /// The value of `Idempotency-Key`.
+    /// The value of `Idempotency-Key`, where events are told apart.
     pub(crate) idempotency_key: Option<String>,
+    /// What the head says, where events are told apart.
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 impl Admitted {
@@ -57,7 +60,8 @@ impl Admitted {
         head: &RequestHead,
         (request_id, time): (String, Timestamp),
     ) -> Result<Self, Problem> {
-        let head = redacted_head(head, plan);
+        let sent = head;
+        let head = redacted_head(sent, plan);
         let raw_query = path::query(head.target()).map(|query| plan.redaction.query(query));
         let query = match &raw_query {
             Some(raw) if plan.templates().any(|template| template.needs_query()) => {
@@ -71,7 +75,15 @@ impl Admitted {
         if carried.is_some() {
             check_carried(format, plan)?;
         }
-        let idempotency_key = idempotency_key(&head)?;
+        // It means nothing where each event is one of its own, and is then its upstream's to judge.
+        let idempotency_key = match plan.identity {
+            Some(_) => idempotency_key(&head)?,
+            None => None,
+        };
+        let fingerprint = plan
+            .identity
+            .as_ref()
+            .map(|identity| Fingerprint::of_head(identity, plan, sent, raw_query.as_deref(), format));
         Ok(Self {
             route,
             principal,
@@ -84,6 +96,7 @@ impl Admitted {
             codings,
             carried,
             idempotency_key,
+            fingerprint,
         })
     }
 

@@ -26,6 +26,7 @@ pub mod exchange;
 pub mod fetch;
 pub mod head;
 pub mod host;
+mod identity;
 pub mod json_pointer;
 pub mod limit;
 pub mod path;

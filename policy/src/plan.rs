@@ -6,6 +6,7 @@ use wicketgate_envelope::hop::{Ack, ValueMode};
 
 use crate::accept::Accepted;
 use crate::config::document::{ContentEncoding, RepeatedHeader};
+use crate::identity::IdentityPlan;
 use crate::redact::Redaction;
 use crate::template::Template;
 use crate::topic::TopicTemplate;
@@ -20,6 +21,8 @@ pub struct Plan {
     /// The most bytes that the records of one request may have together.
     pub(crate) max_record_bytes: usize,
     pub(crate) redaction: Redaction,
+    /// `None` where each event is one of its own: no caller chooses its id.
+    pub(crate) identity: Option<IdentityPlan>,
     /// Headers, in lower case, that nothing is made from.
     pub(crate) withheld: Vec<String>,
     pub(crate) event: EventPlan,

@@ -58,6 +58,11 @@ impl HashKey {
         Hmac::new_from_slice(key).map(Self).map_err(|_| wanted())
     }
 
+    /// For other uses of the key.
+    pub(crate) fn mac(&self) -> Hmac<Sha256> {
+        self.0.clone()
+    }
+
     fn hash(&self, value: &[u8]) -> String {
         let code = self.0.clone().chain_update(value).finalize().into_bytes();
         let mut text = String::with_capacity(76);
@@ -166,6 +171,11 @@ impl Redaction {
     /// Whether bodies have to be JSON, because something in them is to be redacted.
     pub fn touches_body(&self) -> bool {
         !self.body.is_empty()
+    }
+
+    /// The names of headers that are redacted, in lower case.
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
     }
 
     /// The value of a header, redacted; `None` if the header is dropped. What is hashed is the value as it is; that of

@@ -138,7 +138,9 @@ impl Problem {
             Self::Forbidden { .. } | Self::CorsRefused(_) => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::RecordsTooLarge(_) | Self::EventTooLarge => 413,
+            Self::TooLarge(_) | Self::TooManyEvents(_) | Self::RecordsTooLarge(_) | Self::EventTooLarge => {
+                413
+            }
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding { .. } => 415,
             Self::IdempotencyConflict => 422,
             Self::QuotaExceeded { .. } => 429,

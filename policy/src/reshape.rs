@@ -14,6 +14,7 @@ use crate::admission::Admitted;
 use crate::config::document::RepeatedHeader;
 use crate::content_encoding::{self, DecodeError};
 use crate::env::{Env, fresh_id};
+use crate::identity::Identities;
 use crate::path;
 use crate::plan::{ForwardHeader, Plan};
 use crate::redact::BodyError;
@@ -60,6 +61,11 @@ pub fn reshape(
         Body::Readable(body) => accept::accept(&plan.accepted, &admitted.head, body)?,
         Body::Encoded(body) => carried(admitted, plan, body)?,
     };
+    let bytes = match &body {
+        Body::Readable(bytes) => bytes.as_ref(),
+        Body::Encoded(bytes) => bytes,
+    };
+    let identities = Identities::new(admitted, plan, &batch, bytes);
     // In the other modes attributes are header fields, or there are none.
     if matches!(batch.format, Format::CloudEventStructured | Format::CloudEventsBatch) {
         let claimed = batch.events.iter_mut().filter_map(|event| event.claimed.as_deref_mut());
@@ -73,7 +79,16 @@ pub fn reshape(
     for (index, incoming) in batch.events.iter().enumerate() {
         let place = batch.format.is_batch().then_some(index);
         room.check(incoming.data.len())?;
-        let reshaper = Reshaper { admitted, plan, incoming, path_parameters: &path_parameters, place };
+        let identity = identities.of_event(index);
+        let reshaper = Reshaper {
+            admitted,
+            plan,
+            incoming,
+            path_parameters: &path_parameters,
+            place,
+            identity,
+            identities: &identities,
+        };
         let record = reshaper.record(env).map_err(|problem| match place {
             Some(index) => problem.of_event(index),
             None => problem,
@@ -150,6 +165,12 @@ fn carried<'a>(admitted: &'a Admitted, plan: &Plan, body: &'a [u8]) -> Result<Ba
 /// A record header.
 type Header<'a> = (&'a str, Cow<'a, [u8]>);
 
+/// The id of an event, and what tells the event from others with the same.
+struct EventId<'a> {
+    id: String,
+    identity: hop::Identity<'a>,
+}
+
 /// Makes one record of one event.
 struct Reshaper<'a> {
     admitted: &'a Admitted,
@@ -158,6 +179,9 @@ struct Reshaper<'a> {
     path_parameters: &'a [&'a str],
     /// Which event of a batch it is.
     place: Option<usize>,
+    /// What tells it from others, if its id is one that somebody gave.
+    identity: hop::Identity<'a>,
+    identities: &'a Identities<'a>,
 }
 
 impl Reshaper<'_> {
@@ -171,7 +195,7 @@ impl Reshaper<'_> {
             _ => None,
         };
         let facts = Facts { json, ..admitted.facts(self.path_parameters) };
-        let event_id = self.event_id(&facts, env)?;
+        let EventId { id: event_id, identity } = self.event_id(&facts, env)?;
         let subject = match claimed.and_then(|claimed| claimed.subject.as_deref()) {
             Some(subject) => Some(Cow::Borrowed(subject)),
             None => fill_some("subject", plan.event.subject.as_ref(), &facts)?,
@@ -210,6 +234,7 @@ impl Reshaper<'_> {
             tombstone: plan.kafka.tombstone && empty && plan.kafka.value != ValueMode::Structured,
             ack: plan.kafka.ack,
             cluster: plan.kafka.cluster.as_deref(),
+            identity,
         };
         let headers = self.headers(&facts)?;
         let headers = headers.iter().map(|(name, value)| (*name, value.as_ref()));
@@ -245,10 +270,14 @@ impl Reshaper<'_> {
         }
     }
 
-    /// The first of: what a CloudEvent says, what the route makes, the idempotency key, a fresh one.
-    fn event_id(&self, facts: &Facts<'_>, env: &mut dyn Env) -> Result<String, Problem> {
+    /// The first of: what a CloudEvent says, what the route makes, the idempotency key, a fresh one. A copy has a fresh
+    /// one: a caller that could choose it could have a copy taken for another's.
+    fn event_id(&self, facts: &Facts<'_>, env: &mut dyn Env) -> Result<EventId<'_>, Problem> {
+        if self.plan.identity.is_none() {
+            return Ok(EventId { id: fresh_id(env), identity: self.identity });
+        }
         if let Some(claimed) = &self.incoming.claimed {
-            return Ok(claimed.id.clone().into_owned());
+            return Ok(EventId { id: claimed.id.clone().into_owned(), identity: self.identity });
         }
         let made = fill_some("id", self.plan.event.id.as_ref(), facts)?.map(Cow::into_owned);
         // What the body decides is each event's own already; what the head decides, all of a batch share.
@@ -259,9 +288,12 @@ impl Reshaper<'_> {
             });
         let id = made.or_else(|| self.admitted.idempotency_key.clone());
         Ok(match (id, self.place) {
-            (Some(id), Some(index)) if !from_body => format!("{id}-{index}"),
-            (Some(id), _) => id,
-            (None, _) => fresh_id(env),
+            (Some(id), Some(index)) if !from_body => {
+                let identity = self.identities.of_batch(&id);
+                EventId { id: format!("{id}-{index}"), identity }
+            }
+            (Some(id), _) => EventId { id, identity: self.identity },
+            (None, _) => EventId { id: fresh_id(env), identity: self.identity },
         })
     }
 
@@ -298,6 +330,9 @@ impl Reshaper<'_> {
             {
                 extensions.push((name, value.into_owned().into()));
             }
+        }
+        if let (None, Some(claimed)) = (&plan.identity, &self.incoming.claimed) {
+            extensions.push(("wgeventid", claimed.id.as_ref().into()));
         }
         extensions.push(("authtype", admitted.principal.auth_type.into()));
         extensions.extend(admitted.principal.auth_id().map(|id| ("authid", id.into())));

@@ -27,6 +27,11 @@ impl SigningKey {
         Hmac::new_from_slice(secret.as_bytes()).ok().filter(|_| legal).map(Self)
     }
 
+    /// For other uses of the key.
+    pub(crate) fn mac(&self) -> Hmac<Sha256> {
+        self.0.clone()
+    }
+
     /// The value of `wicketgate-signature` for a call. It is good once, and for a minute.
     pub fn sign(&self, method: &str, path: &str, body: &[u8], env: &mut dyn Env) -> String {
         let (timestamp, nonce) = (env.now().as_millis(), fresh_id(env));

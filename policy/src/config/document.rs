@@ -758,12 +758,28 @@ pub struct EventAttributes {
     /// there is one, else a fresh UUID, version 7.
     #[serde(default)]
     pub id: Option<String>,
+    /// What tells an event from one that came before with the same id. Default: `content`.
+    #[serde(default)]
+    pub identity: Identity,
     /// Further attributes by name; templates.
     #[serde(default)]
     pub extensions: BTreeMap<String, String>,
     /// Whether the query of the request is carried, redacted, as `wgquery`.
     #[serde(default)]
     pub query: bool,
+}
+
+/// What tells an event from one that came before with the same id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// What it says, what is redacted of it included, and the method, path and query of its request: one that says the
+    /// same is answered with the first receipt, and another is refused with 422.
+    #[default]
+    Content,
+    /// Nothing: it is answered with the first receipt whatever it says. For senders whose retries differ, such as Stripe.
+    Id,
 }
 
 /// Where the event goes. Templates take `{name}` for a path parameter, `{query:name}`, `{header:name}`, `{claim:name}`,

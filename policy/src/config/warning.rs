@@ -74,6 +74,13 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
     for (index, route) in document.routes.iter().enumerate() {
         let path = format!("routes[{index}]");
         of_route(route, &path, &mut warn);
+        if redacts_events(route) && document.redaction_key.is_none() && document.bridge.secret.is_none() {
+            warn(
+                format!("{path}.redact"),
+                "two events with the same id that differ only in what is redacted are taken for one, because there is no \
+                 key to tell them apart by; set redaction_key or bridge.secret",
+            );
+        }
         let Some(compiled) = compiled.get(route.name.as_str()) else { continue };
         overlap::of_route(compiled, &config.routes, &places, &path, &mut warn);
         if let Some(plan) = compiled.plan() {
@@ -81,8 +88,9 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
         }
     }
     limits::of_document(document, &mut warn);
-    if document.redaction_key.is_some() && !document.routes.iter().any(hashes) {
-        warn("redaction_key".to_owned(), "no route hashes anything with it");
+    let needs_key = |route| hashes(route) || redacts_events(route);
+    if document.redaction_key.is_some() && !document.routes.iter().any(needs_key) {
+        warn("redaction_key".to_owned(), "no route needs it");
     }
     warnings
 }
@@ -128,6 +136,11 @@ fn of_route(route: &Route, path: &str, warn: &mut impl FnMut(String, &str)) {
             "pages of every origin may call a route that asks for a credential; name the origins that have one",
         );
     }
+}
+
+/// Whether something is redacted of events that are told apart.
+fn redacts_events(route: &Route) -> bool {
+    route.action == Action::Produce && !route.redact.is_default()
 }
 
 fn hashes(route: &Route) -> bool {

@@ -142,6 +142,7 @@ fn a_request_becomes_a_record_with_the_body_as_it_came() {
             "topic": "orders",
             "key": "42",
             "headers": [["x-device", "a"], ["x-device", {"base64": "/w=="}]],
+            "identity": {"request": "b326230edd3325f51cd3eed4a60ab82f"},
             "event": {
                 "specversion": "1.0",
                 "id": "01a20366-9c8b-7101-8101-010101010101",
@@ -541,4 +542,6 @@ mod any_order {
     }
 }
 
+mod amplified;
 mod foreign;
+mod identities;

@@ -44,6 +44,26 @@ pub(super) fn check(attribute: &str, treatment: Treatment) -> Result<(), String>
 const GATEWAYS_OWN: &str = "another header, because only the gateway sets this attribute";
 
 impl Redaction {
+    /// The attributes of an event that are to be redacted, as they are; those that are not there are empty.
+    pub(crate) fn attribute_texts<'a>(
+        &'a self,
+        context: &'a Context<'_>,
+    ) -> impl Iterator<Item = Cow<'a, str>> {
+        let optional = |value: &'a Option<Cow<'_, str>>| Cow::Borrowed(value.as_deref().unwrap_or_default());
+        self.header_names().filter_map(of_header).map(move |name| match name {
+            "id" => Cow::Borrowed(context.id.as_ref()),
+            "source" => Cow::Borrowed(context.source.as_ref()),
+            "type" => Cow::Borrowed(context.type_.as_ref()),
+            "subject" => optional(&context.subject),
+            "time" => optional(&context.time),
+            "dataschema" => optional(&context.data_schema),
+            name => {
+                let own = context.extensions.iter().find(|(own, _)| own == name);
+                own.map_or(Cow::Borrowed(""), |(_, value)| Cow::Owned(value.clone().into_text().into_owned()))
+            }
+        })
+    }
+
     /// Redacts the attributes of an event that did not come in header fields. What is hashed is the text that binary
     /// mode would carry, so that the same value has the same hash in every mode.
     pub fn attributes(&self, context: &mut Context<'_>) {

@@ -15,6 +15,7 @@ use self::route::Surroundings;
 use super::document::{Document, Secret};
 use super::error::{Mistakes, quoted};
 use super::{Bridge, Config};
+use crate::identity::FingerprintKey;
 use crate::redact::HashKey;
 use crate::route::Routes;
 use crate::signing::SigningKey;
@@ -31,11 +32,16 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
     let consumers = authentication::compile_consumers(&document.consumers, mistakes);
     let methods = authentication::compile_methods(&document.authentication, &consumers, mistakes);
     let credentials = authentication::places(methods.values(), false);
+    let redaction_key = compile_redaction_key(document.redaction_key.as_ref(), mistakes);
+    // Any secret will do that all gateways have.
+    let secret = redaction_key.as_ref().map(HashKey::mac);
+    let secret = secret.or_else(|| bridge.signing_key.as_ref().map(SigningKey::mac));
     let surroundings = Surroundings {
         limits: limit::compile_all(document, &route::withheld_headers(&credentials), mistakes),
         document,
-        redaction_key: compile_redaction_key(document.redaction_key.as_ref(), mistakes),
         credentials,
+        redaction_key,
+        fingerprint_key: FingerprintKey::new(secret),
         stripped: Rc::new(authentication::places(methods.values(), true)),
         source: Rc::from(document.source.as_str()),
         consumers,

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use wicketgate_envelope::event::{is_attribute_name, is_uri_reference};
 use wicketgate_envelope::hop::{Ack, ValueMode, is_cluster_name};
 
-use super::super::document::{self, ContentEncoding, EventAttributes, Format, Kafka};
+use super::super::document::{self, ContentEncoding, EventAttributes, Format, Identity, Kafka};
 use super::super::error::{Mistakes, quoted};
 use super::is_plain_text;
 use super::route::Surroundings;
 use crate::accept::{Accepted, MediaRange, ReadAs};
 use crate::head::is_field_name;
+use crate::identity::IdentityPlan;
 use crate::json_pointer::Pattern;
 use crate::plan::{EventPlan, ForwardHeader, KafkaPlan, Plan};
 use crate::redact::{Redaction, Treatment};
@@ -86,7 +87,18 @@ impl Planner<'_> {
         let content_encoding = route.accept.content_encoding;
         let withheld = self.surroundings.withheld_headers();
         let (event, kafka) = (event?, kafka?);
-        let plan = Plan { accepted, content_encoding, max_bytes, max_record_bytes, redaction, withheld, event, kafka };
+        let identity = self.identity(route, mistakes);
+        let plan = Plan {
+            identity,
+            accepted,
+            content_encoding,
+            max_bytes,
+            max_record_bytes,
+            redaction,
+            withheld,
+            event,
+            kafka,
+        };
         if content_encoding == ContentEncoding::Carry && plan.templates().any(Template::needs_body) {
             let wanted = "decode or refuse, because a template needs the body";
             mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");
@@ -97,6 +109,24 @@ impl Planner<'_> {
             mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");
         }
         Some(plan)
+    }
+
+    /// What tells events apart. None can be told from a copy: that is to be the one of its request, whatever a caller
+    /// says.
+    fn identity(&self, route: &document::Route, mistakes: &mut Mistakes) -> Option<IdentityPlan> {
+        let event = route.event.as_ref()?;
+        if route.action == document::Action::Tee {
+            let fields =
+                [("event.id", event.id.is_some()), ("event.identity", event.identity != Identity::Content)];
+            for (field, _) in fields.into_iter().filter(|(_, given)| *given) {
+                let wanted =
+                    "it only where the action is produce, because no caller chooses the id of a copy";
+                mistakes.add(self.at(field), wanted, "it where the action is tee");
+            }
+            return None;
+        }
+        let key = self.surroundings.fingerprint_key.clone();
+        Some(IdentityPlan { id_only: event.identity == Identity::Id, key })
     }
 
     fn at(&self, field: &str) -> String {

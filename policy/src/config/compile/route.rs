@@ -17,6 +17,7 @@ use crate::cors::{Cors, Rules};
 use crate::head::is_field_name;
 use crate::host::HostPattern;
 use crate::limit::fields::{LimitFields, NAMES};
+use crate::identity::FingerprintKey;
 use crate::path_pattern::PathPattern;
 use crate::redact::HashKey;
 use crate::route::{Action, Earlier, Guard, Matcher, Route};
@@ -25,6 +26,7 @@ use crate::route::{Action, Earlier, Guard, Matcher, Route};
 pub(super) struct Surroundings<'d> {
     pub(super) document: &'d Document,
     pub(super) redaction_key: Option<HashKey>,
+    pub(super) fingerprint_key: FingerprintKey,
     pub(super) consumers: Consumers,
     pub(super) methods: BTreeMap<String, Method>,
     /// Limits; `None` for one that is wrong.
