@@ -66,6 +66,7 @@ fn write(record: &Record<'_>) -> Vec<u8> {
         tombstone: record.tombstone,
         ack: record.ack,
         cluster: record.cluster.as_deref(),
+        identity: record.identity,
     };
     let headers = record.headers.iter().map(|(name, value)| (name.as_ref(), value.0.as_ref()));
     write_record(&destination, headers, |out| out.extend_from_slice(record.event.get().as_bytes()))

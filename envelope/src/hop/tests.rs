@@ -21,6 +21,7 @@ fn what_is_as_usual_is_left_out() {
     assert_eq!((record.mode, record.tombstone), (ValueMode::Structured, false));
     assert_eq!((record.ack, &record.cluster), (Ack::All, &None));
     assert!(record.key.is_none() && record.headers.is_empty());
+    assert_eq!(record.identity, Identity::default());
 }
 
 #[test]
@@ -28,6 +29,7 @@ fn everything_else_arrives() {
     for (mode, ack) in
         [(ValueMode::Structured, Ack::Leader), (ValueMode::Binary, Ack::None), (ValueMode::Raw, Ack::Spooled)]
     {
+        let identity = Identity { id_only: true, request: Some("12"), batch: Some("34") };
         let destination = Destination {
             topic: "a\"b",
             key: Some(b""),
@@ -37,6 +39,7 @@ fn everything_else_arrives() {
             tombstone: true,
             ack,
             cluster: Some("eu-1"),
+            identity,
         };
         let body = call(&destination, &[("x", b"\xff"), ("x", b"1")]);
         let request: RecordsRequest<'_> = serde_json::from_str(&body).unwrap();
@@ -46,6 +49,7 @@ fn everything_else_arrives() {
         assert_eq!((record.partition, record.timestamp), (Some(3), Some(1_795_353_386_123)));
         assert_eq!((record.mode, record.tombstone), (mode, true));
         assert_eq!((record.ack, record.cluster.as_deref()), (ack, Some("eu-1")));
+        assert_eq!(record.identity, identity);
         assert_eq!(record.event.get().as_bytes(), EVENT);
     }
 }
