@@ -21,7 +21,7 @@ use crate::limit::{self, Ledger, Refusal, Report, Stage};
 use crate::path::CanonicalPath;
 use crate::reply::{Headers, LocalReply, Problem};
 use crate::reshape::{Outgoing, Record, reshape};
-use crate::route::{Action, Matched, Route};
+use crate::route::{Action, Matched, Obstacle, Route};
 
 /// What happened.
 #[derive(Debug)]
@@ -193,6 +193,11 @@ enum Admission {
     Hold(Box<Admitted>),
 }
 
+/// Header fields by which services take a request for one with another method.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+/// Header fields by which services take a request for one with another path.
+const PATH_OVERRIDES: [&str; 3] = ["x-original-url", "x-original-uri", "x-rewrite-url"];
+
 /// The most often that an authority is asked for one request: discovery, keys, and keys again for one that is new, with
 /// one to spare for a second method.
 const MAX_FETCHES: usize = 4;
@@ -315,7 +320,9 @@ impl Exchange {
         let request_id = request_id(&head).unwrap_or_else(|| fresh_id(env));
         match self.find(&head) {
             Ok(Found::Route(route, path_parameters)) => {
-                self.take_route(&route, &head);
+                if let Err(problem) = self.take_route(&route, &head) {
+                    return self.deny(&problem, &request_id);
+                }
                 let candidate =
                     Candidate { route, head, path_parameters, request_id, fetches: 0, needs_body: false };
                 let progress = Progress { buffered: 0, ended: end_of_stream };
@@ -327,7 +334,10 @@ impl Exchange {
             Ok(Found::Preflight(preflight)) => {
                 (State::Done, Effect::Reply(preflight_answer(preflight, &request_id)))
             }
-            Ok(Found::Unmatched) => (State::Passed, Effect::Continue),
+            Ok(Found::Unmatched) => match self.let_go_on(None, &head) {
+                Ok(()) => (State::Passed, Effect::Continue),
+                Err(problem) => self.deny(&problem, &request_id),
+            },
             Err(problem) => self.deny(&problem, &request_id),
         }
     }
@@ -356,24 +366,47 @@ impl Exchange {
                 Ok(Found::Route(route, parameters.into_iter().map(str::to_owned).collect()))
             }
             Matched::MethodNotAllowed(allowed) => Err(Problem::MethodNotAllowed(allowed)),
+            Matched::Unclear => Err(unclear_path()),
+            Matched::NotFound if self.config.unmatched == Unmatched::Reject => Err(Problem::NotFound),
             // What belongs to a route is never let pass unauthenticated, not by another spelling of its path either.
-            Matched::NotFound if self.config.unmatched == Unmatched::Reject || routes.claim(host, &path) => {
-                Err(Problem::NotFound)
-            }
-            Matched::NotFound => Ok(Found::Unmatched),
+            Matched::NotFound => match routes.obstacle(host, &path) {
+                Some(Obstacle::Route) => Err(Problem::NotFound),
+                Some(Obstacle::Path) => Err(unclear_path()),
+                None => Ok(Found::Unmatched),
+            },
         }
     }
 
     /// Takes down what the route says of every answer and of what its upstream gets.
-    fn take_route(&mut self, route: &Rc<Route>, head: &RequestHead) {
+    fn take_route(&mut self, route: &Rc<Route>, head: &RequestHead) -> Result<(), Problem> {
         if let Some(cors) = &route.cors {
             // Two origins are none that a page could have.
             self.response_headers = owned(cors.fields(head.single("origin").ok().flatten()));
         }
-        if !matches!(route.action, Action::Produce { .. }) {
-            self.head_changes = route.credentials.taken_out_of(head);
-        }
         self.route = Some(Rc::clone(route));
+        match route.action {
+            Action::Produce { .. } => Ok(()),
+            Action::Pass | Action::Tee { .. } => self.let_go_on(Some(route), head),
+        }
+    }
+
+    /// Makes of the head what an upstream gets, if it gets it: without credentials, and with one method and one path.
+    fn let_go_on(&mut self, route: Option<&Route>, head: &RequestHead) -> Result<(), Problem> {
+        let credentials = route.map_or(&self.config.stripped, |route| &route.credentials);
+        self.head_changes = credentials.taken_out_of(head);
+        if !self.config.routes.are_guarded() {
+            return Ok(());
+        }
+        // Another method was asked for than the one that was looked at. It cannot be left out: the request would mean
+        // something else.
+        if let Some(name) = METHOD_OVERRIDES.iter().find(|name| head.all(name).next().is_some()) {
+            return Err(Problem::BadRequest(format!(
+                "{name}: wanted the method of the request itself, got another way to say it"
+            )));
+        }
+        let overrides = PATH_OVERRIDES.iter().filter(|name| head.all(name).next().is_some());
+        self.head_changes.remove.extend(overrides.map(|name| (*name).to_owned()));
+        Ok(())
     }
 
     /// Finds out who the caller is, and goes on with what that caller may do.
@@ -645,6 +678,12 @@ fn denied(denial: Denial) -> Problem {
         Some(Rejected::Unavailable) => Problem::AuthorityUnavailable,
         Some(Rejected::Invalid(_)) | None => Problem::Unauthenticated(denial.challenge),
     }
+}
+
+fn unclear_path() -> Problem {
+    Problem::BadRequest(
+        "path: decoded again it is another, which may lead where a credential is asked for".to_owned(),
+    )
 }
 
 fn preflight_answer(preflight: Preflight, request_id: &str) -> LocalReply {

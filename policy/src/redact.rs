@@ -2,10 +2,11 @@
 //!
 //! What is not redacted keeps every byte. Where two readers could disagree about what is meant, all readings are
 //! redacted: every occurrence of a repeated name and every spelling of it, and in queries also what only those see who
-//! split at `;`. A body can only be redacted as JSON: when [`Redaction::touches_body`] and the body isn't JSON, the
+//! split at `;`, and names that some take for the same ([`parameter`]). A body can only be redacted as JSON: when [`Redaction::touches_body`] and the body isn't JSON, the
 //! caller has to refuse the request, because what can't be read can't be redacted.
 
 mod attribute;
+mod parameter;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ use serde_json::value::RawValue;
 use sha2::Sha256;
 use wicketgate_envelope::http_header;
 
+use self::parameter::Parameter;
 use crate::json_pointer::{self, Pattern, Target};
 
 /// What stands in for a value that is masked.
@@ -105,8 +107,7 @@ pub struct Redaction {
     key: Option<Rc<HashKey>>,
     /// By lower-case name.
     headers: Vec<(String, Action)>,
-    /// By decoded name.
-    query: Vec<(String, Action)>,
+    query: Vec<(Parameter, Action)>,
     /// The treatment that counts first.
     body: Vec<(Pattern, Action)>,
 }
@@ -131,13 +132,18 @@ impl Redaction {
         add(&mut self.headers, name, action)
     }
 
-    /// Adds a query parameter, by its decoded name.
+    /// Adds a query parameter, by its decoded name. It stands for all names that some reader takes for the same.
     ///
     /// # Errors
     /// What was wanted, in words.
     pub fn add_query_parameter(&mut self, name: &str, treatment: Treatment) -> Result<(), String> {
         let action = self.action(treatment)?;
-        add(&mut self.query, name.to_owned(), action)
+        let parameter = Parameter::new(name);
+        if self.query.iter().any(|(present, _)| *present == parameter) {
+            return Err(repeated(name));
+        }
+        self.query.push((parameter, action));
+        Ok(())
     }
 
     /// Adds what `pattern` names in a JSON body.
@@ -213,7 +219,8 @@ impl Redaction {
             let (name, value) = rest.split_at_checked(name_len).unwrap_or((rest, b""));
             let value = value.strip_prefix(b"=");
             let before = pair.len() - rest.len();
-            if let Some((_, action)) = self.query.iter().find(|(parameter, _)| is_name(name, parameter)) {
+            let raw = parameter::Raw::new(name);
+            if let Some((_, action)) = self.query.iter().find(|(parameter, _)| raw.is(parameter)) {
                 let redacted = match (action, value) {
                     (Action::Drop, _) if before == 0 => return None,
                     (Action::Drop, _) => return pair.get(..before - 1).map(Cow::Borrowed),
@@ -256,22 +263,18 @@ impl Redaction {
 
 fn add(actions: &mut Vec<(String, Action)>, name: String, action: Action) -> Result<(), String> {
     if actions.iter().any(|(present, _)| *present == name) {
-        return Err(format!("each name once ({name} is repeated)"));
+        return Err(repeated(&name));
     }
     actions.push((name, action));
     Ok(())
 }
 
-fn length_before(bytes: &[u8], end: u8) -> usize {
-    bytes.iter().position(|&byte| byte == end).unwrap_or(bytes.len())
+fn repeated(name: &str) -> String {
+    format!("each name once ({name} is repeated)")
 }
 
-/// Whether `raw` is a spelling of `name`, a `+` being itself or a space.
-fn is_name(raw: &[u8], name: &str) -> bool {
-    let mut decoded = percent_decode(raw);
-    name.bytes()
-        .all(|wanted| decoded.next().is_some_and(|byte| byte == wanted || (byte, wanted) == (b'+', b' ')))
-        && decoded.next().is_none()
+fn length_before(bytes: &[u8], end: u8) -> usize {
+    bytes.iter().position(|&byte| byte == end).unwrap_or(bytes.len())
 }
 
 /// Why a body could not be redacted.

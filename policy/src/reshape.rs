@@ -346,7 +346,9 @@ impl Reshaper<'_> {
         }
         extensions.extend(admitted.carried.as_deref().map(|codings| ("wgencoding", codings.into())));
         extensions.extend(admitted.head.client_address().map(|address| ("wgclientip", address.into())));
-        extensions.push(("wgrequestid", admitted.request_id.as_str().into()));
+        // It is the caller's header as much as it is the gateway's.
+        let request_id = plan.redaction.header("x-request-id", admitted.request_id.as_bytes());
+        extensions.extend(request_id.map(|id| ("wgrequestid", lossy(&id))));
         Ok(extensions)
     }
 

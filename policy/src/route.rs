@@ -162,6 +162,8 @@ pub enum Matched<'p> {
     Route(Rc<Route>, Vec<&'p str>),
     /// It would be taken, but only with these methods.
     MethodNotAllowed(Vec<String>),
+    /// A route would take it and let it go on, and its path may lead to another that asks for more.
+    Unclear,
     /// No route is for its host, its path and its headers.
     NotFound,
 }
@@ -195,8 +197,13 @@ impl Routes {
         entries.retain(|entry| entry.route.matcher.conditions.hold(head));
         let taken = entries.iter().find(|entry| entry.route.matcher.has_method(head.method()));
         if let Some(taken) = taken {
-            if self.obstacle_to(taken, host, path).is_none() {
-                return Matched::Route(Rc::clone(&taken.route), taken.route.matcher.pattern.values(path));
+            match self.obstacle_to(taken, host, path) {
+                None => {
+                    let values = taken.route.matcher.pattern.values(path);
+                    return Matched::Route(Rc::clone(&taken.route), values);
+                }
+                Some(Obstacle::Path) => return Matched::Unclear,
+                Some(Obstacle::Route) => {}
             }
             let taken = Entry::clone(taken);
             entries.retain(|entry| entry.is_in_the_way_of(&taken));
@@ -210,9 +217,9 @@ impl Routes {
         if allowed.is_empty() { Matched::NotFound } else { Matched::MethodNotAllowed(allowed) }
     }
 
-    /// Whether a request that no route takes must not go on.
-    pub fn claim(&self, host: Option<&str>, path: &CanonicalPath) -> bool {
-        self.obstacle(host, path).is_some()
+    /// Whether some route does not let everybody in.
+    pub(crate) fn are_guarded(&self) -> bool {
+        self.guards.iter().any(|guard| !guard.is_open())
     }
 
     /// The answer to a CORS preflight; `None` for every other request, and where no route that the preflight asks

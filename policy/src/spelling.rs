@@ -76,7 +76,7 @@ fn decode_again(segment: &str) -> Result<String, Manifold> {
 }
 
 /// Without the differences that are in how letters are written.
-fn normal(text: &str) -> String {
+pub(crate) fn normal(text: &str) -> String {
     text.nfkd()
         .filter(|&character| !is_combining_mark(character) && !is_ignorable(character))
         // Some letters are told apart in lower case only, others in upper case only: ſ and s, K and k.

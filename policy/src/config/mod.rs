@@ -7,6 +7,7 @@ mod json;
 mod structure;
 mod warning;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 pub use self::document::Unmatched;
@@ -14,6 +15,7 @@ use self::error::Mistakes;
 pub use self::error::{ConfigError, ConfigErrors};
 use self::json::Json;
 pub use self::warning::Warning;
+use crate::auth::CredentialPlaces;
 use crate::limit::address::ClientAddress;
 use crate::limit::fields::LimitFields;
 use crate::route::Routes;
@@ -36,6 +38,8 @@ pub struct Config {
     /// What tells callers of their limits.
     pub(crate) limit_fields: LimitFields,
     pub(crate) routes: Routes,
+    /// Where credentials stand that no upstream gets.
+    pub(crate) stripped: Rc<CredentialPlaces>,
 }
 
 /// Where kafka-bridge is and how long to wait for it.

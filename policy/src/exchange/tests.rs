@@ -338,11 +338,35 @@ fn unmatched_requests_pass_only_where_the_document_says_so() {
         ("PUT", "/open/", 404),
         ("PUT", "/OPEN", 404),
         ("POST", "/v1/Orders/42/", 404),
+        ("POST", "/v1/%256frders/42", 404),
+        ("POST", "/v1%252forders/42", 400),
+        ("POST", "/x/%252e%252e/v1/orders/42", 400),
     ] {
         let mut exchange = Exchange::new(Rc::new(Config::from_json(document.as_bytes()).unwrap()));
         let head = head(&[(":method", method), (":path", path)], &[]);
         let (status, _, _) = replied(step(&mut exchange, Event::Head { head, end_of_stream: true }));
         assert_eq!(status, wanted, "{method} {path}");
+    }
+}
+
+#[test]
+fn what_goes_on_unmatched_has_no_credential_and_one_method_and_one_path() {
+    let document = DOCUMENT.replace("\"reject\"", "\"pass\"");
+    let going_on = |name: &str| {
+        let mut exchange = Exchange::new(Rc::new(Config::from_json(document.as_bytes()).unwrap()));
+        let head = head(&[(":method", "GET"), (":path", "/else"), (name, "x")], &[]);
+        let effect = step(&mut exchange, Event::Head { head, end_of_stream: true });
+        (effect, exchange.head_changes().remove.clone())
+    };
+    for name in ["x-api-key", "x-original-url", "x-original-uri", "x-rewrite-url"] {
+        assert_eq!(going_on(name), (Effect::Continue, vec![name.to_owned()]));
+    }
+    for name in ["authorization", "cookie", "x-else"] {
+        assert_eq!(going_on(name), (Effect::Continue, Vec::new()));
+    }
+    for name in ["x-http-method-override", "X-HTTP-Method", "x-method-override"] {
+        let (status, body, _) = replied(going_on(name).0);
+        assert_eq!(status, 400, "{body}");
     }
 }
 

@@ -220,11 +220,43 @@ fn query_parameters_are_redacted_in_every_spelling_and_repetition() {
     assert_eq!(query("u=%61+b", &[("u", Hash)]), format!("u={}", key().hash(b"a+b")));
     assert_eq!(query("a+b=1&a%20b=2&a%2Bb=3&ab=4", &[("a b", Drop)]), "ab=4");
     assert_eq!(query("a+b=1&a%20b=2&a%2Bb=3", &[("a+b", Drop)]), "a%20b=2");
-    assert_eq!(query("token&Token=s&tokens=s&toke=s", &[("token", Mask)]), "token&Token=s&tokens=s&toke=s");
+    assert_eq!(
+        query("token&tokens=s&toke=s&x_token=s", &[("token", Mask)]),
+        "token&tokens=s&toke=s&x_token=s"
+    );
     assert_eq!(query("token&a", &[("token", Drop)]), "a");
     assert_eq!(query("gr%C3%BCn=s&grün=s", &[("grün", Drop)]), "");
     assert_eq!(query("a=1&&=x&", &[("", Drop), ("b", Drop)]), "a=1");
     assert_eq!(query("a=%zz&&", &[]), "a=%zz&&");
+    for name in [
+        "Token",
+        "TOKEN",
+        "%54oken",
+        "%2574oken",
+        "token[]",
+        "token[a][b]",
+        "token%5b%5d",
+        "token%5B0%5D",
+        "+token",
+        "%20token",
+        "token+",
+        "token%00",
+        "token%00x",
+        "to%cc%81ken",
+        "%ef%bd%94oken",
+        "to%e2%80%8bken",
+        "to%e2%84%aaen",
+    ] {
+        assert_eq!(query(&format!("a=1&{name}=s&b=2"), &[("token", Drop)]), "a=1&b=2", "{name}");
+        assert_eq!(query(&format!("a=1;{name}=s"), &[("token", Drop)]), "a=1", "{name}");
+    }
+    for name in ["card_number", "card.number", "card+number", "Card%20Number", "card%2enumber[]"] {
+        assert_eq!(query(&format!("{name}=s&a"), &[("card.number", Drop)]), "a", "{name}");
+    }
+    assert_eq!(
+        query("filter[ssn]=s&Filter[SSN]=s&filter[a]=1&filter=2", &[("filter[ssn]", Drop)]),
+        "filter[a]=1&filter=2"
+    );
 }
 
 #[test]
@@ -390,8 +422,8 @@ mod any_document {
 
         #[test]
         fn queries_lose_the_secret_and_nothing_else(
-            pairs in prop::collection::vec(("[ab +=;é]{0,3}", "[xy=+%]{0,3}", any::<u16>(), any::<bool>()), 0..6),
-            names in prop::collection::btree_map("[ab +=;é]{0,2}", any_treatment(), 0..3),
+            pairs in prop::collection::vec(("[ab=;é]{0,3}", "[xy=+%]{0,3}", any::<u16>(), any::<bool>()), 0..6),
+            names in prop::collection::btree_map("[ab=;é]{0,2}", any_treatment(), 0..3),
         ) {
             let encode = |text: &str, how: u16| -> String {
                 text.bytes().enumerate().map(|(position, byte)| match how >> (position % 16) & 1 {
@@ -403,15 +435,7 @@ mod any_document {
             };
             let (mut before, mut after) = (Vec::new(), Vec::new());
             for (name, value, how, alone) in &pairs {
-                // A plus, encoded or not, is redacted as the space that it may be.
-                let decoded = name.bytes().enumerate().map(|(position, byte)| match how >> (position % 16) & 1 {
-                    0 if byte == b' ' => b'+',
-                    _ => byte,
-                });
-                let treatment = names.iter().find(|(wanted, _)| {
-                    wanted.len() == name.len()
-                        && wanted.bytes().zip(decoded.clone()).all(|(w, d)| w == d || (w, d) == (b' ', b'+'))
-                });
+                let treatment = names.get(name).map(|treatment| (name, treatment));
                 let raw_name = encode(name, *how);
                 if *alone {
                     before.push(raw_name.clone());

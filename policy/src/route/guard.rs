@@ -166,7 +166,7 @@ impl Routes {
             Ok(spelling) => {
                 (!self.spelled.matching(host, spelling.segments()).is_empty()).then_some(Obstacle::Route)
             }
-            Err(_) => self.guards.iter().any(|guard| !guard.is_open()).then_some(Obstacle::Path),
+            Err(_) => self.are_guarded().then_some(Obstacle::Path),
         }
     }
 }

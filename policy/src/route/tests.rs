@@ -49,6 +49,7 @@ pub(super) fn find(routes: &Routes, request: &str, headers: &[(&str, &str)]) -> 
     match routes.find(&head, head.host().unwrap(), &path) {
         Matched::Route(route, parameters) => format!("{}({})", route.name, parameters.join(",")),
         Matched::MethodNotAllowed(allowed) => format!("405 {}", allowed.join(",")),
+        Matched::Unclear => "400".to_owned(),
         Matched::NotFound => "404".to_owned(),
     }
 }

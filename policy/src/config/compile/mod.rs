@@ -54,6 +54,7 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
         unmatched: document.unmatched,
         client_address: limit::compile_client_address(&document.client_address),
         limit_fields: document.limit_fields,
+        stripped: Rc::clone(&surroundings.stripped),
         routes: Routes::new(&routes),
     }
 }
