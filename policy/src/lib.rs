@@ -33,6 +33,7 @@ pub mod path;
 pub mod path_pattern;
 pub mod plan;
 pub mod query;
+mod record_time;
 pub mod redact;
 pub mod reply;
 pub mod reshape;

@@ -7,6 +7,7 @@ use wicketgate_envelope::hop::{Ack, ValueMode};
 use crate::accept::Accepted;
 use crate::config::document::{ContentEncoding, RepeatedHeader};
 use crate::identity::IdentityPlan;
+use crate::record_time::RecordTime;
 use crate::redact::Redaction;
 use crate::template::Template;
 use crate::topic::TopicTemplate;
@@ -47,7 +48,7 @@ pub(crate) struct KafkaPlan {
     pub(crate) topic: TopicTemplate,
     pub(crate) key: Option<Template>,
     pub(crate) partition: Option<Template>,
-    pub(crate) timestamp: Option<Template>,
+    pub(crate) timestamp: Option<RecordTime>,
     pub(crate) headers: Vec<(String, Template)>,
     pub(crate) forward_headers: Vec<ForwardHeader>,
     pub(crate) value: ValueMode,
@@ -87,8 +88,9 @@ impl Plan {
     /// Every template, to ask what it needs.
     pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
         let (event, kafka) = (&self.event, &self.kafka);
-        let single = [&event.id, &event.subject, &kafka.key, &kafka.partition, &kafka.timestamp];
+        let timestamp = kafka.timestamp.iter().map(|time| &time.template);
+        let single = [&event.id, &event.subject, &kafka.key, &kafka.partition];
         let named = event.extensions.iter().chain(&kafka.headers).map(|(_, template)| template);
-        single.into_iter().flatten().chain(named).chain([kafka.topic.template()])
+        single.into_iter().flatten().chain(timestamp).chain(named).chain([kafka.topic.template()])
     }
 }

@@ -364,24 +364,11 @@ impl Reshaper<'_> {
         })
     }
 
-    /// Kafka refuses what is more than an hour ahead (`message.timestamp.after.max.ms`), and with it whatever travels in
-    /// the same batch, so that is refused here.
     fn timestamp(&self, facts: &Facts<'_>) -> Result<Option<i64>, Problem> {
-        const AHEAD_MILLIS: u64 = 60 * 60 * 1000;
-        let Some(text) = fill("timestamp", self.plan.kafka.timestamp.as_ref(), facts)? else {
-            return Ok(None);
-        };
-        let millis = text.parse::<i64>().ok().or_else(|| wicketgate_envelope::timestamp::parse_millis(&text));
-        let latest = self.admitted.time.as_millis().saturating_add(AHEAD_MILLIS);
-        let in_range =
-            |millis: &i64| u64::try_from(*millis).is_ok_and(|millis| (1..=latest).contains(&millis));
-        millis.filter(in_range).map(Some).ok_or_else(|| {
-            Problem::BadRequest(
-                "timestamp: wanted milliseconds since 1970 or an RFC 3339 time, no more than an hour ahead, got \
-                 something else"
-                    .to_owned(),
-            )
-        })
+        let Some(time) = &self.plan.kafka.timestamp else { return Ok(None) };
+        let Some(text) = fill("timestamp", Some(&time.template), facts)? else { return Ok(None) };
+        let millis = time.millis(&text, self.admitted.time);
+        millis.map(Some).map_err(|error| Problem::BadRequest(format!("timestamp: {error}")))
     }
 
     fn headers(&self, facts: &Facts<'_>) -> Result<Vec<Header<'_>>, Problem> {

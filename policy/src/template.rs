@@ -251,6 +251,11 @@ impl Template {
         self.holes().any(|hole| hole.optional)
     }
 
+    /// Whether every number in it has a unit that tells which time it is.
+    pub(crate) fn states_units(&self) -> bool {
+        self.holes().all(Hole::states_unit)
+    }
+
     fn sources(&self) -> impl Iterator<Item = &Source> {
         self.holes().flat_map(Hole::sources)
     }

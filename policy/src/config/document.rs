@@ -802,10 +802,19 @@ pub struct Kafka {
     /// The partition; a template that makes a number. Default: by the key, as Java clients do it (murmur2).
     #[serde(default)]
     pub partition: Option<String>,
-    /// The timestamp of the record; a template that makes milliseconds since the epoch or an RFC 3339 time. Default: when
-    /// the record is produced.
+    /// The timestamp of the record; a template that makes an RFC 3339 time, or a number of milliseconds since 1970. Numbers
+    /// in other units have a filter that says so: `{pointer:/at|seconds}`, `|micros`, `|nanos`. Default: when the record
+    /// is produced.
     #[serde(default)]
     pub timestamp: Option<String>,
+    /// The earliest timestamp that is taken, such as `1990-01-01T00:00:00Z`. What is earlier was told in another unit, or by
+    /// a clock that is not set, and is answered with 400. Default: `2000-01-01T00:00:00Z`.
+    #[serde(default)]
+    pub timestamp_earliest: Option<String>,
+    /// How far ahead of the gateway's clock a timestamp may be, such as `1h`; at most 3650d. Kafka refuses what is
+    /// further ahead than the topic's `message.timestamp.after.max.ms`, which is an hour. Default: `1h`.
+    #[serde(default)]
+    pub timestamp_ahead: Option<String>,
     /// Record headers by name; templates.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,

@@ -164,3 +164,65 @@ fn senders_events_without_what_most_have_are_taken() {
         assert_eq!(record["event"].get("partitionkey").unwrap_or(&Value::Null), &wanted, "{object}");
     }
 }
+
+/// The clock of these tests says 2026-11-22T13:16:26.123Z.
+#[test]
+fn a_time_is_told_in_its_unit_or_refused() {
+    let time = |filters: &str, more: &str, body: &str| {
+        record("", &format!(r#", "timestamp": "{{pointer:/at{filters}}}"{more}"#), body)
+            .map(|record| record["timestamp"].as_u64().unwrap())
+    };
+    for (filters, body, wanted) in [
+        ("|seconds", r#"{"at":1764218400}"#, 1_764_218_400_000),
+        ("|seconds", r#"{"at":1764218400.25}"#, 1_764_218_400_250),
+        ("|seconds", r#"{"at":"1764218400.25"}"#, 1_764_218_400_250),
+        ("|seconds", r#"{"at":"2025-11-27T04:40:00Z"}"#, 1_764_218_400_000),
+        ("|millis", r#"{"at":1764218400250.9}"#, 1_764_218_400_250),
+        ("|micros", r#"{"at":1764218400250125}"#, 1_764_218_400_250),
+        ("|nanos", r#"{"at":1764218400250125001}"#, 1_764_218_400_250),
+        ("|seconds|or:pointer:/ms|millis", r#"{"ms":1764218400250}"#, 1_764_218_400_250),
+        ("", r#"{"at":1764218400250}"#, 1_764_218_400_250),
+    ] {
+        assert_eq!(time(filters, "", body), Ok(wanted), "{filters} {body}");
+    }
+    for (filters, body, wanted) in [
+        ("", r#"{"at":1764218400}"#, "this one tells a time if it counts seconds"),
+        ("|millis", r#"{"at":1764218400}"#, "got an earlier one (is it in another unit"),
+        (
+            "|seconds",
+            r#"{"at":1764218400250}"#,
+            "nor a number of seconds from 1970 to 2554; is it in another unit?",
+        ),
+        ("|seconds", r#"{"at":12.5}"#, "a clock that is not set"),
+        ("|optional", r#"{"at":"1980-01-06T00:00:00Z"}"#, "a clock that is not set"),
+        ("|seconds", r#"{"at":true}"#, "nor a number of seconds"),
+        ("", r#"{"at":"2026-11-22T14:16:26.124Z"}"#, "no more than 1h ahead"),
+    ] {
+        let (status, detail) = time(filters, "", body).unwrap_err();
+        assert!(
+            status == 400 && detail.starts_with("timestamp: ") && detail.contains(wanted),
+            "{body}: {detail}"
+        );
+    }
+    // The route says otherwise.
+    let more = r#", "timestamp_earliest": "1970-01-01T00:00:00Z", "timestamp_ahead": "2h""#;
+    assert_eq!(time("|seconds", more, r#"{"at":12.5}"#), Ok(12_500));
+    assert_eq!(time("|millis", more, r#"{"at":"2026-11-22T14:16:26.124Z"}"#), Ok(1_795_356_986_124));
+    // Elsewhere a unit makes text of a number.
+    let extension = record(r#", "subject": "{pointer:/at|seconds}""#, "", r#"{"at":1764218400}"#).unwrap();
+    assert_eq!(extension["event"]["subject"], "2025-11-27T04:40:00Z");
+}
+
+/// What the time of a CloudEvent says goes by the same rule where a route makes the record's time of it.
+#[test]
+fn the_time_of_a_cloud_event_is_no_way_around() {
+    let document = document(r#"{ "formats": ["cloudevent"] }"#, "", r#", "timestamp": "{header:ce-time}""#);
+    let request = |time: &str| {
+        format!(
+            "POST /here HTTP/1.1\nce-specversion: 1.0\nce-id: 1\nce-source: s\nce-type: t\nce-time: {time}\n\n"
+        )
+    };
+    assert!(outcome(&document, &request("2026-01-01T00:00:00Z")).is_ok());
+    let (status, detail) = outcome(&document, &request("1970-01-01T00:00:12Z")).unwrap_err();
+    assert!(status == 400 && detail.contains("got an earlier one"), "{detail}");
+}

@@ -125,6 +125,13 @@ impl Hole {
         std::iter::once(&self.source).chain(alternatives)
     }
 
+    /// Whether whatever is found passes through a unit.
+    pub(super) fn states_unit(&self) -> bool {
+        let last = |wanted: fn(&Filter) -> bool| self.filters.iter().rposition(wanted);
+        let unit = last(|filter| matches!(filter, Filter::Unit(_)));
+        unit.is_some() && unit > last(|filter| matches!(filter, Filter::Or(_)))
+    }
+
     /// The text that stands in for what is not there.
     pub(super) fn default(&self) -> Option<&str> {
         self.filters.iter().find_map(|filter| match filter {

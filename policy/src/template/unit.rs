@@ -61,7 +61,7 @@ impl Unit {
     }
 
     /// A number as JSON spells it, in nanoseconds; finer fractions are cut off.
-    fn nanos(self, text: &str) -> Option<i128> {
+    pub(crate) fn nanos(self, text: &str) -> Option<i128> {
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let (sign, whole) = whole.strip_prefix('-').map_or((1, whole), |whole| (-1, whole));

@@ -79,6 +79,15 @@ async fn telemetry() {
     let squeezed = format!("{head}\nContent-Encoding: gzip\n\n");
     assert_eq!(send(&rig, &squeezed, Some(gzip(lines.as_bytes()))).await.status, 202);
 
+    // A time in another unit, and one of a clock that is not set, are refused before anything is written.
+    for (at, hint) in
+        [("1764218400", "if it counts seconds"), ("\"1980-01-06T00:00:00Z\"", "a clock that is not set")]
+    {
+        let answer = send(&rig, &format!("{head}\n\n{{\"device\":\"pump-1\",\"at\":{at}}}"), None).await;
+        let content = expect::problem(&answer, 400, "bad-request");
+        assert!(content["detail"].as_str().unwrap().contains(hint), "{content}");
+    }
+
     let records = rig.topic("telemetry").records().await;
     let wanted =
         [("pump-1", 1_772_344_800_250), ("pump-2", 1_772_344_800_500), ("pump-1", 1_772_344_801_000)];

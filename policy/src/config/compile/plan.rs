@@ -1,9 +1,11 @@
 //! How the requests of a route become records.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use wicketgate_envelope::event::{is_attribute_name, is_uri_reference};
 use wicketgate_envelope::hop::{Ack, ValueMode, is_cluster_name};
+use wicketgate_envelope::timestamp::parse_millis;
 
 use super::super::document::{self, ContentEncoding, EventAttributes, Format, Identity, Kafka};
 use super::super::error::{Mistakes, quoted};
@@ -14,6 +16,7 @@ use crate::head::is_field_name;
 use crate::identity::IdentityPlan;
 use crate::json_pointer::Pattern;
 use crate::plan::{EventPlan, ForwardHeader, KafkaPlan, Plan};
+use crate::record_time::{AHEAD_MILLIS, EARLIEST_MILLIS, RecordTime};
 use crate::redact::{Redaction, Treatment};
 use crate::template::{Scope, Template};
 use crate::topic::{self, TopicTemplate};
@@ -25,6 +28,9 @@ const NEVER_FORWARDED: [&str; 7] =
 
 /// The most attributes that a route may add to an event, which must not have more than its readers take.
 const MAX_EXTENSIONS: usize = 64;
+
+/// The furthest that a timestamp may be ahead. Even that is no time in another unit.
+const MAX_AHEAD: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Attributes of an event that are set by the gateway, or have a field of their own in the document.
 const OWN_ATTRIBUTES: [&str; 15] = [
@@ -317,7 +323,7 @@ impl Planner<'_> {
         Some(KafkaPlan {
             key: self.template("kafka.key", kafka.key.as_deref(), mistakes),
             partition: self.template("kafka.partition", kafka.partition.as_deref(), mistakes),
-            timestamp: self.template("kafka.timestamp", kafka.timestamp.as_deref(), mistakes),
+            timestamp: self.record_time(kafka, mistakes),
             headers: self.named("kafka.headers", &kafka.headers, mistakes),
             forward_headers: self.forward_headers(kafka, mistakes),
             topic: self.topic(kafka, mistakes)?,
@@ -331,6 +337,46 @@ impl Planner<'_> {
             },
             cluster: kafka.cluster.as_deref().map(Rc::from),
         })
+    }
+
+    fn record_time(&self, kafka: &Kafka, mistakes: &mut Mistakes) -> Option<RecordTime> {
+        const FIELD: &str = "kafka.timestamp";
+        let bounds = [
+            ("kafka.timestamp_earliest", &kafka.timestamp_earliest),
+            ("kafka.timestamp_ahead", &kafka.timestamp_ahead),
+        ];
+        for (field, text) in bounds {
+            if let (None, Some(text)) = (&kafka.timestamp, text) {
+                mistakes.add(self.at(field), "it only where there is a timestamp", quoted(text));
+            }
+        }
+        let earliest = kafka.timestamp_earliest.as_ref().map_or(Some(EARLIEST_MILLIS), |text| {
+            let millis = parse_millis(text).filter(|millis| *millis >= 0);
+            if millis.is_none() {
+                let wanted = "a time from 1970 on, such as 1990-01-01T00:00:00Z (RFC 3339)";
+                mistakes.add(self.at("kafka.timestamp_earliest"), wanted, quoted(text));
+            }
+            millis
+        });
+        let ahead = kafka.timestamp_ahead.as_ref().map_or(Some(AHEAD_MILLIS), |text| {
+            let ahead = humantime::parse_duration(text).ok().filter(|ahead| *ahead <= MAX_AHEAD);
+            if ahead.is_none() {
+                mistakes.add(
+                    self.at("kafka.timestamp_ahead"),
+                    "a duration up to 3650d, such as 1h",
+                    quoted(text),
+                );
+            }
+            ahead.and_then(|ahead| u64::try_from(ahead.as_millis()).ok())
+        });
+        let template = self.template(FIELD, kafka.timestamp.as_deref(), mistakes)?;
+        let (earliest, ahead) = (earliest?, ahead?);
+        if earliest < EARLIEST_MILLIS && !template.states_units() {
+            let wanted = "a unit (seconds, millis, micros, nanos) behind every source, because timestamp_earliest takes \
+                          times that are numbers in another unit";
+            mistakes.add(self.at(FIELD), wanted, quoted(kafka.timestamp.as_deref().unwrap_or_default()));
+        }
+        Some(RecordTime { template, earliest, ahead })
     }
 
     fn topic(&self, kafka: &Kafka, mistakes: &mut Mistakes) -> Option<TopicTemplate> {

@@ -65,3 +65,48 @@ fn credentials_are_no_alternative_either() {
         ["routes[0].kafka.key: wanted headers that carry no credential, got \"x-api-key\""]
     );
 }
+
+#[test]
+fn bounds_of_times_are_checked() {
+    assert_eq!(with(r#", "timestamp": "{pointer:/at}", "timestamp_ahead": "1day""#, ""), [""; 0]);
+    let states = r#", "timestamp": "{pointer:/at|seconds|or:pointer:/t|millis|optional}""#;
+    assert_eq!(with(&format!(r#"{states}, "timestamp_earliest": "1970-01-01T00:00:00Z""#), ""), [""; 0]);
+    assert_eq!(
+        with(r#", "timestamp": "{pointer:/at}", "timestamp_earliest": "2020-01-01T00:00:00Z""#, ""),
+        [""; 0]
+    );
+    let unit = |text: &str| {
+        format!(
+            "routes[0].kafka.timestamp: wanted a unit (seconds, millis, micros, nanos) behind every source, because \
+             timestamp_earliest takes times that are numbers in another unit, got \"{text}\""
+        )
+    };
+    for text in ["{pointer:/at}", "{pointer:/at|seconds|or:pointer:/t}", "{pointer:/at|seconds}{query:t}"] {
+        let kafka = format!(r#", "timestamp": "{text}", "timestamp_earliest": "1990-01-01T00:00:00Z""#);
+        assert_eq!(with(&kafka, ""), [unit(text)]);
+    }
+    for (kafka, wanted) in [
+        (
+            r#", "timestamp": "{pointer:/at}", "timestamp_earliest": "1999""#,
+            "routes[0].kafka.timestamp_earliest: wanted a time from 1970 on, such as 1990-01-01T00:00:00Z (RFC 3339), got \"1999\"",
+        ),
+        (
+            r#", "timestamp": "{pointer:/at}", "timestamp_earliest": "1969-12-31T23:59:59Z""#,
+            "routes[0].kafka.timestamp_earliest: wanted a time from 1970 on, such as 1990-01-01T00:00:00Z (RFC 3339), got \"1969-12-31T23:59:59Z\"",
+        ),
+        (
+            r#", "timestamp": "{pointer:/at}", "timestamp_ahead": "20years""#,
+            "routes[0].kafka.timestamp_ahead: wanted a duration up to 3650d, such as 1h, got \"20years\"",
+        ),
+        (
+            r#", "timestamp_ahead": "1h""#,
+            "routes[0].kafka.timestamp_ahead: wanted it only where there is a timestamp, got \"1h\"",
+        ),
+        (
+            r#", "timestamp_earliest": "2020-01-01T00:00:00Z""#,
+            "routes[0].kafka.timestamp_earliest: wanted it only where there is a timestamp, got \"2020-01-01T00:00:00Z\"",
+        ),
+    ] {
+        assert_eq!(with(kafka, ""), [wanted], "{kafka}");
+    }
+}
