@@ -1,6 +1,7 @@
 //! What the gateway would do with a request: the same decisions by the same code, without a gateway.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use wicketgate_policy::auth::{Memory, Tried};
 use wicketgate_policy::config::Config;
 use wicketgate_policy::env::{Env, LocalStore, SharedStore};
 use wicketgate_policy::exchange::{Effect, Event, Exchange};
+use wicketgate_policy::limit::Report;
 use wicketgate_policy::reply::LocalReply;
 use wicketgate_policy::reshape::Record;
 
@@ -26,6 +28,8 @@ pub struct Options {
     pub at: Option<SystemTime>,
     /// Makes event ids the same each time. Default: random.
     pub seed: Option<u8>,
+    /// Units that whoever sends the request has just used, by the names of limits.
+    pub used: BTreeMap<String, u64>,
 }
 
 /// What the gateway would do.
@@ -41,6 +45,9 @@ pub struct Explanation {
     pub caller: Option<Caller>,
     /// What the request may cost.
     pub limits: Limits,
+    /// What the limits of the route say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<ExplainedLimit>,
     /// What goes to Kafka.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<ExplainedRecord>,
@@ -101,6 +108,24 @@ pub struct Limits {
     pub events: Option<usize>,
 }
 
+/// What a limit says to the request.
+#[derive(Debug, Serialize)]
+pub struct ExplainedLimit {
+    /// Its name.
+    pub name: String,
+    /// `allowed`, `denied`, `would_deny` if it is on trial, `allowed_uncounted` or `denied_uncounted` if it cannot count.
+    pub verdict: &'static str,
+    /// Units that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u64>,
+    /// Units at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
+    /// In how many seconds there is one unit more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<f64>,
+}
+
 /// A record, as kafka-bridge is asked to produce it.
 #[derive(Debug, Serialize)]
 pub struct ExplainedRecord {
@@ -148,7 +173,7 @@ pub struct ExplainedReply {
 pub fn explain(config: Config, message: Message, options: &Options) -> Explanation {
     let mut env = FixedEnv::new(options);
     let max_body_bytes = config.max_body_bytes;
-    let mut exchange = Exchange::traced(Rc::new(config));
+    let mut exchange = Exchange::traced(Rc::new(config)).with_used(options.used.clone());
     let Message { head, body } = message;
     let mut effect = exchange.step(Event::Head { head, end_of_stream: body.is_empty() }, &mut env);
     if effect == Effect::Wait {
@@ -185,6 +210,7 @@ pub fn explain(config: Config, message: Message, options: &Options) -> Explanati
             decoded_bytes: plan.map(|plan| plan.max_bytes()),
             events: plan.map(|plan| plan.max_events()),
         },
+        quotas: exchange.limits().iter().map(explained_limit).collect(),
         records,
         reply,
         authentication: exchange.tried().iter().map(ExplainedMethod::from).collect(),
@@ -216,6 +242,16 @@ fn explained_record(record: &Record) -> Option<ExplainedRecord> {
     })
 }
 
+fn explained_limit(report: &Report) -> ExplainedLimit {
+    ExplainedLimit {
+        name: report.policy.name.to_string(),
+        verdict: report.verdict.as_str(),
+        remaining: report.quota.map(|quota| quota.remaining),
+        burst: report.quota.map(|quota| quota.burst),
+        next: report.quota.and_then(|quota| quota.next).map(|next| next.as_secs_f64()),
+    }
+}
+
 fn explained_reply(reply: &LocalReply) -> ExplainedReply {
     ExplainedReply {
         status: reply.status,
@@ -242,6 +278,16 @@ impl fmt::Display for Explanation {
         writeln!(f)?;
         for ExplainedMethod { method, said } in &self.authentication {
             writeln!(f, "method     {method}: {said}")?;
+        }
+        for limit in &self.quotas {
+            write!(f, "limit      {}: {}", limit.name, limit.verdict)?;
+            if let (Some(remaining), Some(burst)) = (limit.remaining, limit.burst) {
+                write!(f, ", {remaining} of {burst} left")?;
+            }
+            if let Some(next) = limit.next.filter(|next| *next > 0.0) {
+                write!(f, ", one more in {next} s")?;
+            }
+            writeln!(f)?;
         }
         for name in &self.stripped_headers {
             writeln!(f, "stripped   {name}")?;
@@ -355,7 +401,7 @@ mod tests {
 
     fn explained(request: &str) -> Explanation {
         let demo = include_bytes!("../../envoy/demo.json");
-        let options = Options { at: Some(UNIX_EPOCH), seed: Some(0) };
+        let options = Options { at: Some(UNIX_EPOCH), seed: Some(0), used: BTreeMap::new() };
         explain(Config::from_json(demo).unwrap(), Message::parse(request.as_bytes()).unwrap(), &options)
     }
 
@@ -377,6 +423,28 @@ mod tests {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }
         assert!(!text.contains("demo-key"));
+    }
+
+    #[test]
+    fn what_limits_say_is_shown_from_where_they_are_told_to_start() {
+        let document = include_bytes!("../../envoy/examples/multi-tenant.json");
+        let request = include_bytes!("../../envoy/examples/multi-tenant.http");
+        let shown = |used: &[(&str, u64)]| {
+            let used = used.iter().map(|(name, units)| ((*name).to_owned(), *units)).collect();
+            let options = Options { at: Some(UNIX_EPOCH), seed: Some(0), used };
+            explain(Config::from_json(document).unwrap(), Message::parse(request).unwrap(), &options)
+        };
+        let text = shown(&[("daily", 998)]).to_string();
+        for line in [
+            "limit      daily: allowed, 1 of 1000 left, one more in 8.64 s",
+            "limit      in-flight: allowed, 49 of 50 left",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
+        let refused = shown(&[("daily", 1_000), ("in-flight", 50)]);
+        assert_eq!(refused.reply.as_ref().map(|reply| reply.status), Some(429), "{refused}");
+        assert!(refused.to_string().contains("limit      daily: denied, 0 of 1000 left"), "{refused}");
+        assert_eq!(shown(&[("in-flight", 50)]).reply.map(|reply| reply.status), Some(429));
     }
 
     #[test]

@@ -46,6 +46,9 @@ enum Command {
         /// Makes event ids the same each time.
         #[arg(long, value_name = "NUMBER")]
         seed: Option<u8>,
+        /// As if so many units of a limit had just been used by whoever sends the request, such as daily=9990.
+        #[arg(long, value_name = "LIMIT=UNITS", value_parser = used)]
+        used: Vec<(String, u64)>,
     },
     /// Print the JSON Schema of the configuration document.
     Schema,
@@ -145,15 +148,20 @@ fn run(command: Command) -> Result<String, String> {
                 warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
             Ok(format!("{warnings}{name}: no mistakes\n"))
         }
-        Command::Explain { document, request, json, at, seed } => {
+        Command::Explain { document, request, json, at, seed, used } => {
             if document == request {
                 return Err("the document and the request cannot be the same file".to_owned());
             }
             let (config, _) = load(&document)?;
+            if let Some((name, _)) = used.iter().find(|(name, _)| !config.limit_names.contains(name)) {
+                let known = config.limit_names.join(", ");
+                return Err(format!("--used: wanted a limit of the document ({known}), got {name:?}"));
+            }
+            let used = used.into_iter().collect();
             let request_name = request.display().to_string();
             let message =
                 Message::parse(&read_bytes(&request)?).map_err(|error| format!("{request_name}: {error}"))?;
-            let explanation = explain(config, message, &Options { at, seed });
+            let explanation = explain(config, message, &Options { at, seed, used });
             if json {
                 let text = serde_json::to_string_pretty(&explanation).map_err(|error| error.to_string())?;
                 Ok(text + "\n")
@@ -169,6 +177,11 @@ fn run(command: Command) -> Result<String, String> {
             render::envoy(&read_document(&document)?, &options).map_err(|error| error.to_string())
         }
     }
+}
+
+fn used(text: &str) -> Result<(String, u64), String> {
+    let pair = text.split_once('=').and_then(|(name, units)| Some((name.to_owned(), units.parse().ok()?)));
+    pair.ok_or_else(|| "wanted the name of a limit and a number, such as daily=9990".to_owned())
 }
 
 fn load(document: &Path) -> Result<(Config, Vec<Warning>), String> {

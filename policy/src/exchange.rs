@@ -4,6 +4,7 @@
 //! state and event has an arm, so a host that calls late, twice or out of order does no harm; and no exchange has
 //! more than one answer.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::admission::Admitted;
@@ -222,6 +223,12 @@ impl Exchange {
     /// The same, with what each method of authentication says written down for [`Exchange::tried`].
     pub fn traced(config: Rc<Config>) -> Self {
         Self { traced: true, ..Self::new(config) }
+    }
+
+    /// As if so many units had just been used of these limits, by name.
+    pub fn with_used(mut self, used: BTreeMap<String, u64>) -> Self {
+        self.ledger = Ledger::with_used(used);
+        self
     }
 
     /// What each method of authentication said of the request when it was last asked, in order.

@@ -33,6 +33,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// What happens to a request that no route matches.
     pub(crate) unmatched: Unmatched,
+    /// The names of all limits.
+    pub limit_names: Vec<String>,
     /// Whose address counts where a limit counts by address.
     pub(crate) client_address: ClientAddress,
     /// What tells callers of their limits.

@@ -1,5 +1,6 @@
 //! What one request has used up of its limits.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Ledger {
     open: Vec<Charge>,
     leases: Vec<Lease>,
     reports: Vec<Report>,
+    /// What has been used before, by the names of limits.
+    used: BTreeMap<String, u64>,
 }
 
 /// Why a request is refused.
@@ -113,6 +116,12 @@ struct Asked {
 }
 
 impl Ledger {
+    /// As if so many units had just been used of these limits by whoever sends the request, for those who want to see what
+    /// the limits then say.
+    pub fn with_used(used: BTreeMap<String, u64>) -> Self {
+        Self { used, ..Self::default() }
+    }
+
     /// Asks all limits of a stage. If none refuses, what the request costs is used up, as far as its head says what that
     /// is. `length` is the length of the body, if the head says it.
     ///
@@ -143,6 +152,9 @@ impl Ledger {
                     (_, Cost::BodyBytes) => length,
                 },
             });
+        }
+        for charge in &charges {
+            charge.use_up(self.used.remove(&*charge.policy.name), env);
         }
         self.count_all(charges, env)?;
         for limit in limits.iter().filter(|limit| limit.stage() == stage) {
@@ -248,6 +260,10 @@ impl Ledger {
         key: &[u8],
         env: &mut dyn Env,
     ) -> Result<(), Refusal> {
+        for _ in 0..self.used.remove(&*policy.name).unwrap_or_default().min(in_flight.limit.into()) {
+            // As those that are never given back.
+            let _ = in_flight.acquire(key, env);
+        }
         let limit = u64::from(in_flight.limit);
         let quota = |left: u32| {
             let next = (left == in_flight.limit).then_some(Duration::ZERO);
@@ -325,6 +341,14 @@ impl Charge {
     /// What is to be paid at least. A limit that has nothing left refuses a request whatever it may come to cost.
     fn least(&self) -> u64 {
         self.cost.unwrap_or(1)
+    }
+
+    fn use_up(&self, units: Option<u64>, env: &mut dyn Env) {
+        let Some(units) = units.filter(|units| *units > 0) else { return };
+        let cost = Some(units.min(self.rate.burst()));
+        let charge = Self { cost, ..self.clone() };
+        // What cannot be counted is said when the request itself is.
+        let _ = charge.ask(env).and_then(|asked| charge.count(asked, env));
     }
 
     fn ask(&self, env: &mut dyn Env) -> Result<Asked, TableError> {

@@ -55,6 +55,7 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
         client_address: limit::compile_client_address(&document.client_address),
         limit_fields: document.limit_fields,
         stripped: Rc::clone(&surroundings.stripped),
+        limit_names: surroundings.limits.keys().cloned().collect(),
         routes: Routes::new(&routes),
     }
 }
