@@ -441,6 +441,10 @@ impl Exchange {
                 (State::Fetching { candidate, progress }, Effect::Fetch(fetch))
             }
             Verdict::Fetch(_) => self.deny(&Problem::AuthorityUnavailable, &candidate.request_id),
+            Verdict::Challenge(text) => {
+                let reply = challenge_answer(text, &candidate.request_id);
+                (State::Done, Effect::Reply(self.with_response_headers(reply)))
+            }
             Verdict::Body if body.is_some() => self.deny(&Problem::Internal, &candidate.request_id),
             Verdict::Body => {
                 candidate.needs_body = true;
@@ -691,6 +695,16 @@ fn unclear_path() -> Problem {
     Problem::BadRequest(
         "path: decoded again it is another, which may lead where a credential is asked for".to_owned(),
     )
+}
+
+/// What a provider of webhooks that only asks whether somebody is there wants to hear.
+fn challenge_answer(text: String, request_id: &str) -> LocalReply {
+    let headers = vec![
+        ("content-type".into(), "text/plain; charset=utf-8".to_owned()),
+        ("x-content-type-options".into(), "nosniff".to_owned()),
+        ("x-request-id".into(), request_id.to_owned()),
+    ];
+    LocalReply { status: 200, headers, body: text.into_bytes() }
 }
 
 fn preflight_answer(preflight: Preflight, request_id: &str) -> LocalReply {

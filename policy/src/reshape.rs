@@ -270,8 +270,8 @@ impl Reshaper<'_> {
         }
     }
 
-    /// The first of: what a CloudEvent says, what the route makes, the idempotency key, a fresh one. A copy has a fresh
-    /// one: a caller that could choose it could have a copy taken for another's.
+    /// The first of: what a CloudEvent says, what the route makes, the id of a webhook's delivery, the idempotency key, a
+    /// fresh one. A copy has a fresh one: a caller that could choose it could have a copy taken for another's.
     fn event_id(&self, facts: &Facts<'_>, env: &mut dyn Env) -> Result<EventId<'_>, Problem> {
         if self.plan.identity.is_none() {
             return Ok(EventId { id: fresh_id(env), identity: self.identity });
@@ -286,7 +286,8 @@ impl Reshaper<'_> {
                 let shared = template.fill(&Facts { json: None, ..*facts });
                 shared.ok().flatten().as_deref() != made.as_deref()
             });
-        let id = made.or_else(|| self.admitted.idempotency_key.clone());
+        let delivery = || self.admitted.principal.delivery.as_deref().map(str::to_owned);
+        let id = made.or_else(delivery).or_else(|| self.admitted.idempotency_key.clone());
         Ok(match (id, self.place) {
             (Some(id), Some(index)) if !from_body => {
                 let identity = self.identities.of_batch(&id);

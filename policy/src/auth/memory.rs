@@ -2,12 +2,15 @@
 
 use wicketgate_envelope::timestamp::Timestamp;
 
+use super::basic::Remembered;
 use crate::fetch::{FetchKey, Response};
 
 /// The bounded caches of one VM and one configuration. A new configuration starts with empty ones, so nothing that was
 /// checked by an old rule is believed under a new one.
 #[derive(Debug, Default)]
 pub struct Memory {
+    /// Passwords that were checked.
+    pub(super) passwords: Remembered,
     /// What is known of limits.
     pub(crate) limits: crate::limit::Local,
 }

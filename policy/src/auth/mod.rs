@@ -7,18 +7,27 @@
 
 pub mod api_key;
 mod authorization;
+mod basic;
+mod cache;
+mod certificate;
 mod credentials;
 mod memory;
 mod principal;
+mod webhook;
 
 use std::rc::Rc;
 
 use self::api_key::ApiKey;
 pub use self::authorization::{Authorization, ClaimRule, ClaimTest, Forbidden, RequestRule};
+pub use self::basic::Basic;
+pub(crate) use self::basic::{MAX_PASSWORDS, Users};
+pub use self::certificate::Mtls;
+pub(crate) use self::certificate::{Certificates, Source as CertificateSource};
 pub(crate) use self::credentials::Place;
 pub use self::credentials::{CredentialPlaces, HeadChanges};
 pub use self::memory::Memory;
 pub use self::principal::{Consumer, Principal};
+pub use self::webhook::Webhook;
 use crate::env::Env;
 use crate::fetch::Fetch;
 use crate::head::RequestHead;
@@ -48,6 +57,8 @@ pub enum Checked {
     Fetch(Box<Fetch>),
     /// The body is part of the credential; the method is to be asked again with it.
     Body,
+    /// The credential is right, and the request is nothing but a question, which this text answers.
+    Challenge(String),
 }
 
 /// Why a credential will not do.
@@ -66,6 +77,12 @@ pub enum Rejected {
 pub enum Method {
     /// A key that the consumer was given.
     ApiKey(ApiKey),
+    /// A user name and a password.
+    Basic(Basic),
+    /// A client certificate.
+    Mtls(Mtls),
+    /// A signature over the body.
+    Webhook(Rc<Webhook>),
     /// No credential is asked for.
     Anonymous,
 }
@@ -74,6 +91,9 @@ impl Method {
     fn check(&self, name: &Rc<str>, request: &Request<'_>, env: &mut dyn Env) -> Checked {
         match self {
             Self::ApiKey(method) => method.check(name, request, env.now()),
+            Self::Basic(method) => method.check(name, request, env),
+            Self::Mtls(method) => method.check(name, request, env),
+            Self::Webhook(method) => method.check(name, request, env.now()),
             Self::Anonymous => Checked::Known(Principal::anonymous(Rc::clone(name))),
         }
     }
@@ -82,6 +102,9 @@ impl Method {
     pub(crate) fn place(&self) -> Option<Place> {
         match self {
             Self::ApiKey(method) => Some(method.place.clone()),
+            Self::Basic(method) => Some(method.place()),
+            Self::Mtls(method) => method.place(),
+            Self::Webhook(method) => Some(method.place()),
             Self::Anonymous => None,
         }
     }
@@ -90,6 +113,9 @@ impl Method {
     pub(crate) fn is_forwarded(&self) -> bool {
         match self {
             Self::ApiKey(method) => method.forward,
+            Self::Basic(method) => method.forward,
+            Self::Mtls(_) => false,
+            Self::Webhook(method) => method.forward,
             Self::Anonymous => false,
         }
     }
@@ -100,6 +126,9 @@ impl Method {
         let _ = rejected;
         match self {
             Self::ApiKey(method) => Some(method.challenge()),
+            Self::Basic(_) => Some(Basic::challenge()),
+            Self::Mtls(_) => Some(Mtls::challenge()),
+            Self::Webhook(method) => Some(method.challenge()),
             Self::Anonymous => None,
         }
     }
@@ -134,6 +163,8 @@ pub enum Verdict {
     Fetch(Box<Fetch>),
     /// The body is needed first.
     Body,
+    /// The request is nothing but a question, and this text is the answer.
+    Challenge(String),
 }
 
 /// Why a caller is not let in.
@@ -169,6 +200,7 @@ impl Requirement {
                 Checked::Rejected(rejected) => return self.denied(Some((name, rejected))),
                 Checked::Fetch(fetch) => return Verdict::Fetch(fetch),
                 Checked::Body => return Verdict::Body,
+                Checked::Challenge(answer) => return Verdict::Challenge(answer),
             }
         }
         self.denied(None)
@@ -178,6 +210,7 @@ impl Requirement {
     fn all_of(&self, methods: &[NamedMethod], request: &Request<'_>, env: &mut dyn Env) -> Verdict {
         let mut known: Option<Principal> = None;
         let mut body = false;
+        let mut challenge = None;
         for NamedMethod { name, method } in methods {
             match method.check(name, request, env) {
                 Checked::Known(principal) => match &mut known {
@@ -193,12 +226,14 @@ impl Requirement {
                 Checked::Rejected(rejected) => return self.denied(Some((name, rejected))),
                 Checked::Fetch(fetch) => return Verdict::Fetch(fetch),
                 Checked::Body => body = true,
+                Checked::Challenge(answer) => challenge = Some(answer),
             }
         }
-        match known {
+        match (challenge, known) {
             _ if body => Verdict::Body,
-            Some(principal) => Verdict::Known(principal),
-            None => self.denied(None),
+            (Some(answer), _) => Verdict::Challenge(answer),
+            (None, Some(principal)) => Verdict::Known(principal),
+            (None, None) => self.denied(None),
         }
     }
 
@@ -229,6 +264,7 @@ impl Requirement {
                 Checked::Rejected(Rejected::Unavailable) => "cannot be checked now".to_owned(),
                 Checked::Fetch(fetch) => format!("asks {} {}", fetch.upstream, fetch.path),
                 Checked::Body => "needs the body".to_owned(),
+                Checked::Challenge(_) => "accepted, and only asks whether somebody is there".to_owned(),
             };
             tried.push(Tried { method: Rc::clone(name), said });
             if decided {

@@ -34,6 +34,8 @@ pub struct Principal {
     pub scopes: Option<Rc<[String]>>,
     /// The claims of the credential; `None` if it is of a kind that has no claims.
     pub claims: Option<Claims>,
+    /// What the credential calls the request itself, whenever it is sent again: the id of a webhook's delivery.
+    pub delivery: Option<Rc<str>>,
 }
 
 impl Principal {
@@ -47,6 +49,7 @@ impl Principal {
             groups: Rc::from([]),
             scopes: None,
             claims: None,
+            delivery: None,
         }
     }
 
@@ -106,6 +109,7 @@ impl Principal {
         }
         self.scopes = self.scopes.take().or(other.scopes);
         self.claims = self.claims.take().or(other.claims);
+        self.delivery = self.delivery.take().or(other.delivery);
         true
     }
 }

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
+mod credentials;
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
+
+pub use self::credentials::*;
 
 /// Configuration of the Wicketgate filter.
 #[derive(Debug, Deserialize)]
@@ -313,6 +317,16 @@ pub enum AuthenticationMethod {
         #[serde(default)]
         forward: bool,
     },
+    /// A user name, which is a consumer's, and a password (HTTP Basic, RFC 7617).
+    Basic {
+        /// Whether an upstream gets the password. Default: it is taken out.
+        #[serde(default)]
+        forward: bool,
+    },
+    /// A client certificate that the gateway has verified.
+    Mtls(Mtls),
+    /// Deliveries of webhooks, which their provider signs.
+    Webhook(Box<Webhook>),
 }
 
 /// Somebody who may call.
@@ -327,6 +341,13 @@ pub struct Consumer {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
     pub api_keys: Vec<ApiKey>,
+    /// The consumer's passwords, for `basic`; the user's name is the consumer's. At most two, so that one can be replaced.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(extend("writeOnly" = true)))]
+    pub passwords: Vec<Password>,
+    /// The consumer's client certificates, for `mtls`.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
     /// The groups that the consumer belongs to, for the authorization of routes.
     #[serde(default)]
     pub groups: Vec<String>,

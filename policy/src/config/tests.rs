@@ -2,6 +2,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod limits;
+mod methods;
 
 use super::*;
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::Config;
 use super::compile::ANONYMOUS;
-use super::document::{Ack, Action, Document, OnError, ReceiptField, Route, Unmatched};
+use super::document::{
+    Ack, Action, AuthenticationMethod, Consumer, Document, OnError, ReceiptField, Route, Unmatched,
+};
 
 /// Something that is legal and unwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,17 @@ impl fmt::Display for Warning {
 const BRIDGE_ANSWERS_WITHIN: Duration = Duration::from_millis(5_500);
 /// kafka-bridge takes records of 8 MiB unless it is set, and base64 makes four bytes of three.
 const BODY_BYTES_THAT_FIT: u32 = 6 * 1024 * 1024;
+
+/// Whether there is a credential that makes a caller this consumer.
+fn can_be_called_by(consumer: &Consumer, document: &Document) -> bool {
+    let own =
+        !(consumer.api_keys.is_empty() && consumer.passwords.is_empty() && consumer.certificates.is_empty());
+    let named = |method: &AuthenticationMethod| match method {
+        AuthenticationMethod::Webhook(webhook) => webhook.consumer.as_ref() == Some(&consumer.name),
+        _ => false,
+    };
+    own || document.authentication.values().any(named)
+}
 
 /// Looks for what is unwise in a document without mistakes.
 pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
@@ -64,8 +77,8 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
         }
     }
     for (index, consumer) in document.consumers.iter().enumerate() {
-        if consumer.api_keys.is_empty() {
-            warn(format!("consumers[{index}]"), "has no key, so nobody can be this consumer");
+        if !can_be_called_by(consumer, document) {
+            warn(format!("consumers[{index}]"), "has no credential, so nobody can be this consumer");
         }
     }
     let compiled: BTreeMap<&str, &crate::route::Route> =

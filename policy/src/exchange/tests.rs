@@ -3,6 +3,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
 
 mod limits;
+mod methods;
 
 use super::*;
 use crate::env::testing::TestEnv;

@@ -7,11 +7,12 @@ use wicketgate_envelope::timestamp::{Timestamp, parse_millis};
 
 use super::super::document::{self, AuthenticationMethod, ClaimValue, Consumer};
 use super::super::error::{Mistakes, quoted};
-use super::{ANONYMOUS, is_plain_text};
+use super::credentials::{compile_certificates, compile_passwords};
+use super::{ANONYMOUS, is_plain_text, webhook};
 use crate::auth::api_key::{ApiKey, ApiKeys, Key, KeyDigest};
 use crate::auth::{
-    self, Authorization, ClaimRule, ClaimTest, CredentialPlaces, Method, NamedMethod, Place, RequestRule,
-    Requirement,
+    self, Authorization, Basic, CertificateSource, Certificates, ClaimRule, ClaimTest, CredentialPlaces,
+    Method, Mtls, NamedMethod, Place, RequestRule, Requirement, Users,
 };
 use crate::claims::{ClaimPath, Claims};
 use crate::head::is_field_name;
@@ -20,12 +21,15 @@ use crate::template::{Scope, Template};
 /// Consumers, by each of the credentials that they can have.
 pub(super) struct Consumers {
     api_keys: Rc<ApiKeys>,
+    users: Rc<Users>,
+    certificates: Rc<Certificates>,
     /// By name.
     pub(super) named: BTreeMap<String, Rc<auth::Consumer>>,
 }
 
 pub(super) fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> Consumers {
     let mut keys = ApiKeys::with_capacity(consumers.iter().map(|consumer| consumer.api_keys.len()).sum());
+    let (mut users, mut certificates) = (Users::default(), Certificates::default());
     let mut named = BTreeMap::new();
     for (index, consumer) in consumers.iter().enumerate() {
         let path = || format!("consumers[{index}]");
@@ -46,11 +50,13 @@ pub(super) fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes)
             claims: compile_claims(&consumer.claims, &path, mistakes),
         });
         compile_api_keys(consumer, &compiled, &path, &mut keys, mistakes);
+        compile_passwords(consumer, &compiled, &path, &mut users, mistakes);
+        compile_certificates(consumer, &compiled, &path, &mut certificates, mistakes);
         if named.insert(consumer.name.clone(), compiled).is_some() {
             mistakes.add(format!("{}.name", path()), "a name of its own", quoted(&consumer.name));
         }
     }
-    Consumers { api_keys: Rc::new(keys), named }
+    Consumers { api_keys: Rc::new(keys), users: Rc::new(users), certificates: Rc::new(certificates), named }
 }
 
 fn compile_api_keys(
@@ -135,7 +141,7 @@ fn compile_claims(
 
 /// Whether a header, in lower case, is read for something else than who is calling. Its value would get to where that
 /// goes: into events, answers and logs.
-fn has_another_use(header: &str) -> bool {
+pub(super) fn has_another_use(header: &str) -> bool {
     const PREFIXES: [&str; 6] = ["access-control-", "ce-", "content-", "sec-", "wicketgate-", "x-envoy-"];
     const NAMES: [&str; 20] = [
         "accept",
@@ -192,6 +198,19 @@ pub(super) fn compile_methods(
                     Method::ApiKey(ApiKey { place, keys: Rc::clone(&consumers.api_keys), forward: *forward })
                 })
             }
+            AuthenticationMethod::Basic { forward } => {
+                Some(Method::Basic(Basic { users: Rc::clone(&consumers.users), forward: *forward }))
+            }
+            AuthenticationMethod::Mtls(document::Mtls { trust_forwarded_header }) => {
+                let source = if *trust_forwarded_header {
+                    CertificateSource::Forwarded
+                } else {
+                    CertificateSource::Connection
+                };
+                Some(Method::Mtls(Mtls { certificates: Rc::clone(&consumers.certificates), source }))
+            }
+            AuthenticationMethod::Webhook(fields) => webhook::compile(fields, &path, consumers, mistakes)
+                .map(|webhook| Method::Webhook(Rc::new(webhook))),
         };
         // A placeholder keeps routes that name the method from being blamed for what is wrong with it.
         compiled.insert(name.clone(), method.unwrap_or(Method::Anonymous));

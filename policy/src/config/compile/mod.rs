@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 mod authentication;
+mod credentials;
 mod limit;
 mod plan;
 mod route;
+mod webhook;
 
 use wicketgate_envelope::event::is_uri_reference;
 
