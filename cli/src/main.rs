@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
+use wicketgate::credentials::{self, NewKey, NewPassword};
 use wicketgate::explain::{Options, explain};
 use wicketgate::message::Message;
 use wicketgate::render::{self, BridgeAddress, BridgeLink, BridgeTls, EnvoyOptions, HostPort};
@@ -52,6 +53,27 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration document.
     Schema,
+    /// Make an API key, and print it and the SHA-256 by which a document knows it.
+    Key {
+        /// What the key begins with, for people and for scanners of leaked secrets.
+        #[arg(long, default_value = "wk")]
+        prefix: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a password for HTTP Basic, and print it and the hash by which a document knows it.
+    Password {
+        /// Read a chosen password from standard input instead of making one; only its hash is printed.
+        #[arg(long)]
+        stdin: bool,
+        /// How slow the hash is. A worker of the gateway is busy with it whenever the password is new to it.
+        #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+        iterations: u32,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a complete gateway configuration around a document.
     #[command(subcommand)]
     Render(Box<Render>),
@@ -169,6 +191,27 @@ fn run(command: Command) -> Result<String, String> {
                 Ok(explanation.to_string())
             }
         }
+        Command::Key { prefix, json } => {
+            let NewKey { key, sha256 } = credentials::new_key(&prefix, fill_random)?;
+            Ok(if json {
+                format!("{}\n", serde_json::json!({"key": key, "sha256": sha256}))
+            } else {
+                format!("key:    {key}\nsha256: {sha256}\n")
+            })
+        }
+        Command::Password { stdin, iterations, json } => {
+            let chosen = if stdin { Some(read_password()?) } else { None };
+            let NewPassword { password, hash } =
+                credentials::new_password(chosen.as_deref(), iterations, fill_random)?;
+            Ok(match (json, password) {
+                (true, Some(password)) => {
+                    format!("{}\n", serde_json::json!({"password": password, "hash": hash}))
+                }
+                (true, None) => format!("{}\n", serde_json::json!({"hash": hash})),
+                (false, Some(password)) => format!("password: {password}\nhash:     {hash}\n"),
+                (false, None) => format!("hash: {hash}\n"),
+            })
+        }
         Command::Schema => Ok(format!("{:#}\n", config::generated_schema())),
         Command::Render(render) => {
             let Render::Envoy { document, listen, admin, bridge, upstream, wasm } = *render;
@@ -198,6 +241,16 @@ fn read_document(path: &Path) -> Result<String, String> {
     secrets::put_in_from_here(&text).map_err(|errors| {
         errors.lines().map(|error| format!("{name}: {error}")).collect::<Vec<_>>().join("\n")
     })
+}
+
+fn fill_random(buffer: &mut [u8]) -> Result<(), String> {
+    getrandom::fill(buffer).map_err(|error| format!("there is no randomness: {error}"))
+}
+
+/// Standard input, without the line end at its end.
+fn read_password() -> Result<String, String> {
+    let text = String::from_utf8(read_bytes(Path::new("-"))?).map_err(|_| "the password: wanted UTF-8")?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {

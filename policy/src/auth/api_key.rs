@@ -21,6 +21,11 @@ impl KeyDigest {
         Self(Sha256::digest(key).into())
     }
 
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Reads 64 hexadecimal digits.
     pub fn from_hex(hex: &str) -> Option<Self> {
         let mut digest = [0; 32];
