@@ -28,6 +28,7 @@ pub mod fetch;
 pub mod head;
 pub mod host;
 mod identity;
+pub mod jose;
 pub mod json_pointer;
 pub mod limit;
 pub mod password;
