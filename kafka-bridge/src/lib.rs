@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod clusters;
 pub mod config;
 pub mod embedded;
+mod files;
 pub mod health;
 pub mod hop;
 pub mod http;
@@ -28,7 +29,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use clusters::{Clusters, StartError};
-use config::Loaded;
+use config::{Config, Loaded};
 use http::{Limits, Shared};
 use idempotency::{Memory, MemoryError};
 use metrics::Metrics;
@@ -56,6 +57,9 @@ pub enum RunError {
     /// Spans cannot be sent as configured.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A panic while the disk was read, which has been told.
+    #[error("the start was cut short")]
+    Cut,
 }
 
 /// What was left undone when the bridge ended.
@@ -71,6 +75,25 @@ impl Leftover {
     /// Whether there was none.
     pub fn is_none(self) -> bool {
         !self.requests && self.records == 0
+    }
+}
+
+/// What is there before anything is served.
+struct Opened {
+    clusters: Arc<Clusters>,
+    memory: Option<Arc<Memory>>,
+    spools: Option<FoundSpools>,
+}
+
+impl Opened {
+    /// Makes the producers, and reads what is on disk. Blocks.
+    fn new(config: &Config, bootstrap_servers: &str, metrics: &Arc<Metrics>) -> Result<Self, RunError> {
+        let clusters = Arc::new(Clusters::new(config, bootstrap_servers, metrics)?);
+        // What is remembered may be in there too.
+        let lock = config.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
+        let memory = Memory::new(config, Arc::clone(metrics))?;
+        let spools = FoundSpools::look(config, bootstrap_servers, lock, memory.as_ref(), metrics)?;
+        Ok(Self { clusters, memory, spools })
     }
 }
 
@@ -90,11 +113,18 @@ pub async fn run(
     let Loaded { config, said, guard, tls } = loaded;
     let metrics = Arc::new(Metrics::default());
     let connections = Connections::new(server::most_connections(&config)?, Arc::clone(&metrics));
-    let clusters = Arc::new(Clusters::new(&config, bootstrap_servers, &metrics)?);
-    // What is remembered may be in there too.
-    let lock = config.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
-    let memory = Memory::new(&config, Arc::clone(&metrics))?;
-    let spools = FoundSpools::look(&config, bootstrap_servers, lock, memory.as_ref(), &metrics)?;
+    let mut stop = std::pin::pin!(stop);
+    // What is on disk may take long to read, and a stop is heard meanwhile. It is as after a crash then, which is what that is
+    // read for.
+    let opening = tokio::task::spawn_blocking({
+        let (config, servers, metrics) = (config.clone(), bootstrap_servers.to_owned(), Arc::clone(&metrics));
+        move || Opened::new(&config, &servers, &metrics)
+    });
+    let Opened { clusters, memory, spools } = tokio::select! {
+        biased;
+        () = &mut stop => return Ok(Leftover { requests: false, records: 0 }),
+        opened = opening => opened.map_err(|_| RunError::Cut)??,
+    };
     let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
     // Last, so that nothing is drained by a bridge that does not come to run.
     let spools = spools.map(FoundSpools::start).transpose()?.map(Arc::new);

@@ -60,6 +60,18 @@ impl Reloads {
     }
 }
 
+/// The first list of topics that there was and is not any more.
+fn lost_topics(old: &Config, new: &Config) -> Option<String> {
+    if !old.allowed_topics.is_empty() && new.allowed_topics.is_empty() {
+        return Some("allowed_topics".to_owned());
+    }
+    // Which clusters there are takes a restart.
+    let mut clusters = old.clusters.iter().zip(&new.clusters);
+    clusters
+        .find(|(old, new)| !old.allowed_topics.is_empty() && new.allowed_topics.is_empty())
+        .map(|(old, _)| format!("clusters.{}.allowed_topics", old.name))
+}
+
 /// The configuration that holds.
 pub(crate) struct Running {
     config: Config,
@@ -119,6 +131,11 @@ impl Running {
                  write; opening a closed bridge takes a restart"
                     .to_owned(),
             ]);
+        }
+        if let Some(lost) = lost_topics(&self.config, &config) {
+            return Err(vec![format!(
+                "{lost}: it is not there any more, and all topics could be written; say [\"*\"] to allow all, or restart the bridge"
+            )]);
         }
         guard.remember_as(&self.shared.guard);
         if let Some(memory) = &self.shared.idempotency {

@@ -206,7 +206,7 @@ impl Problem {
             Self::IdempotencyConflict => "Another event has this id",
             Self::Internal => "The gateway failed",
             Self::Refused => "Kafka refused the event",
-            Self::Unavailable { .. } => "Kafka cannot be reached now",
+            Self::Unavailable { .. } => "The event cannot be taken now",
             Self::OutcomeUnknown { .. } => "The outcome is unknown",
         }
     }

@@ -21,8 +21,8 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -33,6 +33,7 @@ use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use super::{Identity, Then};
+use crate::files;
 use crate::metrics::Metrics;
 use crate::producer::{Outcome, Place};
 
@@ -338,7 +339,10 @@ struct Files {
 impl Files {
     fn open(directory: &Path, bounds: Bounds, now: u64) -> io::Result<(Self, Vec<Known>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
+        let lock = files::open_with(
+            OpenOptions::new().create(true).append(true).mode(0o600),
+            &directory.join("lock"),
+        )?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::other("another bridge is using it; give each its own"),
             TryLockError::Error(error) => error,
@@ -498,7 +502,12 @@ fn begin(directory: &Path, number: u64, entries: &[Written]) -> io::Result<File>
     let (path, unfinished) = (directory.join(name(number)), directory.join("unfinished"));
     let mut bytes = MAGIC.to_vec();
     entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.to_bytes()));
-    let mut file = File::create(&unfinished)?;
+    // Whatever has its name is not written to, be it a link or a FIFO.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(&unfinished, &error)),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(&bytes)?;
     if !entries.is_empty() {
         file.sync_all()?;
@@ -509,8 +518,7 @@ fn begin(directory: &Path, number: u64, entries: &[Written]) -> io::Result<File>
 
 /// Reads what can be read of a file.
 fn read(path: &Path, entries: &mut Vec<Written>) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    File::open(path)?.read_to_end(&mut bytes)?;
+    let bytes = files::read(path)?;
     let Some(rest) = bytes.strip_prefix(&MAGIC[..]) else {
         tracing::warn!(file = %path.display(), "not an idempotency journal that this version can read; left out");
         return Ok(());

@@ -115,6 +115,11 @@ impl Isolation {
         Ok(self.write().replace(next))
     }
 
+    /// Takes the client away; the next is made when it is wanted.
+    pub(super) fn take(&self) -> Option<Arc<Client>> {
+        self.write().take()
+    }
+
     /// The client, if there is one. Not for librdkafka's threads, see [`Self::produce`].
     pub(super) fn current(&self) -> Option<Arc<Client>> {
         self.read().clone()

@@ -53,6 +53,11 @@ impl Leader {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Takes the client away; the next is made when it is needed.
+    pub(super) fn take(&self) -> Option<Arc<Client>> {
+        self.client.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn client(&self) -> KafkaResult<Arc<Client>> {
         if let Some(client) = self.current() {
             return Ok(client);

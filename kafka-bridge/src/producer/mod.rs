@@ -98,10 +98,14 @@ pub struct Producer {
     /// One that the configuration names, if it names any.
     named_topic: Option<String>,
     current: RwLock<Arc<Client>>,
+    /// Told when there is no room for topics, and would be in new clients.
+    renewal: Notify,
     /// Clients that have been replaced, and may still have records.
     retiring: Mutex<Vec<Weak<Client>>>,
     generation: AtomicU64,
     flush_timeout: Duration,
+    /// How long a client that has not failed may have records.
+    kept: Duration,
 }
 
 /// All that a client of librdkafka is made of.
@@ -190,9 +194,11 @@ impl Producer {
             observer: Observer::new(&settings::producer(config, cluster))?,
             names: Names::new(config, cluster),
             named_topic: named_topic(cluster),
+            renewal: Notify::new(),
             retiring: Mutex::default(),
             generation: AtomicU64::new(1),
             flush_timeout: config.answer_timeout(),
+            kept: kept(config),
             clock,
             leader,
             maker,
@@ -223,12 +229,16 @@ impl Producer {
             self.maker.metrics.breaker_rejected();
             return Err(refused(Outcome::Unavailable, claim));
         }
-        if !self.names.take(record.topic) {
+        if !self.names.take(record.topic, Instant::now()) {
+            if self.names.can_forget(Instant::now()) {
+                self.renewal.notify_one();
+            }
             if self.maker.metrics.beyond_max_topics() {
                 tracing::error!(
                     cluster = self.cluster(),
                     topic = record.topic,
-                    "records for this and further topics are answered 503: there are as many as --max-topics"
+                    "records for this and further topics are answered 503: there are as many as --max-topics, and each was written \
+                     lately; those that --topics or --allowed-topics name do not count"
                 );
             }
             return Err(refused(Outcome::Unavailable, claim));

@@ -26,6 +26,19 @@ impl Producer {
                     self.start_isolation().await;
                     continue;
                 }
+                () = self.renewal.notified() => {
+                    let producer = Arc::clone(&self);
+                    match tokio::task::spawn_blocking(move || producer.renew()).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => {
+                            tracing::error!(cluster = self.cluster(), %error, "no new producer could be made, and no topics forgotten");
+                        }
+                        Err(error) => {
+                            tracing::error!(cluster = self.cluster(), %error, "replacing the producer was cut short")
+                        }
+                    }
+                    continue;
+                }
             }
             let isolated = self.maker.isolation.fatal_error();
             let Some(code) = self.fatal_error().or(isolated) else { continue };
@@ -87,10 +100,37 @@ impl Producer {
         Ok(())
     }
 
+    /// Replaces all clients, so that topics that nobody writes any more make room for others. What the old ones have is still
+    /// delivered by them.
+    fn renew(&self) -> KafkaResult<()> {
+        let now = Instant::now();
+        if !self.names.can_forget(now) {
+            return Ok(());
+        }
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let next = self.maker.client(generation)?;
+        let previous =
+            std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
+        let isolated = self.maker.isolation.take();
+        for client in [Some(previous), isolated, self.leader.take()].into_iter().flatten() {
+            self.retire_within(client, self.kept);
+        }
+        let topics = self.names.forget(now);
+        tracing::info!(
+            cluster = self.cluster(),
+            topics,
+            "the producer has been replaced, to forget topics that nobody writes any more"
+        );
+        Ok(())
+    }
+
     /// Has the records of a client get their answers; those that never will are reported as such when it is dropped.
     /// That takes as long as a delivery may, so nobody waits for it.
     fn retire(&self, client: Arc<Client>) {
-        let flush_timeout = self.flush_timeout;
+        self.retire_within(client, self.flush_timeout);
+    }
+
+    fn retire_within(&self, client: Arc<Client>, flush_timeout: Duration) {
         let mut retiring = self.retiring();
         retiring.retain(|client| client.strong_count() > 0);
         retiring.push(Arc::downgrade(&client));
@@ -112,7 +152,52 @@ mod tests {
     use crate::config::Config;
     use crate::health::Health;
     use crate::metrics::Metrics;
-    use crate::producer::Outgoing;
+    use crate::producer::{Outcome, Outgoing};
+
+    /// librdkafka keeps each topic that it was told of until its client ends.
+    #[tokio::test]
+    async fn topics_that_nobody_writes_any_more_make_room_and_what_was_enqueued_is_delivered() {
+        let broker = crate::embedded::EmbeddedBroker::start().unwrap();
+        let servers = &broker.bootstrap_servers();
+        let config =
+            Config::try_parse_from(["kafka-bridge", "--embedded-broker", "--max-topics", "2"]).unwrap();
+        let metrics = Arc::new(Metrics::default()).of_cluster("default");
+        let health = Arc::new(Health::new(Breaker::new(&config, metrics.clone())));
+        let mut producer = Producer::new(&config, &config.default_cluster(servers), health, metrics).unwrap();
+        producer.names.rest = Duration::ZERO;
+        let producer = Arc::new(producer);
+        let supervising = tokio::spawn(Arc::clone(&producer).supervise());
+        let send = |topic: &'static str, ack| {
+            let record = Outgoing {
+                topic,
+                key: None,
+                partition: None,
+                timestamp: None,
+                headers: &[],
+                value: None,
+                ack,
+                request_id: None,
+                span: None,
+            };
+            producer.enqueue(&record, None)
+        };
+        let first = [send("a", Ack::All), send("b", Ack::Leader)].map(Result::unwrap);
+        let mut refused = 0;
+        let third = loop {
+            match send("c", Ack::All) {
+                Ok(delivery) => break delivery,
+                Err(outcome) => assert_eq!(outcome, Outcome::Unavailable),
+            }
+            refused += 1;
+            assert!(refused < 1_000, "there is no room after all that time");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert!(refused > 0, "there was room for a third");
+        for delivery in first.into_iter().chain([third]) {
+            assert!(matches!(delivery.await.unwrap(), Outcome::Acknowledged { .. }));
+        }
+        supervising.abort();
+    }
 
     #[tokio::test]
     async fn records_of_a_client_that_has_been_replaced_are_among_those_that_a_stop_waits_for() {

@@ -1,6 +1,5 @@
 //! What an operator is told of the files of a spool, whatever state they are in.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::clock::now_millis;
 use super::segment::{self, End};
 use super::{SpoolError, recover, refused};
+use crate::files;
 
 /// Writes a line for each file of a spool: how it is, what is in it, and what is wrong where; returns whether a bridge
 /// would start with it. Changes nothing. The caller has locked the directory.
@@ -49,7 +49,7 @@ fn describe(directory: &Path, out: &mut dyn Write) -> io::Result<()> {
         let files = segment::list(directory)?;
         let newest = files.last().map(|(first, _)| *first);
         for (first, path) in files {
-            let bytes = fs::read(&path)?;
+            let bytes = files::read(&path)?;
             let mut survey = segment::survey(&bytes, newest == Some(first));
             if let (checkpoint::Found::Known(known), End::Torn { good }) = (checkpoint, survey.end)
                 && !are_refused

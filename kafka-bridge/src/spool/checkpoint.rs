@@ -1,6 +1,5 @@
 //! The checkpoint: what a start has to know of a spool that its segments do not say.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::disk::Disk;
 use super::format;
 use super::state::{Shared, State};
+use crate::files;
 
 /// What a checkpoint says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) fn path(directory: &Path) -> PathBuf {
 
 /// Reads it.
 pub(super) fn read(directory: &Path) -> io::Result<Found> {
-    let bytes = match fs::read(path(directory)) {
+    let bytes = match files::read(&path(directory)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
         read => read?,
     };

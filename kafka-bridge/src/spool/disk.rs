@@ -87,7 +87,11 @@ impl Disk {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(NEW);
         let fresh = Path::new(&fresh);
-        let file = private().create(true).truncate(true).read(true).write(true).open(fresh)?;
+        // Whatever has its name is not written to, be it a link or a FIFO.
+        if fresh.symlink_metadata().is_ok() {
+            self.remove(fresh)?;
+        }
+        let file = private().create_new(true).read(true).write(true).open(fresh)?;
         let written = self.write(&file, bytes, 0).and_then(|()| self.sync(&file));
         if let Err(error) = written.and_then(|()| self.rename(fresh, path)) {
             // It is of no use, and takes room that there may not be.

@@ -23,6 +23,7 @@ use super::metrics::Counts;
 use super::refused::Aside;
 use super::segment;
 use super::state::{Segment, Shared};
+use crate::files;
 use crate::idempotency::{Identity, Memory};
 use crate::metrics::ClusterMetrics;
 use crate::producer::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence};
@@ -328,7 +329,7 @@ impl Drainer {
         let (path, offset) = (Arc::clone(&slot.path), slot.offset);
         let read = match &self.reading {
             Some(reading) if reading.path == path => segment::read_at(&reading.file, offset),
-            _ => File::open(&*path).and_then(|file| segment::read_at(&file, offset)),
+            _ => files::open(&path).and_then(|file| segment::read_at(&file, offset)),
         };
         read.map_err(|error| self.found_unreadable(&path, offset, &error)).ok()
     }
@@ -485,7 +486,7 @@ impl Drainer {
                 Some(reading) if *reading.path == segment.path => reading.end = segment.next,
                 _ => {
                     let path = Arc::new(segment.path);
-                    let file = File::open(&*path).map_err(|error| Unreadable {
+                    let file = files::open(&path).map_err(|error| Unreadable {
                         path: Arc::clone(&path),
                         offset: 0,
                         error,

@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 use wicketgate_envelope::hop::Ack;
 
 use crate::config::Config;
+use crate::files;
 use crate::idempotency::{Claim, Identity, Memory};
 use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
 use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing, wire_size};
@@ -92,7 +93,10 @@ impl DirectoryLock {
     pub fn take(directory: &Path) -> Result<Self, SpoolError> {
         let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
         Disk::default().create_directory(directory).map_err(|error| failed(error.to_string()))?;
-        let file = disk::private().create(true).truncate(false).write(true).open(directory.join("lock"));
+        let file = files::open_with(
+            disk::private().create(true).truncate(false).write(true),
+            &directory.join("lock"),
+        );
         let file = file.map_err(|error| failed(format!("lock: {error}")))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),

@@ -11,6 +11,7 @@ use super::format::{self, Entry, SEGMENT_HEADER};
 use super::segment::{self, End};
 use super::state::{Segment, State};
 use super::{SpoolError, refused, salvage};
+use crate::files;
 use crate::idempotency::Identity;
 
 /// Told of each event whose record is there: by what it is recognised, and when it was spooled, in milliseconds since
@@ -105,7 +106,7 @@ pub(super) fn inspect(
                  or go on without it by --spool-salvage, see docs/spool.md"
             )));
         }
-        let bytes = fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
+        let bytes = files::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
         let (next, good) =
             read_segment(&path, first, &bytes, Some(first) == last, known, |sequence, entry| {
                 if let Some(identity) = entry.identity {
@@ -154,7 +155,7 @@ fn is_cut_to_header(path: &Path, first: u64) -> io::Result<bool> {
     if fs::metadata(path)?.len() != SEGMENT_HEADER as u64 {
         return Ok(false);
     }
-    Ok(format::read_segment_header(&fs::read(path)?).is_ok_and(|header| header.first == first))
+    Ok(format::read_segment_header(&files::read(path)?).is_ok_and(|header| header.first == first))
 }
 
 /// Reads a segment; returns the number after its last record, and how many bytes are good.
@@ -258,7 +259,7 @@ impl Inspected {
     /// What can be read back need not be durable: the last bridge may have ended between writing and syncing, or after a
     /// sync that failed. From here on it counts as acknowledged, so it is written once more.
     fn make_durable(&self, disk: &Disk, path: &Path, good: usize) -> io::Result<()> {
-        let mut bytes = fs::read(path)?;
+        let mut bytes = files::read(path)?;
         let torn = bytes.split_off(good.min(bytes.len()));
         if !torn.is_empty() {
             self.keep_torn(disk, path, &torn);

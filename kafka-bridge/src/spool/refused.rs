@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::format::{self, Entry};
 use super::segment::{self, End, Open};
+use crate::files;
 
 /// Where they are, below the spool's directory.
 pub(super) fn directory(spool: &Path) -> PathBuf {
@@ -99,10 +100,10 @@ impl Aside {
     /// told from damage to what was set aside last.
     fn end_inherited(&self) -> io::Result<()> {
         let Some((_, path)) = segment::list(&self.directory)?.pop() else { return Ok(()) };
-        let mut bytes = fs::read(&path)?;
+        let mut bytes = files::read(&path)?;
         let good = match segment::survey(&bytes, true).end {
             End::Torn { good } => good,
-            End::Clean => return self.disk.sync(&fs::File::open(&path)?),
+            End::Clean => return self.disk.sync(&files::open(&path)?),
             // A start says so.
             End::Damaged { .. } | End::OtherVersion(_) => return Ok(()),
         };
@@ -173,7 +174,7 @@ pub(super) fn each(
     newest: bool,
     mut visit: impl FnMut(segment::Found<'_>) -> io::Result<()>,
 ) -> io::Result<bool> {
-    let bytes = fs::read(path)?;
+    let bytes = files::read(path)?;
     match segment::scan(&bytes, newest, &mut visit)? {
         End::Clean => Ok(true),
         // One that was being set aside when the bridge ended is still where it was.

@@ -16,6 +16,7 @@ use super::disk::Disk;
 use super::format::{self, Entry, SEGMENT_HEADER};
 use super::segment::{self, End, Open};
 use super::{SpoolError, recover, refused};
+use crate::files;
 
 /// What became of a spool.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -153,7 +154,7 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
 fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = segment::list(directory)?;
     for (first, path) in &mut files {
-        match format::read_segment_header(&fs::read(&*path)?) {
+        match format::read_segment_header(&files::read(&*path)?) {
             Ok(header) => *first = header.first,
             Err(format::BadHeader::Damaged) => {}
             Err(format::BadHeader::OtherVersion(version)) => {
@@ -174,7 +175,7 @@ fn each_record(
 ) -> io::Result<()> {
     let mut last = after;
     for (_, path) in files {
-        let bytes = fs::read(path)?;
+        let bytes = files::read(path)?;
         for found in segment::whole_frames(&bytes, SEGMENT_HEADER) {
             let Some(frame) = bytes.get(found.offset..found.offset + found.frame.len) else { continue };
             if found.frame.sequence > last && Entry::decode(&found.frame).is_some() {
@@ -263,9 +264,11 @@ fn finish(disk: &Disk, directory: &Path) -> io::Result<(PathBuf, u64)> {
         let text = format!("{}: damaged; remove it to begin again", checkpoint::path(&workshop).display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     };
-    let name = fs::read_to_string(destination(&workshop)).map_err(|error| {
-        io::Error::new(error.kind(), format!("{}: {error}", destination(&workshop).display()))
-    })?;
+    let name = files::read(&destination(&workshop))
+        .and_then(|name| String::from_utf8(name).map_err(io::Error::other))
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", destination(&workshop).display()))
+        })?;
     let kept = kept(directory).join(&name);
     if kept.file_name().is_none_or(|last| last != name.as_str()) {
         let text = format!("{}: not the name of a directory", destination(&workshop).display());
@@ -303,7 +306,7 @@ fn save_refused(disk: &Disk, directory: &Path, done: &mut Salvaged) -> io::Resul
     let files = segment::list(&refused::directory(directory))?;
     let newest = files.last().map(|(first, _)| *first);
     for (first, path) in files {
-        let bytes = fs::read(&path)?;
+        let bytes = files::read(&path)?;
         match segment::survey(&bytes, newest == Some(first)).end {
             End::Clean | End::Torn { .. } => continue,
             End::Damaged { .. } => {}

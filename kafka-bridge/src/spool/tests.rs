@@ -10,6 +10,7 @@ use crate::config::Config;
 
 mod crashes;
 mod draining;
+mod not_files;
 mod refusing;
 mod salvaging;
 

@@ -1,6 +1,7 @@
 //! What a bridge that was killed knows again: events that it had acknowledged are not written a second time.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -230,4 +231,74 @@ async fn spooled_events_are_known_after_starts_and_are_in_kafka() {
         assert!(answer.json()["offset"].is_number(), "{number}: {answer:?}");
     }
     assert_eq!(count(&cluster, "t"), total);
+}
+
+/// What else is in the directory has it neither wait, nor read without end, nor write somewhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_files_are_opened_and_nobody_else_may_read_them() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let cluster = cluster();
+    let directory = Directory::new("journal-files");
+    fs::create_dir_all(&directory.0).unwrap();
+    let elsewhere = directory.0.join("elsewhere");
+    fs::write(&elsewhere, "as it was").unwrap();
+    symlink(&elsewhere, directory.0.join("unfinished")).unwrap();
+    let mut process = start(&cluster, &[&directory.flag()]).await;
+    assert_eq!(process.client.event("t", event("1", 10)).await.status, 202);
+    process.signal("-TERM");
+    assert!(process.ended(Duration::from_secs(10)).await.success());
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "as it was");
+    for name in ["lock", "00000000000000000001.journal"] {
+        let mode = fs::metadata(directory.0.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+
+    let (fifo, device) = (directory.0.join("00000000000000000007.journal"), directory.0.join("lock"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    not_started(&cluster, &directory.flag(), "00000000000000000007.journal: wanted a regular file").await;
+    fs::remove_file(&fifo).unwrap();
+    fs::remove_file(&device).unwrap();
+    symlink("/dev/zero", &device).unwrap();
+    not_started(&cluster, &directory.flag(), "wanted a regular file, found a symbolic link").await;
+}
+
+/// A bridge with these flags says so, and ends at once.
+async fn not_started(cluster: &Cluster, flag: &str, why: &str) {
+    let servers = cluster.bootstrap_servers();
+    let flags = ["--bootstrap-servers", &servers, "--listen", "127.0.0.1:0", flag];
+    let mut process = crate::common::process::command(&flags).spawn().unwrap();
+    let started = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        if started.elapsed() > Duration::from_secs(10) {
+            process.kill().unwrap();
+            panic!("it waits");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let mut told = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(!status.success() && told.contains(why), "{told}");
+}
+
+/// So much to read that it takes a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_heard_while_the_journal_is_read() {
+    let cluster = cluster();
+    let directory = Directory::new("journal-long");
+    let mut process = start(&cluster, &[&directory.flag()]).await;
+    process.signal("-TERM");
+    assert!(process.ended(Duration::from_secs(10)).await.success());
+    let journal = fs::OpenOptions::new().write(true).open(directory.0.join("00000000000000000001.journal"));
+    journal.unwrap().set_len(512 << 20).unwrap();
+    let servers = cluster.bootstrap_servers();
+    let mut process = Process::start(&["--bootstrap-servers", &servers, &directory.flag()]);
+    let started = std::time::Instant::now();
+    process.signal("-TERM");
+    let status = process.ended(Duration::from_secs(60)).await;
+    assert!(status.success(), "{status}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(!directory.0.join("00000000000000000002.journal").exists(), "all was read by then");
 }

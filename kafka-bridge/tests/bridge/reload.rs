@@ -275,6 +275,35 @@ async fn a_closed_bridge_is_not_opened_and_what_is_open_is_said_again() {
 }
 
 #[tokio::test]
+async fn topics_that_were_listed_are_not_all_opened() {
+    let cluster = cluster();
+    let config = |top: &str, other: &str| {
+        format!(
+            "hop_token_file = \"FOLDER/tokens\"\n{top}\n[clusters.other]\nrequired = false\nbootstrap_servers = \"127.0.0.1:1\"\n{other}\n"
+        )
+    };
+    let listed = "allowed_topics = [\"t\"]";
+    let process = Process::start("reload-topics", &cluster, &[("tokens", OLD)], &config("", listed)).await;
+    assert_eq!(process.post(OLD, "u").await, 202, "no list, no bound");
+    // Of another cluster.
+    process.configure(&config("", ""));
+    process.reload("refused").await;
+    process.logged("clusters.other.allowed_topics: it is not there any more").await;
+    process.configure(&config(listed, listed));
+    process.reload("taken_over").await;
+    assert_eq!((process.post(OLD, "t").await, process.post(OLD, "u").await), (202, 403));
+    // Of the default one.
+    process.configure(&config("", listed));
+    process.reload("refused").await;
+    process.logged("configuration: allowed_topics: it is not there any more").await;
+    assert_eq!((process.post(OLD, "t").await, process.post(OLD, "u").await), (202, 403));
+    // Said, it is meant.
+    process.configure(&config("allowed_topics = [\"*\"]", listed));
+    process.reload("taken_over").await;
+    assert_eq!(process.post(OLD, "u").await, 202);
+}
+
+#[tokio::test]
 async fn a_signed_call_that_was_let_in_is_not_let_in_again_after_it() {
     let cluster = cluster();
     let config = "hop_secret_file = \"FOLDER/secrets\"\n";

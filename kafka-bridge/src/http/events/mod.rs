@@ -243,7 +243,7 @@ fn answer(result: RecordResult, id: String) -> Result<Response, Problem> {
              a bridge without a spool",
         ),
         RecordResult::Unavailable { retry_after } => Problem::unavailable(
-            "the bridge is saturated, or the cluster is out of reach; nothing was written",
+            "the bridge has no room for the record or for its topic, or the cluster is out of reach; nothing was written",
             retry_after,
         ),
         RecordResult::Unknown => Problem::new(

@@ -1,4 +1,5 @@
 use super::*;
+use std::io::Read as _;
 
 const BOUNDS: Bounds = Bounds { window: Duration::from_secs(600), entries: 5 };
 
