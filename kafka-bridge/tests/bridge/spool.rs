@@ -122,7 +122,12 @@ async fn while_kafka_is_down_records_are_spooled_and_then_drained_in_order_per_k
     cluster.broker_down(1);
     bridge.client.until_ready(false, Duration::from_secs(10)).await;
     // What does not ask for the spool is not taken.
-    until(async || bridge.client.event("t", event("x", 1)).await.status == 503).await;
+    let mut asked = 0;
+    until(async || {
+        asked += 1;
+        bridge.client.event("t", event(&format!("x-{asked}"), 1)).await.status == 503
+    })
+    .await;
     for round in 0..20 {
         let records: Vec<_> =
             (0..5).map(|key| record("t", &key.to_string(), &format!("{key}-{round:02}"))).collect();
