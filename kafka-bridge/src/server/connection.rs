@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use hyper::Request;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::{Service as _, service_fn};
+use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connections::{Connection, InFlight, Own, PutOut};
+use super::lingering::{Early, Lingering, Watched};
 use super::{Served, Settings};
 use crate::hop::Presented;
 
@@ -102,8 +103,9 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let settings = served.borrow().settings;
+    let early = Early::default();
     let service = {
-        let connection = Arc::clone(connection);
+        let (connection, early) = (Arc::clone(connection), early.clone());
         service_fn(move |mut request: Request<Incoming>| {
             if let Some(presented) = &presented {
                 request.extensions_mut().insert(Arc::clone(presented));
@@ -111,6 +113,8 @@ pub(super) async fn serve<S>(
             request.extensions_mut().insert(Arc::clone(&connection));
             let mut in_flight = connection.begin();
             let router = served.borrow().router.clone();
+            let early = (request.version() < Version::HTTP_2).then(|| early.clone());
+            let request = request.map(|body| Watched::new(body, early));
             let answering = TowerToHyperService::new(router).call(request);
             async move {
                 let response = answering.await?;
@@ -122,7 +126,7 @@ pub(super) async fn serve<S>(
         })
     };
     let http = settings.http();
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut serving = pin!(http.serve_connection(TokioIo::new(Lingering::new(stream, early)), service));
     let mut life = Life { settings, opened: Instant::now(), stopping: None, asked: None };
     loop {
         let now = Instant::now();

@@ -3,6 +3,7 @@
 mod connection;
 mod connections;
 mod descriptors;
+mod lingering;
 mod listener;
 mod tls;
 

@@ -19,6 +19,7 @@ mod batches;
 mod breaker;
 mod clusters;
 mod connections;
+mod early;
 mod faults;
 mod hop;
 mod http;
