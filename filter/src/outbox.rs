@@ -23,6 +23,7 @@ use std::rc::{Rc, Weak};
 use wicketgate_envelope::hop::{Ack, RecordWriter};
 use wicketgate_policy::callout::{Outcome, is_call_too_large, outcomes};
 use wicketgate_policy::config::Bridge;
+use wicketgate_policy::shares::{Holder, Shares};
 
 use crate::callout;
 use crate::environment::Environment;
@@ -34,7 +35,7 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// The most bytes of records that wait to be sent or answered, in one VM. Bodies are decoded before they wait, and all
 /// connections that are readable come before the queue's turn, so that without a bound a few megabytes on the wire
-/// could fill the VM's memory, and a VM out of memory fails with all its requests.
+/// could fill the VM's memory, and a VM out of memory fails with all its requests. Each caller has a share of it.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// Who waits for what has been posted. It may be gone when that is known.
@@ -61,7 +62,7 @@ pub(crate) struct Outbox {
     state: RefCell<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// In the order in which requests became ready.
     waiting: Vec<Parcel>,
@@ -69,8 +70,8 @@ struct State {
     wake_asked: bool,
     /// Who waits for which call, by the host's number of the call.
     in_flight: HashMap<u32, Call>,
-    /// The bytes of both.
-    held_bytes: usize,
+    /// Whose the bytes of both are.
+    shares: Shares,
 }
 
 /// A call that has been sent.
@@ -80,7 +81,8 @@ struct Call {
     addressees: Vec<Addressee>,
     /// What it was made of, if several requests share it.
     shared: Vec<Parcel>,
-    bytes: usize,
+    /// Whose bytes it has.
+    bytes: Vec<(Holder, usize)>,
 }
 
 /// What records have in common that share a call.
@@ -99,6 +101,8 @@ pub(crate) struct Lane {
 pub(crate) struct Parcel {
     /// The request that waits for the outcome.
     pub(crate) waiter: Weak<dyn Waiter>,
+    /// Whose share of the memory it takes up.
+    pub(crate) holder: Holder,
     /// Its name.
     pub(crate) request_id: String,
     /// Where its records go, and how.
@@ -128,18 +132,24 @@ impl Outbox {
         wake: Box<dyn Wake>,
         environment: Rc<Environment>,
     ) -> Self {
-        Self { bridge, root_context_id, wake, environment, state: RefCell::default() }
+        let state = State {
+            waiting: Vec::new(),
+            wake_asked: false,
+            in_flight: HashMap::new(),
+            shares: Shares::new(MAX_HELD_BYTES),
+        };
+        Self { bridge, root_context_id, wake, environment, state: RefCell::new(state) }
     }
 
-    /// Whether there is room for more.
-    pub(crate) fn has_room(&self) -> bool {
-        self.state.borrow().held_bytes < MAX_HELD_BYTES
+    /// Whether there is room for more of this caller's.
+    pub(crate) fn has_room(&self, holder: &Holder) -> bool {
+        self.state.borrow().shares.has_room(holder)
     }
 
     /// Takes a parcel. Its request hears of its outcome later, in every case.
     pub(crate) fn post(&self, parcel: Parcel) {
         let mut state = self.state.borrow_mut();
-        state.held_bytes += parcel.bytes();
+        state.shares.take(&parcel.holder, parcel.bytes());
         state.waiting.push(parcel);
         if !state.wake_asked {
             // Without it nothing would ever leave; then it leaves at the next one that the host takes.
@@ -166,8 +176,9 @@ impl Outbox {
     }
 
     fn send(&self, parcels: Vec<Parcel>) {
-        let bytes = parcels.iter().map(Parcel::bytes).sum();
-        let mut call = RecordWriter::with_capacity(bytes);
+        let bytes: Vec<(Holder, usize)> =
+            parcels.iter().map(|parcel| (parcel.holder.clone(), parcel.bytes())).collect();
+        let mut call = RecordWriter::with_capacity(bytes.iter().map(|(_, bytes)| bytes).sum());
         let request_id = match parcels.as_slice() {
             [parcel] => Some(parcel.request_id.clone()),
             _ => None,
@@ -185,7 +196,7 @@ impl Outbox {
                 self.state.borrow_mut().in_flight.insert(token, Call { addressees, shared, bytes });
             }
             None => {
-                self.release(bytes);
+                self.release(&bytes);
                 deliver(&addressees, vec![Outcome::Unreachable; addressees.len()]);
             }
         }
@@ -205,6 +216,7 @@ impl Outbox {
         let response = response.as_ref().map(callout::Answer::as_response);
         let count = addressees.len();
         if !shared.is_empty() && response.is_some_and(|response| is_call_too_large(response, count)) {
+            let bytes: usize = bytes.iter().map(|(_, bytes)| bytes).sum();
             log::warn!(
                 "kafka-bridge does not take calls of {count} records and {bytes} bytes, so each request has one of its own; \
                  its --max-records should be {MAX_RECORDS} or more, its --max-body-bytes more than {MAX_BYTES}"
@@ -216,7 +228,7 @@ impl Outbox {
             }
             return;
         }
-        self.release(bytes);
+        self.release(&bytes);
         let outcomes = outcomes(response, count);
         deliver(&addressees, outcomes);
     }
@@ -227,9 +239,9 @@ impl Outbox {
         self.environment.host.calls().set_effective_context(self.root_context_id);
     }
 
-    fn release(&self, bytes: usize) {
+    fn release(&self, bytes: &[(Holder, usize)]) {
         let mut state = self.state.borrow_mut();
-        state.held_bytes = state.held_bytes.saturating_sub(bytes);
+        bytes.iter().for_each(|(holder, bytes)| state.shares.give_back(holder, *bytes));
     }
 }
 

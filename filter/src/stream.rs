@@ -153,7 +153,9 @@ impl Request {
             Effect::Continue | Effect::Nothing => Action::Continue,
             Effect::Wait => Action::Pause,
             // Before the body takes up memory of the VM.
-            Effect::ReadBody { .. } if !self.outbox.has_room() => self.step(Event::Saturated),
+            Effect::ReadBody { .. } | Effect::Dispatch { .. } if !self.has_room() => {
+                self.step(Event::Saturated)
+            }
             Effect::ReadBody { len } => match self.calls().buffer(Buffer::RequestBody, len) {
                 // Less than what was announced is not the body.
                 Some(body) if body.len() == len => self.step(Event::Body(&body)),
@@ -188,15 +190,21 @@ impl Request {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.outbox.has_room(&self.exchange.borrow().holder())
+    }
+
     /// Posts records, in a parcel for each lane.
     fn post(self: &Rc<Self>, records: Vec<Record>, request_id: &str) {
         let mut parcels: Vec<Parcel> = Vec::with_capacity(1);
+        let holder = self.exchange.borrow().holder();
         for (index, Record { topic, ack, cluster, bytes, .. }) in records.into_iter().enumerate() {
             let lane = Lane { cluster, topic, ack };
             match parcels.iter_mut().find(|parcel| parcel.lane == lane) {
                 Some(parcel) => parcel.records.push((index, bytes)),
                 None => parcels.push(Parcel {
                     waiter: Rc::downgrade(self) as Weak<dyn Waiter>,
+                    holder: holder.clone(),
                     request_id: request_id.to_owned(),
                     lane,
                     records: vec![(index, bytes)],

@@ -1,6 +1,7 @@
 //! Which events have been written lately: an event that comes again is answered as it was the first time, and is not
 //! written again.
 
+mod batches;
 mod identity;
 mod journal;
 mod shared;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::producer::{Delivery, Outcome, Place};
 use identity::Digest;
-pub use identity::{Content, Data, Identity, Name};
+pub use identity::{Batch, Content, Data, Identity, Name};
 pub use journal::JournalError;
 use journal::{Bounds, Journal};
 use shared::Shared;

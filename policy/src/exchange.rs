@@ -23,6 +23,7 @@ use crate::path::CanonicalPath;
 use crate::reply::{Headers, LocalReply, Problem};
 use crate::reshape::{Outgoing, Record, reshape};
 use crate::route::{Action, Matched, Obstacle, Route};
+use crate::shares::Holder;
 
 /// What happened.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub enum Event<'a> {
     Body(&'a [u8]),
     /// The host could not hand the body over.
     BodyUnreadable,
-    /// There is a body, and no room for more.
+    /// There is no room for a body, in answer to [`Effect::ReadBody`], or for records, in answer to [`Effect::Dispatch`].
     Saturated,
     /// The answer to [`Effect::Fetch`] is in [`Env::memory`], or it is known that there will be none.
     Fetched,
@@ -115,6 +116,7 @@ pub struct Exchange {
     head_changes: HeadChanges,
     route: Option<Rc<Route>>,
     principal: Option<Principal>,
+    client_address: Option<Box<str>>,
     /// What it has used up of its limits.
     ledger: Ledger,
     /// Whether it is written down what each method of authentication says.
@@ -213,6 +215,7 @@ impl Exchange {
             head_changes: HeadChanges::default(),
             route: None,
             principal: None,
+            client_address: None,
             ledger: Ledger::default(),
             traced: false,
             tried: Vec::new(),
@@ -249,6 +252,11 @@ impl Exchange {
     /// What each of its limits has said last.
     pub fn limits(&self) -> &[Report] {
         self.ledger.reports()
+    }
+
+    /// Whose share of a common memory it counts for.
+    pub fn holder(&self) -> Holder {
+        Holder::of(self.principal.as_ref(), self.client_address.as_deref())
     }
 
     /// What the head of the request has to be changed in before it goes on to its upstream. To be done while the head
@@ -299,6 +307,10 @@ impl Exchange {
             (State::Reading { held }, Event::Saturated) => {
                 self.fail(&held, &Problem::Unavailable { retry_after: 1 })
             }
+            (State::Dispatched(dispatched), Event::Saturated) => {
+                let problem = Problem::Unavailable { retry_after: 1 };
+                self.fail_route(&dispatched.route, &problem, &dispatched.request_id)
+            }
             (State::Dispatched(dispatched), Event::Outcome { index, outcome }) => {
                 self.on_outcome(dispatched, index, outcome)
             }
@@ -325,6 +337,7 @@ impl Exchange {
 
     fn on_head(&mut self, head: RequestHead, end_of_stream: bool, env: &mut dyn Env) -> (State, Effect) {
         let request_id = request_id(&head).unwrap_or_else(|| fresh_id(env));
+        self.client_address = head.client_address().map(Box::from);
         match self.find(&head) {
             Ok(Found::Route(route, path_parameters)) => {
                 if let Err(problem) = self.take_route(&route, &head) {
@@ -638,10 +651,14 @@ impl Exchange {
 
     /// Ends a request that was let in and cannot become records; or lets it go on without a copy, if its route says so.
     fn fail_admitted(&mut self, admitted: &Admitted, problem: &Problem) -> (State, Effect) {
-        if admitted.route.action.goes_on_without_a_copy() {
+        self.fail_route(&admitted.route, problem, &admitted.request_id)
+    }
+
+    fn fail_route(&mut self, route: &Route, problem: &Problem, request_id: &str) -> (State, Effect) {
+        if route.action.goes_on_without_a_copy() {
             (State::Passed, Effect::Continue)
         } else {
-            self.deny(problem, &admitted.request_id)
+            self.deny(problem, request_id)
         }
     }
 

@@ -41,6 +41,7 @@ pub mod redact;
 pub mod reply;
 pub mod reshape;
 pub mod route;
+pub mod shares;
 pub mod signing;
 mod spelling;
 pub mod template;

@@ -64,7 +64,12 @@ impl Bench {
 
     /// A request posts records of these sizes on a lane.
     fn post_sizes(&self, request: &Rc<Recorder>, topic: &str, sizes: &[usize]) {
+        self.post_as(&Holder::Unknown, request, topic, sizes);
+    }
+
+    fn post_as(&self, holder: &Holder, request: &Rc<Recorder>, topic: &str, sizes: &[usize]) {
         self.outbox.post(Parcel {
+            holder: holder.clone(),
             waiter: Rc::downgrade(request) as Weak<dyn Waiter>,
             request_id: format!("r{}", request.context),
             lane: Lane { cluster: None, topic: topic.to_owned(), ack: Ack::All },
@@ -98,7 +103,7 @@ impl Bench {
     }
 
     fn held(&self) -> usize {
-        self.outbox.state.borrow().held_bytes
+        self.outbox.state.borrow().shares.held()
     }
 }
 
@@ -163,6 +168,7 @@ fn lanes_do_not_share_calls() {
     ] {
         let waiter = Rc::downgrade(request) as Weak<dyn Waiter>;
         bench.outbox.post(Parcel {
+            holder: Holder::Unknown,
             waiter,
             request_id: "r".to_owned(),
             lane,
@@ -320,11 +326,35 @@ fn room_is_what_waits_and_what_is_in_flight() {
     let bench = bench();
     let request = bench.request();
     bench.post_sizes(&request, "orders", &[MAX_HELD_BYTES]);
-    assert!(!bench.outbox.has_room());
+    assert!(!bench.outbox.has_room(&Holder::Unknown));
     bench.flush();
-    assert!(!bench.outbox.has_room(), "sent is not answered");
+    assert!(!bench.outbox.has_room(&Holder::Unknown), "sent is not answered");
     bench.answer(1, "504", false, "");
-    assert!(bench.outbox.has_room());
+    assert!(bench.outbox.has_room(&Holder::Unknown));
+}
+
+#[test]
+fn who_fills_the_memory_is_who_finds_no_room() {
+    let bench = bench();
+    let (hog, alice) = (Holder::of(None, Some("192.0.2.1")), Holder::Known("api_key", Rc::from("alice")));
+    let request = bench.request();
+    let mut posted = 0;
+    while bench.outbox.has_room(&hog) {
+        bench.post_as(&hog, &request, "orders", &[6 << 20]);
+        posted += 1;
+    }
+    // Half of it, and one request.
+    assert_eq!(posted, 6);
+    assert!(bench.outbox.has_room(&alice));
+    bench.post_as(&alice, &request, "orders", &[1 << 20]);
+    bench.flush();
+    assert!(bench.outbox.has_room(&alice) && !bench.outbox.has_room(&hog));
+    bench.answer(1, "504", false, "");
+    assert!(bench.outbox.has_room(&hog));
+    for token in 2..=7 {
+        bench.answer(token, "504", false, "");
+    }
+    assert_eq!(bench.held(), 0);
 }
 
 #[test]
@@ -332,6 +362,7 @@ fn records_of_one_request_keep_their_order_and_their_places() {
     let bench = bench();
     let request = bench.request();
     bench.outbox.post(Parcel {
+        holder: Holder::Unknown,
         waiter: Rc::downgrade(&request) as Weak<dyn Waiter>,
         request_id: "r".to_owned(),
         lane: Lane { cluster: None, topic: "orders".to_owned(), ack: Ack::All },

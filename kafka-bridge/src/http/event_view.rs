@@ -21,6 +21,7 @@ pub(super) struct EventView<'a> {
     data_content_type: Option<Cow<'a, str>>,
     data_schema: Option<Cow<'a, str>>,
     auth_id: Option<Cow<'a, str>>,
+    auth_type: Option<Cow<'a, str>>,
     data: Data<'a>,
     traceparent: Option<Cow<'a, str>>,
     tracestate: Option<Cow<'a, str>>,
@@ -68,13 +69,23 @@ impl<'a> EventView<'a> {
         self.auth_id.as_deref()
     }
 
+    /// How it found that out.
+    pub(super) fn auth_type(&self) -> Option<&str> {
+        self.auth_type.as_deref()
+    }
+
     /// The attribute `source`.
     pub(super) fn source(&self) -> &str {
         self.source.as_deref().unwrap_or_default()
     }
 
-    /// What the event says, in a record with this key, whose value is null or not.
-    pub(super) fn content<'b>(&'b self, key: Option<&'b [u8]>, tombstone: bool) -> Content<'b> {
+    /// What the event says, in a record with this key, whose value is null or not, and what its request says besides.
+    pub(super) fn content<'b>(
+        &'b self,
+        key: Option<&'b [u8]>,
+        tombstone: bool,
+        request: Option<&'b str>,
+    ) -> Content<'b> {
         Content {
             key,
             type_: self.type_.as_deref(),
@@ -83,6 +94,7 @@ impl<'a> EventView<'a> {
             data_schema: self.data_schema.as_deref(),
             data: self.data,
             tombstone,
+            request,
         }
     }
 
@@ -94,6 +106,7 @@ impl<'a> EventView<'a> {
             "datacontenttype" => &mut self.data_content_type,
             "dataschema" => &mut self.data_schema,
             "authid" => &mut self.auth_id,
+            "authtype" => &mut self.auth_type,
             TRACEPARENT => &mut self.traceparent,
             TRACESTATE => &mut self.tracestate,
             _ => return None,

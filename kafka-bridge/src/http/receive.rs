@@ -5,7 +5,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant as Moment;
 
 use tokio::time::Instant;
-use wicketgate_envelope::hop::{Ack, MAX_HEADER_BYTES, MAX_HEADERS, Receipt, RecordResult, is_cluster_name};
+use wicketgate_envelope::hop::{
+    self, Ack, MAX_HEADER_BYTES, MAX_HEADERS, Receipt, RecordResult, is_cluster_name,
+};
 use wicketgate_envelope::kafka::Message;
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
@@ -97,6 +99,8 @@ pub(super) struct Incoming<'a> {
     pub(super) cluster: Option<&'a str>,
     /// Headers besides those of `message`, not yet checked.
     pub(super) headers: &'a [(&'a str, &'a [u8])],
+    /// What tells it from others, besides what its event says.
+    pub(super) identity: hop::Identity<'a>,
     /// The `id` attribute of the event.
     pub(super) event_id: &'a str,
     /// What else there is to know of it.
@@ -230,8 +234,14 @@ fn identity(cluster: &str, record: &Incoming<'_>) -> Identity {
         id: record.event_id,
         cluster,
         topic: record.topic,
+        auth_type: record.event.auth_type(),
+        batch: record.identity.batch,
     };
-    Identity::new(&name, &record.event.content(record.key, record.message.value.is_none()))
+    if record.identity.id_only {
+        return Identity::of_name(&name);
+    }
+    let tombstone = record.message.value.is_none();
+    Identity::new(&name, &record.event.content(record.key, tombstone, record.identity.request))
 }
 
 /// What the record's span has to know of it.
@@ -376,6 +386,7 @@ mod tests {
             timestamp: None,
             ack: Ack::All,
             cluster: None,
+            identity: hop::Identity::default(),
             headers: &[],
             event_id: "1",
             event: &EventView::default(),

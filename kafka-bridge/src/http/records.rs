@@ -9,13 +9,14 @@ use axum::response::Response;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
-use wicketgate_envelope::hop::{RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, ValueMode};
+use wicketgate_envelope::hop::{self, RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, ValueMode};
 use wicketgate_envelope::kafka::{self, Message};
 
 use crate::http::at_most::AtMost;
 use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming, Pass};
 use crate::http::{Limits, Shared, body, request_id, results};
+use crate::idempotency::{Batch, Identity};
 use crate::problem::{Kind, Problem};
 
 /// Takes one call with one record or many. All are enqueued, in order and without a pause, before the first is
@@ -29,11 +30,13 @@ pub(super) async fn produce(
     let received = body::take(request, &shared.limits).await?;
     shared.metrics.body_read(received.bytes.len());
     let call = decode(&received.bytes, &shared.limits)?;
+    let spoilt = spoilt(&shared, &call.records).await;
     let enqueued = Pass::through(&shared, |pass| {
-        let records = call.records.iter();
-        Ok::<_, Problem>(
-            records.map(|record| enqueue(&shared, record, request_id.as_ref(), pass)).collect::<Vec<_>>(),
-        )
+        let enqueue = |record: &Record<'_>| match record.identity.batch {
+            Some(batch) if spoilt.contains(&batch) => Enqueued::Settled(RecordResult::Conflict),
+            _ => enqueue(&shared, record, request_id.as_ref(), pass),
+        };
+        Ok::<_, Problem>(call.records.iter().map(enqueue).collect::<Vec<_>>())
     });
     let enqueued = enqueued.await?;
     let deadline = Instant::now() + shared.limits.answer_timeout;
@@ -42,6 +45,29 @@ pub(super) async fn produce(
     drop(received);
 
     results::answer(receive::settle_all(enqueued, deadline).await, RECORDS_CONTENT_TYPE)
+}
+
+/// The keys of batches in a call that have come before with another batch. Nothing of these is written, not even what is
+/// new in them.
+async fn spoilt<'a>(shared: &Shared, records: &'a [Record<'a>]) -> Vec<&'a str> {
+    let Some(memory) = &shared.idempotency else { return Vec::new() };
+    let mut batches: Vec<(&str, Identity)> = Vec::new();
+    for record in records {
+        let hop::Identity { batch: Some(key), request: payload, .. } = record.identity else { continue };
+        // The records of a batch stand one after the other.
+        if batches.last().is_some_and(|(last, _)| *last == key) {
+            continue;
+        }
+        let view = EventView::of_json(record.event.get()).unwrap_or_default();
+        let consumer = (view.consumer(), view.auth_type());
+        batches.push((key, Identity::of_batch(&Batch { consumer, key, payload })));
+    }
+    if batches.is_empty() {
+        return Vec::new();
+    }
+    let identities: Vec<Identity> = batches.iter().map(|(_, identity)| *identity).collect();
+    let conflicts = memory.claim_batches(&identities).await;
+    batches.iter().zip(conflicts).filter_map(|((key, _), conflict)| conflict.then_some(*key)).collect()
 }
 
 fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<RecordsRequest<'a>, Problem> {
@@ -137,6 +163,7 @@ fn enqueue(shared: &Shared, record: &Record<'_>, request_id: Option<&Arc<str>>, 
         ack: record.ack,
         cluster: record.cluster.as_deref(),
         headers: &headers,
+        identity: record.identity,
         event_id: &attributes.id,
         event: &view,
         message: &message,

@@ -17,6 +17,8 @@ pub struct Identity {
 pub struct Name<'a> {
     /// Who sent it, as far as anybody has found out: the attribute `authid`.
     pub consumer: Option<&'a str>,
+    /// How that was found out, the attribute `authtype`: what one method calls somebody another may call somebody else.
+    pub auth_type: Option<&'a str>,
     /// The attribute `source`.
     pub source: &'a str,
     /// The attribute `id`.
@@ -25,6 +27,19 @@ pub struct Name<'a> {
     pub cluster: &'a str,
     /// The topic that it is for.
     pub topic: &'a str,
+    /// The batch whose key the id was made of; none if somebody gave the id.
+    pub batch: Option<&'a str>,
+}
+
+/// A batch whose events have ids that were made of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch<'a> {
+    /// Who sent it: `authid` and `authtype`.
+    pub consumer: (Option<&'a str>, Option<&'a str>),
+    /// Its key.
+    pub key: &'a str,
+    /// A fingerprint of all of it.
+    pub payload: Option<&'a str>,
 }
 
 /// What an event says, as far as whoever sent it answers for that. What a gateway adds is left out, since it differs
@@ -45,6 +60,8 @@ pub struct Content<'a> {
     pub data: Data<'a>,
     /// Whether the record's value is null.
     pub tombstone: bool,
+    /// A fingerprint of what the request says that the event does not.
+    pub request: Option<&'a str>,
 }
 
 /// A payload, as it is spelled.
@@ -76,13 +93,26 @@ impl Identity {
         Self { name, content }
     }
 
+    /// Of an event with this name, whatever it says.
+    pub fn of_name(name: &Name<'_>) -> Self {
+        Self { name: name.digest(), content: Digest::default() }
+    }
+
+    /// Of a batch as a whole, which is no event.
+    pub fn of_batch(batch: &Batch<'_>) -> Self {
+        let mut names = Fields::default();
+        names.add(Some(b"batch"));
+        let (consumer, auth_type) = batch.consumer;
+        for field in [consumer, auth_type, Some(batch.key)] {
+            names.add(field.map(str::as_bytes));
+        }
+        let mut contents = Fields::default();
+        contents.add(batch.payload.map(str::as_bytes));
+        Self { name: names.finish(), content: contents.finish() }
+    }
+
     /// Of an event with this name that says this.
     pub fn new(name: &Name<'_>, content: &Content<'_>) -> Self {
-        let mut names = Fields::default();
-        names.add(name.consumer.map(str::as_bytes));
-        for field in [name.source, name.id, name.cluster, name.topic] {
-            names.add(Some(field.as_bytes()));
-        }
         let mut contents = Fields::default();
         contents.add(content.key);
         for field in [content.type_, content.subject, content.data_content_type, content.data_schema] {
@@ -97,7 +127,21 @@ impl Identity {
         };
         contents.add(Some(kind));
         contents.add(data);
-        Self { name: names.finish(), content: contents.finish() }
+        contents.add(content.request.map(str::as_bytes));
+        Self { name: name.digest(), content: contents.finish() }
+    }
+}
+
+impl Name<'_> {
+    fn digest(&self) -> Digest {
+        let mut names = Fields::default();
+        for field in [self.consumer, self.auth_type, self.batch] {
+            names.add(field.map(str::as_bytes));
+        }
+        for field in [self.source, self.id, self.cluster, self.topic] {
+            names.add(Some(field.as_bytes()));
+        }
+        names.finish()
     }
 }
 
@@ -129,8 +173,15 @@ impl Fields {
 mod tests {
     use super::*;
 
-    const NAME: Name<'_> =
-        Name { consumer: Some("alice"), source: "/s", id: "1", cluster: "default", topic: "t" };
+    const NAME: Name<'_> = Name {
+        consumer: Some("alice"),
+        auth_type: Some("api_key"),
+        source: "/s",
+        id: "1",
+        cluster: "default",
+        topic: "t",
+        batch: None,
+    };
     const CONTENT: Content<'_> = Content {
         key: Some(b"k"),
         type_: Some("t"),
@@ -139,6 +190,7 @@ mod tests {
         data_schema: None,
         data: Data::Json("1"),
         tombstone: false,
+        request: None,
     };
 
     #[test]
@@ -157,6 +209,10 @@ mod tests {
         for other in [
             Name { consumer: None, ..NAME },
             Name { consumer: Some("bob"), ..NAME },
+            Name { auth_type: Some("jwt"), ..NAME },
+            Name { auth_type: None, ..NAME },
+            Name { auth_type: None, batch: Some("api_key"), ..NAME },
+            Name { batch: Some("b"), ..NAME },
             Name { source: "/", ..NAME },
             Name { id: "2", ..NAME },
             Name { topic: "u", ..NAME },
@@ -169,6 +225,30 @@ mod tests {
             assert_ne!(other_identity.name, identity.name, "{other:?}");
             assert_eq!(other_identity.content, identity.content, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_name_can_be_all_that_counts() {
+        let identity = Identity::of_name(&NAME);
+        assert_eq!(identity.name, Identity::new(&NAME, &CONTENT).name);
+        assert_ne!(identity.content, Identity::new(&NAME, &CONTENT).content);
+        assert_ne!(identity, Identity::of_name(&Name { id: "2", ..NAME }));
+    }
+
+    #[test]
+    fn each_part_of_a_batch_counts_and_none_is_an_event() {
+        let batch = Batch { consumer: (Some("alice"), Some("api_key")), key: "k", payload: Some("p") };
+        let identity = Identity::of_batch(&batch);
+        for other in [
+            Batch { consumer: (Some("bob"), Some("api_key")), ..batch },
+            Batch { consumer: (Some("alice"), None), ..batch },
+            Batch { key: "l", ..batch },
+        ] {
+            assert_ne!(Identity::of_batch(&other).name, identity.name, "{other:?}");
+        }
+        let other = Identity::of_batch(&Batch { payload: Some("q"), ..batch });
+        assert_eq!(other.name, identity.name);
+        assert_ne!(other.content, identity.content);
     }
 
     #[test]
@@ -185,6 +265,7 @@ mod tests {
             Content { data_content_type: Some("text/plain"), ..CONTENT },
             Content { data_schema: Some("urn:a:b"), ..CONTENT },
             Content { tombstone: true, ..CONTENT },
+            Content { request: Some("r"), ..CONTENT },
             Content { data: Data::Absent, ..CONTENT },
             Content { data: Data::Json("1.0"), ..CONTENT },
             Content { data: Data::Base64("1"), ..CONTENT },

@@ -315,3 +315,18 @@ fn copies_that_have_gone_do_not_add_up_while_kafka_is_out_of_reach() {
     let Progress::Acknowledged { waiting, .. } = &state.entries[&[1; 16]].progress else { panic!() };
     assert_eq!(waiting.len(), 1);
 }
+
+#[tokio::test]
+async fn the_key_of_a_batch_stands_for_one_batch() {
+    let memory = memory(3);
+    assert_eq!(memory.claim_batches(&[identity(1, 0), identity(1, 0), identity(2, 0)]).await, [false; 3]);
+    assert_eq!(
+        memory.claim_batches(&[identity(1, 0), identity(1, 1), identity(2, 1)]).await,
+        [false, true, true]
+    );
+    // It takes up the room of one event, and goes before younger ones.
+    let now = Instant::now();
+    claim(&memory, 3, now).settle(written(1));
+    claim(&memory, 4, now).settle(written(2));
+    assert_eq!(memory.claim_batches(&[identity(1, 1)]).await, [false]);
+}

@@ -302,3 +302,27 @@ async fn a_stop_is_heard_while_the_journal_is_read() {
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(!directory.0.join("00000000000000000002.journal").exists(), "all was read by then");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_batch_stands_for_one_batch_after_kill_9() {
+    let cluster = cluster();
+    let directory = Directory::new("batch");
+    let flags = [directory.flag()];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let batch = |events: u32, payload: &str| {
+        let record = |index: u32| {
+            format!(
+                r#"{{"topic":"t","identity":{{"batch":"k","request":"{payload}"}},
+                "event":{{"specversion":"1.0","id":"k-{index}","source":"/s","type":"t"}}}}"#
+            )
+        };
+        format!(r#"{{"records":[{}]}}"#, (0..events).map(record).collect::<Vec<_>>().join(","))
+    };
+    let mut process = start(&cluster, &flags).await;
+    assert_eq!(process.client.records(batch(2, "p")).await.status, 202);
+    process.kill();
+    let process = start(&cluster, &flags).await;
+    assert_eq!(process.client.records(batch(3, "q")).await.status, 422);
+    assert_eq!(process.client.records(batch(2, "p")).await.status, 202);
+    assert_eq!(count(&cluster, "t"), 2);
+}

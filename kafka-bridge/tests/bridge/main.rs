@@ -24,6 +24,7 @@ mod faults;
 mod hop;
 mod http;
 mod idempotency;
+mod identity;
 mod isolation;
 mod journal;
 mod limits;

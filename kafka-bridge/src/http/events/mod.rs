@@ -16,7 +16,7 @@ use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use wicketgate_envelope::event::{Attributes, Extension as Attribute};
-use wicketgate_envelope::hop::{RecordResult, ValueMode};
+use wicketgate_envelope::hop::{self, RecordResult, ValueMode};
 use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
 
 use crate::clusters::Cluster;
@@ -194,6 +194,7 @@ impl Destination<'_> {
             ack: self.options.ack,
             cluster: Some(&self.cluster.name),
             headers: &[],
+            identity: hop::Identity::default(),
             event_id: id,
             event,
             message,

@@ -191,6 +191,16 @@ fn record() -> Value {
                 "type": ["string", "null"],
                 "pattern": "^[a-zA-Z0-9._-]{1,64}$",
             },
+            "identity": {
+                "description": "What tells the record from others, besides its event.",
+                "type": "object",
+                "properties": {
+                    "id_only": {"type": "boolean"},
+                    "request": {"type": ["string", "null"], "pattern": "^[a-zA-Z0-9._-]*$"},
+                    "batch": {"type": ["string", "null"], "pattern": "^[a-zA-Z0-9._-]*$"},
+                },
+                "additionalProperties": false,
+            },
         });
         if let (Some(properties), Value::Object(own)) = (properties.as_object_mut(), own) {
             properties.extend(own);
