@@ -16,6 +16,9 @@ pub const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// The most keys of a set.
 pub const MAX_KEYS: usize = 100;
 
+/// The most reasons that an error tells.
+const MAX_REASONS: usize = 3;
+
 /// The fewest and the most bits of an RSA modulus. RFC 7518, section 3.3, has the lower bound; above the upper, a
 /// signature costs too much to check.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
@@ -288,10 +291,13 @@ impl fmt::Display for KeySetError {
             Self::TooMany => write!(f, "the key set has more than {MAX_KEYS} keys"),
             Self::NoUsableKey(skipped) => {
                 f.write_str("the key set has no key that can be used")?;
-                for (index, skipped) in skipped.iter().enumerate() {
+                for (index, skipped) in skipped.iter().take(MAX_REASONS).enumerate() {
                     write!(f, "{} {skipped}", if index == 0 { ":" } else { ";" })?;
                 }
-                Ok(())
+                match skipped.len().saturating_sub(MAX_REASONS) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
             }
         }
     }

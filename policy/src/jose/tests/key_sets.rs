@@ -213,6 +213,8 @@ fn the_reasons_are_told_key_by_key() {
         "the key set has no key that can be used: keys[0] (\"a\"): use or key_ops reserve it for something else than \
          verifying; keys[1]: n is missing or malformed"
     );
+    let many = vec![r#"{"kty":"RSA"}"#.to_owned(); MAX_KEYS];
+    assert!(set(&many).unwrap_err().to_string().ends_with("; and 97 more"));
 }
 
 #[test]

@@ -73,6 +73,13 @@ const VECTORS: &[Vector] = &[
         token: "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
         payload: "Example of Ed25519 signing",
     },
+    // No standard publishes one.
+    Vector {
+        name: "made with OpenSSL: ES384",
+        jwk: r#"{"kty": "EC", "crv": "P-384", "x": "RYmZldWIa2uH_U2G7YY3cie8i1rBbFrYeQuZt02V0IEsK1CzgZkneamsoRZrciyv", "y": "nANwGfnOmMHIH5I4sKpVxgyqe6k1aBr5GfCLSnNqkdin8q11aphvZLOZQWih49im"}"#,
+        token: "eyJhbGciOiJFUzM4NCJ9.eyJpc3MiOiJqb2UifQ.FIHh-RwhL3dQZpCadBwyjMfoSN-Zf7JTIwxwfeL_RJYHG6PkJZ2nlfL2iyk9bQsEgYP_9qQYBLOcF8JyzdO0asu67zX6ZgwqIHnO7SNGEEJws-L0L8yZheUXEhYkSSQB",
+        payload: "{\"iss\":\"joe\"}",
+    },
 ];
 
 #[test]
