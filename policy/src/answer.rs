@@ -37,6 +37,13 @@ impl Default for Success {
     }
 }
 
+impl Success {
+    /// Whether an answer with this status has content (RFC 9110, sections 15.3.5 and 15.3.6).
+    pub(crate) fn has_content(&self) -> bool {
+        !matches!(self.status, 204 | 205)
+    }
+}
+
 /// The records of a request that have been sent.
 #[derive(Debug)]
 pub(crate) struct Sent {
@@ -73,6 +80,9 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
     let acknowledged = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
     let accepted = |status| {
         let mut headers = headers("application/json", request_id);
+        if status == success.status && !success.has_content() {
+            headers.retain(|(name, _)| name != "content-type");
+        }
         headers.extend(success.headers.iter().cloned());
         LocalReply { status, headers, body: Vec::new() }
     };
@@ -89,7 +99,10 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
             let mut reply = accepted(success.status);
             // draft-ietf-httpapi-idempotency-key-header says nothing of how to tell; this is the custom.
             reply.headers.extend(replayed.then(|| header("idempotency-replayed", "true")));
-            LocalReply { body: json(&Shaped { receipt, success, batch: None }), ..reply }
+            if success.has_content() {
+                reply.body = json(&Shaped { receipt, success, batch: None });
+            }
+            reply
         }
         [Err(problem)] if !sent.batch => problem.reply(request_id),
         [Err(first), ..] if acknowledged == 0 => {
@@ -101,6 +114,7 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
             let problem_content = Some(problem.content(Some(request_id), None));
             problem.reply_with(request_id, &Results { problem: problem_content, ..results() })
         }
+        _ if acknowledged == verdicts.len() && !success.has_content() => accepted(success.status),
         _ => {
             let status = if acknowledged == verdicts.len() { success.status } else { 207 };
             LocalReply { body: json(&results()), ..accepted(status) }
@@ -304,6 +318,36 @@ mod tests {
         let (reply, _) = answered(vec![Outcome::Unreachable], false, &success);
         assert_eq!(reply.status, 503);
         assert!(!reply.headers.contains(&header("x-taken", "yes")));
+    }
+
+    #[test]
+    fn content_without_fields_is_not_the_whole_receipt() {
+        let success = Success { status: 200, headers: Vec::new(), fields: Vec::new() };
+        let (reply, text) = answered(vec![acknowledged("e0")], false, &success);
+        assert_eq!((reply.status, text.as_str()), (200, "{}"));
+        assert!(reply.headers.contains(&header("content-type", "application/json")));
+        let (_, text) = answered(vec![acknowledged("e0")], true, &success);
+        assert_eq!(text, r#"{"results":[{"status":200}]}"#);
+    }
+
+    #[test]
+    fn a_status_without_content_has_none_and_errors_have_theirs() {
+        for status in [204, 205] {
+            let success = Success { status, headers: vec![header("x-taken", "yes")], ..Success::default() };
+            for batch in [false, true] {
+                let (reply, text) = answered(vec![acknowledged("e0")], batch, &success);
+                assert_eq!((reply.status, text.as_str()), (status, ""));
+                assert_eq!(reply.headers, [header("x-request-id", "r1"), header("x-taken", "yes")]);
+            }
+            let (reply, text) = answered(vec![acknowledged("e0"), Outcome::Broken], true, &success);
+            assert!(
+                reply.status == 207 && text.contains(&format!(r#"[{{"status":{status},"id":"e0","#)),
+                "{text}"
+            );
+            let (reply, text) = answered(vec![Outcome::Unreachable], false, &success);
+            assert!(reply.status == 503 && text.contains("unavailable"), "{text}");
+            assert!(reply.headers.contains(&header("content-type", "application/problem+json")));
+        }
     }
 
     #[test]

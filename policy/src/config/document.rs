@@ -494,6 +494,7 @@ pub struct Route {
 pub struct Match {
     /// Hosts, such as `api.example.com` or `*.example.com`; the star stands for one label or more. Default: any.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub hosts: Vec<String>,
     /// Methods, in upper case, such as `POST`.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
@@ -651,6 +652,7 @@ pub struct Accept {
     pub formats: Vec<Format>,
     /// Media types that are taken, such as `application/json` or `image/*`. Default: any.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub media_types: Vec<String>,
     /// How bodies that are no CloudEvents are read, by media type, where the type itself does not say it:
     /// `{ "text/plain": "json", "application/x-log": "ndjson", "*/*": "binary" }`. The narrowest range counts; `*/*` also
@@ -815,6 +817,7 @@ pub struct Kafka {
     pub topic: String,
     /// The topics that the template may make.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub allowed_topics: Vec<String>,
     /// The key of the record; a template. Without it the key is the event's `partitionkey`, if it came with one, and
     /// otherwise there is none.
@@ -955,16 +958,17 @@ pub enum Treatment {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
-    /// The status, 200 to 299. Default: 202.
+    /// The status, 200 to 299. The answer has no content where it is 204 or 205. Default: 202.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 299)))]
     pub status: Option<u16>,
     /// Further headers, by name.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The fields of the content and what is in them. Default: all of the receipt, each by its own name.
+    /// The fields of the content and what is in them; `{}` is content without fields. Default: all of the receipt, each
+    /// by its own name.
     #[serde(default)]
-    pub body: BTreeMap<String, ReceiptField>,
+    pub body: Option<BTreeMap<String, ReceiptField>>,
 }
 
 /// A part of a receipt.

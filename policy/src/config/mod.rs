@@ -105,10 +105,42 @@ fn parse(json: &[u8], mistakes: &mut Mistakes) -> Result<document::Document, ser
 /// The JSON Schema of the document, generated from its types.
 #[cfg(feature = "schema")]
 pub fn generated_schema() -> serde_json::Value {
-    schemars::generate::SchemaSettings::draft07()
-        .into_generator()
-        .into_root_schema_for::<document::Document>()
-        .into()
+    let generator = schemars::generate::SchemaSettings::draft07().into_generator();
+    let mut schema = generator.into_root_schema_for::<document::Document>().into();
+    refuse_null(&mut schema);
+    schema
+}
+
+/// Takes null out of what fields may be: whoever writes it has lost what was to be there, and does not mean the default,
+/// which may be everybody or forever.
+#[cfg(feature = "schema")]
+fn refuse_null(schema: &mut serde_json::Value) {
+    use serde_json::Value;
+
+    if let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for field in fields.values_mut().filter_map(Value::as_object_mut) {
+            if field.get("default") == Some(&Value::Null) {
+                field.remove("default");
+            }
+            if let Some(types) = field.get_mut("type").and_then(Value::as_array_mut) {
+                types.retain(|name| name != "null");
+                if let [one] = types.as_slice() {
+                    let one = one.clone();
+                    field.insert("type".to_owned(), one);
+                }
+            }
+            if let Some(mut alternatives) = field.remove("anyOf") {
+                let of_null = |schema: &Value| schema.get("type").is_some_and(|name| name == "null");
+                alternatives.as_array_mut().into_iter().for_each(|all| all.retain(|schema| !of_null(schema)));
+                field.insert("allOf".to_owned(), alternatives);
+            }
+        }
+    }
+    match schema {
+        Value::Object(members) => members.values_mut().for_each(refuse_null),
+        Value::Array(items) => items.iter_mut().for_each(refuse_null),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

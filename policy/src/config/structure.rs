@@ -100,6 +100,15 @@ fn check_object(
                 continue;
             }
         };
+        let is_required = required(schema).any(|required| required == name);
+        let bound = resolve(member_schema, root);
+        if matches!(value, Json::Array(items) if items.is_empty() && !is_required)
+            && u64_of(bound, "minItems").is_some()
+        {
+            // Whoever writes a list of nothing does not mean everything.
+            mistakes.add(member_path, "at least one item (leave the field out for its default)", "none");
+            continue;
+        }
         repaired.insert(name.clone(), check(value, member_schema, root, &member_path, mistakes));
     }
     for name in required(schema) {

@@ -130,7 +130,7 @@ fn of_route(route: &Route, path: &str, warn: &mut impl FnMut(String, &str)) {
         );
     }
     let place = [ReceiptField::Partition, ReceiptField::Offset, ReceiptField::Timestamp];
-    let names_place = route.reply.body.values().any(|field| place.contains(field));
+    let names_place = route.reply.body.iter().flat_map(BTreeMap::values).any(|field| place.contains(field));
     if matches!(ack, Ack::None | Ack::Spooled) && names_place {
         warn(
             format!("{path}.reply.body"),

@@ -56,6 +56,30 @@ async fn a_route_shapes_its_successes_and_no_error() {
 }
 
 #[tokio::test]
+async fn a_reply_of_nothing_is_nothing() {
+    let rig = Rig::start(
+        document(json!([
+            route("empty", &json!({"reply": {"status": 200, "body": {}}})),
+            route("no-content", &json!({"reply": {"status": 204, "headers": {"x-taken-by": "gate 7"}}})),
+            route("reset-content", &json!({"reply": {"status": 205}})),
+        ])),
+        &["answers"],
+    )
+    .await;
+    let answer = rig.send(rig.post_json("/empty"), "{}").await;
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"{}"[..]));
+    for (path, status, taken_by) in [("/no-content", 204, "gate 7"), ("/reset-content", 205, "")] {
+        let answer = rig.send(rig.post_json(path), "{}").await;
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (status, 0), "{answer:?}");
+        assert_eq!((answer.header("content-type"), answer.header("x-taken-by")), ("", taken_by));
+        let batch = rig.send(rig.post(path).header("content-type", "application/x-ndjson"), "1\n2\n").await;
+        assert_eq!((batch.status.as_u16(), batch.body.len()), (status, 0), "{batch:?}");
+        expect::problem(&rig.send(rig.post_json(path), "{").await, 400, "bad-request");
+    }
+    assert_eq!(rig.topic("answers").records().await.len(), 7);
+}
+
+#[tokio::test]
 async fn an_id_is_the_callers_or_fresh() {
     let from_body = json!({"event": {"type": "t", "id": "{pointer:/id}"}});
     let rig = Rig::start(

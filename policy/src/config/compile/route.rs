@@ -292,9 +292,9 @@ fn compile_reply(reply: &Reply, path: &str, mistakes: &mut Mistakes) -> Success 
     if let Some(status) = reply.status {
         success.status = status;
     }
-    // These have no content, so the receipt would be lost.
-    if matches!(success.status, 204 | 205) {
-        mistakes.add(format!("{path}.reply.status"), "a status that has content", success.status.to_string());
+    if !success.has_content() && reply.body.is_some() {
+        let got = format!("it where the status is {}, which has no content", success.status);
+        mistakes.add(format!("{path}.reply.body"), "it only where the answer has content", got);
     }
     if success.status == 207 {
         let wanted = "another status than that of a batch of which a part was taken";
@@ -310,12 +310,14 @@ fn compile_reply(reply: &Reply, path: &str, mistakes: &mut Mistakes) -> Success 
             mistakes.add(path, "the name of a header that is not the gateway's own", quoted(name));
         } else if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
             mistakes.add(path, "visible ASCII", quoted(value));
+        } else if success.headers.iter().any(|(earlier, _)| *earlier == lower) {
+            mistakes.add(path, "each header once, whatever the case of its letters", quoted(name));
         } else {
             success.headers.push(answer::header(name, value));
         }
     }
-    if !reply.body.is_empty() {
-        success.fields = reply.body.iter().map(|(name, field)| (name.clone(), *field)).collect();
+    if let Some(body) = &reply.body {
+        success.fields = body.iter().map(|(name, field)| (name.clone(), *field)).collect();
     }
     success
 }

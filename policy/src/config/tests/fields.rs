@@ -110,3 +110,96 @@ fn bounds_of_times_are_checked() {
         assert_eq!(with(kafka, ""), [wanted], "{kafka}");
     }
 }
+
+#[test]
+fn explicitly_nothing_is_not_everything() {
+    let nothing = "wanted at least one item (leave the field out for its default), got none";
+    let route = |from: &str, to: &str| mistakes(from, to);
+    let before_event = |field: &str| route(r#""event":"#, &format!(r#"{field}, "event":"#));
+    for (found, field) in [
+        (route(r#""methods":"#, r#""hosts": [], "methods":"#), "match.hosts"),
+        (before_event(r#""accept": { "media_types": [] }"#), "accept.media_types"),
+        (before_event(r#""accept": { "formats": [] }"#), "accept.formats"),
+        (with(r#", "allowed_topics": []"#, ""), "kafka.allowed_topics"),
+        (
+            before_event(r#""authorization": { "consumers": ["alice"], "groups": [] }"#),
+            "authorization.groups",
+        ),
+    ] {
+        assert_eq!(found, [format!("routes[0].{field}: {nothing}")]);
+    }
+    assert_eq!(
+        before_event(r#""cors": { "origins": [] }"#),
+        ["routes[0].cors.origins: wanted at least one item, got none"]
+    );
+    // Lists of nothing that are nothing.
+    for (found, field) in [
+        (with(r#", "forward_headers": [], "headers": {}"#, r#", "extensions": {}"#), "kafka"),
+        (before_event(r#""redact": { "headers": {}, "query": {}, "body": {} }"#), "redact"),
+        (before_event(r#""reply": { "body": {}, "headers": {} }"#), "reply"),
+        (before_event(r#""cors": { "origins": ["*"], "headers": [], "expose_headers": [] }"#), "cors"),
+        (before_event(r#""limits": []"#), "limits"),
+    ] {
+        assert_eq!(found, [""; 0], "{field}");
+    }
+}
+
+#[test]
+fn null_is_not_the_default() {
+    for (found, wanted) in [
+        (with(r#", "key": null"#, ""), "routes[0].kafka.key: wanted a string, got null"),
+        (with("", r#", "source": null"#), "routes[0].event.source: wanted a string, got null"),
+        (
+            mistakes(r#""event":"#, r#""authorization": null, "event":"#),
+            "routes[0].authorization: wanted an object, got null",
+        ),
+        (
+            mistakes(r#""event":"#, r#""reply": { "body": null }, "event":"#),
+            "routes[0].reply.body: wanted an object, got null",
+        ),
+        (
+            mistakes(r#""event":"#, r#""reply": { "status": null }, "event":"#),
+            "routes[0].reply.status: wanted an integer, got null",
+        ),
+        (
+            mistakes(r#""upstream": "bridge""#, r#""upstream": "bridge", "secret": null"#),
+            "bridge.secret: wanted a string, got null",
+        ),
+        (
+            mistakes(r#""sha256":"#, r#""expires": null, "sha256":"#),
+            "consumers[0].api_keys[0].expires: wanted a string, got null",
+        ),
+        (
+            mistakes(r#""methods":"#, r#""hosts": null, "methods":"#),
+            "routes[0].match.hosts: wanted an array, got null",
+        ),
+    ] {
+        assert_eq!(found, [wanted]);
+    }
+    // Here it stands for any value.
+    assert_eq!(mistakes(r#""methods":"#, r#""headers": { "x-event": null }, "methods":"#), [""; 0]);
+}
+
+#[test]
+fn a_reply_without_content_has_no_fields() {
+    let reply = |reply: &str| mistakes(r#""event":"#, &format!(r#""reply": {reply}, "event":"#));
+    assert_eq!(reply(r#"{ "status": 204 }"#), [""; 0]);
+    assert_eq!(reply(r#"{ "status": 205, "headers": { "x-a": "b" } }"#), [""; 0]);
+    for status in [204, 205] {
+        for body in ["{}", r#"{ "id": "id" }"#] {
+            assert_eq!(
+                reply(&format!(r#"{{ "status": {status}, "body": {body} }}"#)),
+                [format!(
+                    "routes[0].reply.body: wanted it only where the answer has content, got it where the status is \
+                     {status}, which has no content"
+                )]
+            );
+        }
+    }
+    assert_eq!(
+        reply(r#"{ "headers": { "X-A": "1", "x-a": "2" } }"#),
+        [
+            "routes[0].reply.headers.x-a: wanted each header once, whatever the case of its letters, got \"x-a\""
+        ]
+    );
+}

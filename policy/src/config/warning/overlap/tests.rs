@@ -6,9 +6,9 @@ use crate::config::Config;
 /// A route `METHOD host /path`, from those of `any_of`, with conditions on headers.
 fn route(name: usize, (takes, any_of, headers): (&str, &str, &str)) -> String {
     let [method, host, path] = takes.split(' ').collect::<Vec<_>>().try_into().unwrap();
-    let hosts = if host == "any" { "[]".to_owned() } else { format!("[\"{host}\"]") };
+    let hosts = if host == "any" { String::new() } else { format!(r#""hosts": ["{host}"], "#) };
     format!(
-        r#"{{"name": "{name}", "match": {{"methods": ["{method}"], "hosts": {hosts}, "path": "{path}", "headers": {{{headers}}}}},
+        r#"{{"name": "{name}", "match": {{"methods": ["{method}"], {hosts}"path": "{path}", "headers": {{{headers}}}}},
             "authentication": {{"any_of": ["{any_of}"]}}, "action": "pass"}}"#
     )
 }
