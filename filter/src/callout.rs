@@ -1,9 +1,10 @@
-//! A call to kafka-bridge, and its answer, as the host has them.
+//! Calls to kafka-bridge and to authorities, and their answers, as the host has them.
 
 use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_CONTENT_TYPE, RECORDS_PATH};
 use wicketgate_envelope::signature::SIGNATURE_HEADER;
 use wicketgate_policy::callout::Response;
 use wicketgate_policy::config::Bridge;
+use wicketgate_policy::fetch::{self, Fetch};
 
 use crate::environment::Environment;
 use crate::host::{Buffer, Calls, HeaderMap, HttpCall, decode_pairs};
@@ -30,6 +31,14 @@ pub(crate) fn dispatch(
     environment.host.calls().dispatch(call)
 }
 
+/// Asks an authority, as [`dispatch`] does.
+pub(crate) fn fetch(environment: &Environment, fetch: &Fetch) -> Option<u32> {
+    let Fetch { upstream, method, authority, path, headers, body, timeout, .. } = fetch;
+    let mut fields = vec![(":method", *method), (":path", path), (":authority", authority)];
+    fields.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    environment.host.calls().dispatch(HttpCall { upstream, headers: &fields, body, timeout: *timeout })
+}
+
 /// An answer, copied from the host.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -41,6 +50,10 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn as_response(&self) -> Response<'_> {
         Response { status: self.status, from_bridge: self.from_bridge, body: &self.body }
+    }
+
+    pub(crate) fn as_fetched(&self) -> fetch::Response<'_> {
+        fetch::Response { status: self.status, body: &self.body }
     }
 }
 

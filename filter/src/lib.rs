@@ -8,6 +8,7 @@ mod callout;
 #[cfg(target_arch = "wasm32")]
 mod entry;
 mod environment;
+mod fetches;
 pub mod host;
 mod outbox;
 pub mod root;

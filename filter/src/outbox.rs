@@ -1,4 +1,5 @@
-//! The one place where records leave for kafka-bridge, and where its answers are handed out.
+//! The one place where calls leave: records for kafka-bridge, and questions to authorities (`fetches.rs`). Their answers
+//! are handed out here.
 //!
 //! Requests that are ready at the same time share a call: the HTTP exchange with kafka-bridge is the larger part of
 //! what a request costs, and it is paid once for all. A request that is ready puts its records in here and, unless one
@@ -23,10 +24,13 @@ use std::rc::{Rc, Weak};
 use wicketgate_envelope::hop::{Ack, RecordWriter};
 use wicketgate_policy::callout::{Outcome, is_call_too_large, outcomes};
 use wicketgate_policy::config::Bridge;
+use wicketgate_policy::env::Env;
+use wicketgate_policy::fetch::Fetch;
 use wicketgate_policy::shares::{Holder, Shares};
 
 use crate::callout;
 use crate::environment::Environment;
+use crate::fetches::{Fetches, Finished};
 use crate::host::Wake;
 
 /// The most records and bytes that requests share a call for. A request with more has a call of its own.
@@ -42,6 +46,10 @@ const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) trait Waiter {
     /// Takes what became of one of its records. It comes from a callback of the root context.
     fn resolve(self: Rc<Self>, index: usize, outcome: Outcome);
+
+    /// Takes note that an authority has said what it was asked for, or that it will not. It comes from a callback of the
+    /// root context.
+    fn fetched(self: Rc<Self>);
 }
 
 impl fmt::Debug for dyn Waiter + '_ {
@@ -60,6 +68,7 @@ pub(crate) struct Outbox {
     wake: Box<dyn Wake>,
     environment: Rc<Environment>,
     state: RefCell<State>,
+    fetches: RefCell<Fetches>,
 }
 
 #[derive(Debug)]
@@ -138,7 +147,14 @@ impl Outbox {
             in_flight: HashMap::new(),
             shares: Shares::new(MAX_HELD_BYTES),
         };
-        Self { bridge, root_context_id, wake, environment, state: RefCell::new(state) }
+        Self {
+            bridge,
+            root_context_id,
+            wake,
+            environment,
+            state: RefCell::new(state),
+            fetches: RefCell::default(),
+        }
     }
 
     /// Whether there is room for more of this caller's.
@@ -151,6 +167,19 @@ impl Outbox {
         let mut state = self.state.borrow_mut();
         state.shares.take(&parcel.holder, parcel.bytes());
         state.waiting.push(parcel);
+        self.ask_to_be_woken(&mut state);
+    }
+
+    /// Takes a question to an authority. Says whether it did; its request hears of the answer later then, in every case.
+    pub(crate) fn ask(&self, fetch: Fetch, waiter: Weak<dyn Waiter>) -> bool {
+        let taken = self.fetches.borrow_mut().ask(fetch, waiter);
+        if taken {
+            self.ask_to_be_woken(&mut self.state.borrow_mut());
+        }
+        taken
+    }
+
+    fn ask_to_be_woken(&self, state: &mut State) {
         if !state.wake_asked {
             // Without it nothing would ever leave; then it leaves at the next one that the host takes.
             state.wake_asked = self.wake.wake();
@@ -173,6 +202,33 @@ impl Outbox {
             self.act_as_root();
             self.send(call);
         }
+        self.fetch();
+    }
+
+    /// Makes the calls to authorities that may leave.
+    fn fetch(&self) {
+        loop {
+            let Some(fetch) = self.fetches.borrow_mut().next() else { return };
+            self.act_as_root();
+            match callout::fetch(&self.environment, &fetch) {
+                Some(token) => self.fetches.borrow_mut().sent(token, fetch.key),
+                None => {
+                    let over = self.fetches.borrow_mut().over(fetch.key);
+                    self.take_in(over, None);
+                }
+            }
+        }
+    }
+
+    /// Remembers what an authority has said, also when nobody waits for it any more, and tells all who do.
+    fn take_in(&self, over: Option<Finished>, response: Option<&callout::Answer>) {
+        let Some(over) = over else { return };
+        {
+            let mut env = self.environment.lend();
+            let now = env.now();
+            env.memory().fetched(&over.key, response.map(callout::Answer::as_fetched), now);
+        }
+        over.tell();
     }
 
     fn send(&self, parcels: Vec<Parcel>) {
@@ -206,7 +262,7 @@ impl Outbox {
     pub(crate) fn answered(&self, token: u32, num_headers: usize, body_size: usize) {
         let Some(Call { addressees, shared, bytes }) = self.state.borrow_mut().in_flight.remove(&token)
         else {
-            return;
+            return self.fetched(token, num_headers, body_size);
         };
         let response = if num_headers == 0 {
             None
@@ -235,6 +291,16 @@ impl Outbox {
 }
 
 impl Outbox {
+    /// Takes in the answer of an authority, and lets the next calls leave.
+    fn fetched(&self, token: u32, num_headers: usize, body_size: usize) {
+        let Some(over) = self.fetches.borrow_mut().answered(token) else { return };
+        let readable = num_headers > 0 && body_size <= over.max_bytes;
+        let response =
+            readable.then(|| callout::read_response(self.environment.host.calls(), body_size)).flatten();
+        self.take_in(Some(over), response.as_ref());
+        self.fetch();
+    }
+
     fn act_as_root(&self) {
         self.environment.host.calls().set_effective_context(self.root_context_id);
     }
@@ -283,4 +349,4 @@ fn share(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -123,6 +123,10 @@ impl Waiter for Request {
     fn resolve(self: Rc<Self>, index: usize, outcome: Outcome) {
         self.step_later(Event::Outcome { index, outcome });
     }
+
+    fn fetched(self: Rc<Self>) {
+        self.step_later(Event::Fetched);
+    }
 }
 
 impl Request {
@@ -167,8 +171,13 @@ impl Request {
                 }
                 Action::Continue
             }
-            // No method of authentication asks anybody yet.
-            Effect::Fetch(_) => self.step(Event::Fetched),
+            Effect::Fetch(fetch) => {
+                if self.outbox.ask(*fetch, Rc::downgrade(self) as Weak<dyn Waiter>) {
+                    Action::Pause
+                } else {
+                    self.step(Event::Saturated)
+                }
+            }
             Effect::Dispatch { records, request_id } => {
                 self.post(records, &request_id);
                 Action::Pause

@@ -290,6 +290,9 @@ impl Exchange {
             (State::Fetching { candidate, progress }, Event::Trailers) => {
                 (State::Fetching { candidate, progress: Progress { ended: true, ..progress } }, Effect::Wait)
             }
+            (State::Fetching { candidate, .. }, Event::Saturated) => {
+                self.deny(&Problem::AuthorityUnavailable, &candidate.request_id)
+            }
             (State::Fetching { candidate, progress }, Event::Fetched) if candidate.needs_body => {
                 self.hold(Held::Candidate(candidate), progress, env)
             }

@@ -7,17 +7,19 @@ use wicketgate_policy::config::Config;
 use super::*;
 use crate::host::fake::Fake;
 
-const ROOT: u32 = 1;
+pub(crate) const ROOT: u32 = 1;
 
 /// What has become of one record of a request.
 type Resolved = (usize, Outcome);
 
 /// A request that remembers what it is told, and by which callback's context it was left.
 #[derive(Debug)]
-struct Recorder {
+pub(crate) struct Recorder {
     context: u32,
     fake: Rc<Fake>,
     resolved: RefCell<Vec<Resolved>>,
+    /// How often it heard that an authority has answered.
+    pub(crate) fetched: Cell<usize>,
 }
 
 impl Waiter for Recorder {
@@ -26,11 +28,16 @@ impl Waiter for Recorder {
         self.fake.effective_context.set(self.context);
         self.resolved.borrow_mut().push((index, outcome));
     }
+
+    fn fetched(self: Rc<Self>) {
+        self.fake.effective_context.set(self.context);
+        self.fetched.set(self.fetched.get() + 1);
+    }
 }
 
-struct Bench {
-    fake: Rc<Fake>,
-    outbox: Outbox,
+pub(crate) struct Bench {
+    pub(crate) fake: Rc<Fake>,
+    pub(crate) outbox: Outbox,
     next_context: Cell<u32>,
 }
 
@@ -48,7 +55,7 @@ fn bridge() -> Bridge {
     Config::from_json(document.as_bytes()).unwrap().bridge
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let fake = Fake::new();
     let environment = Environment::new(fake.host());
     let wake = environment.host.waker("outbox").unwrap();
@@ -57,9 +64,14 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    fn request(&self) -> Rc<Recorder> {
+    pub(crate) fn request(&self) -> Rc<Recorder> {
         let context = self.next_context.replace(self.next_context.get() + 1);
-        Rc::new(Recorder { context, fake: Rc::clone(&self.fake), resolved: RefCell::default() })
+        Rc::new(Recorder {
+            context,
+            fake: Rc::clone(&self.fake),
+            resolved: RefCell::default(),
+            fetched: Cell::new(0),
+        })
     }
 
     /// A request posts records of these sizes on a lane.
@@ -77,19 +89,19 @@ impl Bench {
         });
     }
 
-    fn post(&self, topic: &str) -> Rc<Recorder> {
+    pub(crate) fn post(&self, topic: &str) -> Rc<Recorder> {
         let request = self.request();
         self.post_sizes(&request, topic, &[3]);
         request
     }
 
     /// The callback that was asked for.
-    fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.fake.effective_context.set(ROOT);
         self.outbox.flush();
     }
 
-    fn answer(&self, token: u32, status: &str, from_bridge: bool, body: &str) {
+    pub(crate) fn answer(&self, token: u32, status: &str, from_bridge: bool, body: &str) {
         let mut headers = vec![(":status", status)];
         headers.extend(from_bridge.then_some((BRIDGE_HEADER, "1")));
         let size = self.fake.answer(&headers, body);
