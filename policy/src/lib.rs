@@ -23,6 +23,7 @@ pub mod config;
 pub mod content_encoding;
 pub mod cors;
 pub mod env;
+pub mod envoy;
 pub mod exchange;
 pub mod fetch;
 pub mod head;

@@ -18,7 +18,7 @@ pub use self::warning::Warning;
 use crate::auth::CredentialPlaces;
 use crate::limit::address::ClientAddress;
 use crate::limit::fields::LimitFields;
-use crate::route::Routes;
+use crate::route::{Action, Routes};
 use crate::signing::SigningKey;
 
 /// The JSON Schema of the document, as committed. `wicketgate schema` prints it from the types.
@@ -58,6 +58,12 @@ pub struct Bridge {
 }
 
 impl Config {
+    /// Whether any request goes on to an upstream.
+    pub fn lets_pass(&self) -> bool {
+        let produces = |action: &Action| matches!(action, Action::Produce { .. });
+        self.unmatched == Unmatched::Pass || self.routes.iter().any(|route| !produces(&route.action))
+    }
+
     /// Parses, checks and compiles a document.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What is legal in a document and unwise all the same. Nothing here keeps a document from being used.
 
 mod claims;
+mod host;
 mod limits;
 mod overlap;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use super::Config;
 use super::compile::ANONYMOUS;
 use super::document::{
-    Ack, Action, AuthenticationMethod, Consumer, Document, OnError, ReceiptField, Route, Unmatched,
+    Accept, Ack, Action, AuthenticationMethod, Consumer, Document, OnError, ReceiptField, Route, Unmatched,
 };
 
 /// Something that is legal and unwise.
@@ -76,6 +77,7 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
             warn(format!("authentication.{name}"), "no route uses it");
         }
     }
+    host::of_document(document, &mut warn);
     for (index, consumer) in document.consumers.iter().enumerate() {
         if !can_be_called_by(consumer, document) {
             warn(format!("consumers[{index}]"), "has no credential, so nobody can be this consumer");
@@ -87,6 +89,7 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
     for (index, route) in document.routes.iter().enumerate() {
         let path = format!("routes[{index}]");
         of_route(route, &path, &mut warn);
+        host::of_route(route, &path, &mut warn);
         if redacts_events(route) && document.redaction_key.is_none() && document.bridge.secret.is_none() {
             warn(
                 format!("{path}.redact"),
@@ -135,6 +138,13 @@ fn of_route(route: &Route, path: &str, warn: &mut impl FnMut(String, &str)) {
         warn(
             format!("{path}.reply.body"),
             "partition, offset and timestamp are not known when this route answers, and are left out",
+        );
+    }
+    if route.action == Action::Tee && route.accept.formats == Accept::default().formats {
+        warn(
+            format!("{path}.accept.formats"),
+            "who sends a CloudEvent writes the type, the source and the time of its own copy; formats of raw alone keep them \
+             the gateway's",
         );
     }
     if route.on_error == Some(OnError::Continue) {

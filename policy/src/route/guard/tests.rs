@@ -6,139 +6,11 @@ use super::*;
 use crate::head::RequestHead;
 use crate::path::CanonicalPath;
 
-/// Targets that some service takes for `/admin/x`, which is guarded: by what it decodes, folds, cuts off or resolves.
-const SPELLINGS: [&str; 112] = [
-    "/admin/x",
-    "/admin/x/",
-    "/admin/x?a=b",
-    "/Admin/x",
-    "/ADMIN/x",
-    "/aDMIN/X",
-    "/admin/X",
-    "/%61dmin/x",
-    "/%41dmin/x",
-    "/%2561dmin/x",
-    "/%252561dmin/x",
-    "/%25252561dmin/x",
-    "/%2525252561dmin/x",
-    "/%25252525252561dmin/x",
-    "/admin%20/x",
-    "/%20admin/x",
-    "/admin%2520/x",
-    "/admin%09/x",
-    "/admin%0a/x",
-    "/admin%0d%0a/x",
-    "/admin%00/x",
-    "/admin%2500/x",
-    "/admin/x%00",
-    "/admin/x%2500.css",
-    "/admin./x",
-    "/admin../x",
-    "/admin.../x",
-    "/admin%2e/x",
-    "/admin%252e/x",
-    "/admin.%20/x",
-    "/admin%20./x",
-    "/admin;/x",
-    "/admin;a=b/x",
-    "/admin/x;a=b",
-    "/admin%3b/x",
-    "/admin%3ba=b/x",
-    "/admin%253b/x",
-    "/admin%253Ba/x",
-    "/admin%25253b/x",
-    "/admin/x%3b.css",
-    "/admin%3f/x",
-    "/admin%253f/x",
-    "/admin%23/x",
-    "/admin%2523a/x",
-    "/admin//x",
-    "//admin/x",
-    "/admin/./x",
-    "/./admin/x",
-    "/admin/y/../x",
-    "/y/../admin/x",
-    "/y/..;/admin/x",
-    "/y/..%3b/admin/x",
-    "/y/..%253b/admin/x",
-    "/y/%2e%2e/admin/x",
-    "/y/%252e%252e/admin/x",
-    "/y/.%252e/admin/x",
-    "/y/%25252e%25252e/admin/x",
-    "/%252e/admin/x",
-    "/y/..%20/admin/x",
-    "/admin/y/%252e%252e/x",
-    "/admin%2fx",
-    "/admin%252fx",
-    "/admin%252Fx",
-    "/admin%25252fx",
-    "/y%252f..%252fadmin/x",
-    "/y/..%252fadmin/x",
-    "/..%252fadmin%252fx",
-    "/%252fadmin/x",
-    "/admin\\x",
-    "/admin%5cx",
-    "/admin%255cx",
-    "/y%255c..%255cadmin/x",
-    "/y\\..\\admin/x",
-    "/%c0%afadmin/x",
-    "/admin%c0%afx",
-    "/admin%25c0%25afx",
-    "/%25c1%25a1dmin/x",
-    "/admin%u002fx",
-    "/admin%25u002fx",
-    "/%25u0061dmin/x",
-    "/%25U0061dmin/x",
-    "/adm%c4%b1n/x",
-    "/ADM%C4%B0N/x",
-    "/adm%25c4%25b1n/x",
-    "/%ef%bd%81dmin/x",
-    "/%ef%bc%a1%ef%bc%a4%ef%bc%ad%ef%bc%a9%ef%bc%ae/x",
-    "/%25ef%25bd%2581dmin/x",
-    "/%f0%9d%90%9admin/x",
-    "/%e2%93%90dmin/x",
-    "/%c2%aadmin/x",
-    "/%c3%a1dmin/x",
-    "/a%cc%81dmin/x",
-    "/admi%c5%84/x",
-    "/admin%e2%80%8b/x",
-    "/ad%c2%admin/x",
-    "/%ef%bb%bfadmin/x",
-    "/admin%e2%80%ae/x",
-    "/admin%c2%a0/x",
-    "/admin%e3%80%80/x",
-    "/admin%ef%bc%9b/x",
-    "/admin%e2%80%a6/x",
-    "/admin%e2%80%a4/x",
-    "/admin%ef%bc%8e/x",
-    "/admin%ef%bc%8fx",
-    "/admin%ef%bc%bcx",
-    "/admin::$DATA/x",
-    "/admin%3a%3a%24data/x",
-    "/admin%253a%253a$DATA/x",
-    "/%EF%BC%85%36%31dmin/x",
-    "/admin/%20x",
-    "/admin/x%25",
-    "/admin/x%2F..%2Fx",
-];
-
+/// Targets that some service takes for `/admin/x`, which is guarded: by what it decodes, folds, cuts off or resolves. The
+/// end-to-end tests send them.
+const SPELLINGS: &str = include_str!("spellings.txt");
 /// Targets that are nobody's name for `/admin/x`.
-const NEIGHBOURS: [&str; 14] = [
-    "/public/x",
-    "/administer/x",
-    "/admins/x",
-    "/admin-x/x",
-    "/x/admin",
-    "/a%20dmin/x",
-    "/admin:x/x",
-    "/admin.css/x",
-    "/100%25/x",
-    "/%e6%97%a5%e6%9c%ac/%e8%aa%9e.txt",
-    "/a%253Ab/x",
-    "/public/x?path=/admin/x",
-    "/public/x?..%2f..%2fadmin",
-    "/public/admin%20x",
-];
+const NEIGHBOURS: &str = include_str!("neighbours.txt");
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PROPFIND"];
 
@@ -149,8 +21,9 @@ fn no_spelling_and_no_method_is_a_way_around_a_guarded_route() {
     with_catch_all.extend(["/{a}", "/{a}/{b}", "/{a}/{b}/", "/{a}/{b}/{c}", "/{a}/{b}/{c}/{d}"].map(open));
     let with_catch_all = Routes::new(&with_catch_all);
     let alone = Routes::new(&[guarded("admin", "GET any /admin/{x}", &["keys"])]);
+    assert!(SPELLINGS.lines().count() > 100);
     let mut refused = 0;
-    for target in SPELLINGS {
+    for target in SPELLINGS.lines() {
         let Ok(path) = CanonicalPath::from_target(target.as_bytes()) else {
             refused += 1;
             continue;
@@ -164,8 +37,8 @@ fn no_spelling_and_no_method_is_a_way_around_a_guarded_route() {
         }
     }
     // The rest is up to what is tested here.
-    assert!(refused < SPELLINGS.len() / 3, "{refused}");
-    for target in NEIGHBOURS {
+    assert!(refused < SPELLINGS.lines().count() / 3, "{refused}");
+    for target in NEIGHBOURS.lines() {
         let path = CanonicalPath::from_target(target.as_bytes()).unwrap();
         assert_eq!(alone.obstacle(Some("h"), &path), None, "{target}");
         let found = find(&with_catch_all, &format!("DELETE h {target}"), &[]);
