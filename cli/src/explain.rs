@@ -1,5 +1,7 @@
 //! What the gateway would do with a request: the same decisions by the same code, without a gateway.
 
+pub mod envoy;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,12 +15,13 @@ use wicketgate_envelope::octets::Octets;
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_policy::auth::{Memory, Tried};
 use wicketgate_policy::config::Config;
-use wicketgate_policy::env::{Env, LocalStore, SharedStore};
+use wicketgate_policy::env::{Env, LocalStore, SharedStore, fresh_id};
 use wicketgate_policy::exchange::{Effect, Event, Exchange};
 use wicketgate_policy::limit::Report;
 use wicketgate_policy::reply::LocalReply;
 use wicketgate_policy::reshape::Record;
 
+use self::envoy::{Envoy, Refused};
 use crate::message::Message;
 
 /// Where time and event ids come from.
@@ -28,6 +31,8 @@ pub struct Options {
     pub at: Option<SystemTime>,
     /// Makes event ids the same each time. Default: random.
     pub seed: Option<u8>,
+    /// The gateway in front of the filter.
+    pub envoy: Envoy,
     /// Units that whoever sends the request has just used, by the names of limits.
     pub used: BTreeMap<String, u64>,
 }
@@ -35,8 +40,12 @@ pub struct Options {
 /// What the gateway would do.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// `produce`, `tee`, `pass`, or `reply` where the gateway answers by itself at once.
+    /// `produce`, `tee`, `pass`, or `reply` where the gateway answers by itself at once; `envoy` where that is not the
+    /// filter's answer, but Envoy's own, in its own words.
     pub decision: &'static str,
+    /// Why Envoy answers by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envoy: Option<&'static str>,
     /// The route that takes the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
@@ -170,12 +179,19 @@ pub struct ExplainedReply {
 }
 
 /// Puts a request to a configuration.
-pub fn explain(config: Config, message: Message, options: &Options) -> Explanation {
+pub fn explain(config: Config, mut message: Message, options: &Options) -> Explanation {
     let mut env = FixedEnv::new(options);
     let max_body_bytes = config.max_body_bytes;
+    let request_id = fresh_id(&mut env);
+    let handed_over = options.envoy.hand_over(&mut message, &request_id);
     let mut exchange = Exchange::traced(Rc::new(config)).with_used(options.used.clone());
-    let Message { head, body } = message;
-    let mut effect = exchange.step(Event::Head { head, end_of_stream: body.is_empty() }, &mut env);
+    let mut head = message.head();
+    head.set_client_address(options.envoy.client.to_string());
+    let body = message.body;
+    let mut effect = match handed_over {
+        Ok(()) => exchange.step(Event::Head { head, end_of_stream: body.is_empty() }, &mut env),
+        Err(_) => Effect::Nothing,
+    };
     if effect == Effect::Wait {
         effect = exchange.step(Event::BodyBuffered { len: body.len(), end_of_stream: true }, &mut env);
     }
@@ -184,6 +200,7 @@ pub fn explain(config: Config, message: Message, options: &Options) -> Explanati
     }
     let route = exchange.route();
     let (mut records, mut reply) = (Vec::new(), None);
+    let mut refused = None;
     let decision = match effect {
         Effect::Dispatch { records: sent, .. } => {
             records = sent.iter().filter_map(explained_record).collect();
@@ -193,11 +210,19 @@ pub fn explain(config: Config, message: Message, options: &Options) -> Explanati
             reply = Some(explained_reply(&answer));
             "reply"
         }
-        _ => "pass",
+        _ => match handed_over {
+            Ok(()) => "pass",
+            Err(Refused { status, because }) => {
+                refused = Some(because);
+                reply = Some(ExplainedReply { status, headers: Vec::new(), body: None });
+                "envoy"
+            }
+        },
     };
     let plan = route.and_then(|route| route.plan());
     Explanation {
         decision,
+        envoy: refused,
         route: route.map(|route| route.name.clone()),
         caller: exchange.principal().map(|principal| Caller {
             method: principal.method.to_string(),
@@ -263,6 +288,9 @@ fn explained_reply(reply: &LocalReply) -> ExplainedReply {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "decision   {}", self.decision)?;
+        if let Some(because) = self.envoy {
+            writeln!(f, "because    {because}")?;
+        }
         writeln!(f, "route      {}", self.route.as_deref().unwrap_or("none"))?;
         if let Some(Caller { authtype, authid, claims, .. }) = &self.caller {
             writeln!(f, "caller     {} ({authtype})", authid.as_deref().unwrap_or("anonymous"))?;
@@ -401,14 +429,14 @@ mod tests {
 
     fn explained(request: &str) -> Explanation {
         let demo = include_bytes!("../../envoy/demo.json");
-        let options = Options { at: Some(UNIX_EPOCH), seed: Some(0), used: BTreeMap::new() };
+        let options = Options { at: Some(UNIX_EPOCH), seed: Some(0), ..Options::default() };
         explain(Config::from_json(demo).unwrap(), Message::parse(request.as_bytes()).unwrap(), &options)
     }
 
     #[test]
     fn a_record_is_shown_as_it_would_be() {
         let explanation = explained(
-            "POST /v1/orders/42 HTTP/1.1\nX-Api-Key: demo-key\nX-Device: a\u{e9}\nContent-Type: application/json\n\n{\"n\": 1.0}",
+            "POST /v1/orders/42 HTTP/1.1\nHost: h\nX-Api-Key: demo-key\nX-Device: a\u{e9}\nContent-Type: application/json\n\n{\"n\": 1.0}",
         );
         let event = explanation.records[0].event.get();
         assert!(
@@ -431,7 +459,7 @@ mod tests {
         let request = include_bytes!("../../envoy/examples/multi-tenant.http");
         let shown = |used: &[(&str, u64)]| {
             let used = used.iter().map(|(name, units)| ((*name).to_owned(), *units)).collect();
-            let options = Options { at: Some(UNIX_EPOCH), seed: Some(0), used };
+            let options = Options { at: Some(UNIX_EPOCH), seed: Some(0), used, ..Options::default() };
             explain(Config::from_json(document).unwrap(), Message::parse(request).unwrap(), &options)
         };
         let text = shown(&[("daily", 998)]).to_string();
@@ -449,7 +477,7 @@ mod tests {
 
     #[test]
     fn a_denial_is_shown_as_it_would_be() {
-        let explanation = explained("POST /v1/orders/42 HTTP/1.1\n\n");
+        let explanation = explained("POST /v1/orders/42 HTTP/1.1\nHost: h\n\n");
         let reply = explanation.reply.unwrap();
         assert_eq!(
             (explanation.decision, explanation.route.as_deref(), reply.status),

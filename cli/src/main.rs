@@ -1,16 +1,19 @@
 //! The `wicketgate` command.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 use wicketgate::credentials::{self, NewKey, NewPassword};
+use wicketgate::explain::envoy::Envoy;
 use wicketgate::explain::{Options, explain};
 use wicketgate::message::Message;
-use wicketgate::render::{self, BridgeAddress, BridgeLink, BridgeTls, EnvoyOptions, HostPort};
+use wicketgate::render::{
+    self, Admin, BridgeAddress, BridgeLink, BridgeTls, EnvoyOptions, HostPort, Underscores,
+};
 use wicketgate::secrets;
 use wicketgate_policy::config::{self, Config, Warning};
 
@@ -36,7 +39,7 @@ enum Command {
     Explain {
         /// The document, or - for standard input.
         document: PathBuf,
-        /// The request, an HTTP/1.1 message, or - for standard input.
+        /// The request, an HTTP/1.1 message, or - for standard input. One without Host is for localhost.
         request: PathBuf,
         /// Print JSON.
         #[arg(long)]
@@ -50,6 +53,8 @@ enum Command {
         /// As if so many units of a limit had just been used by whoever sends the request, such as daily=9990.
         #[arg(long, value_name = "LIMIT=UNITS", value_parser = used)]
         used: Vec<(String, u64)>,
+        #[command(flatten)]
+        envoy: InFront,
     },
     /// Print the JSON Schema of the configuration document.
     Schema,
@@ -88,9 +93,13 @@ enum Render {
         /// Where Envoy takes requests.
         #[arg(long, value_name = "IP:PORT", default_value_t = EnvoyOptions::default().listen)]
         listen: SocketAddr,
-        /// Where Envoy's admin interface is; it can end Envoy, so keep it on a loopback address.
-        #[arg(long, value_name = "IP:PORT", default_value_t = EnvoyOptions::default().admin)]
-        admin: SocketAddr,
+        /// Where Envoy's admin interface is: IP:PORT, or unix:PATH for a Unix domain socket. It can end Envoy and shows the
+        /// document with its secrets, so keep it on a loopback address, and in production in a file.
+        #[arg(long, value_name = "WHERE", default_value_t = Admin::default())]
+        admin: Admin,
+        /// Have no admin interface.
+        #[arg(long, conflicts_with = "admin")]
+        no_admin: bool,
         #[command(flatten)]
         bridge: Bridge,
         /// Where requests go that the document lets pass.
@@ -99,7 +108,47 @@ enum Render {
         /// The path of wicketgate.wasm as Envoy sees it.
         #[arg(long, value_name = "PATH", default_value_t = EnvoyOptions::default().wasm)]
         wasm: String,
+        #[command(flatten)]
+        callers: Callers,
     },
+}
+
+/// The Envoy in front of the filter, as it is rendered.
+#[derive(Debug, Args)]
+struct InFront {
+    /// What it does with header fields that have an underscore in their name.
+    #[arg(long, value_enum, default_value_t = Underscores::default())]
+    underscores: Underscores,
+    /// It accepts HTTP/1.0.
+    #[arg(long)]
+    http10: bool,
+    /// The address that the request comes from.
+    #[arg(long, value_name = "IP", default_value_t = Envoy::default().client)]
+    client: IpAddr,
+}
+
+/// What Envoy takes from callers.
+#[derive(Debug, Args)]
+struct Callers {
+    /// What is done with header fields that have an underscore in their name.
+    #[arg(long, value_enum, default_value_t = Underscores::default())]
+    underscores: Underscores,
+    /// Accept HTTP/1.0.
+    #[arg(long)]
+    http10: bool,
+    /// Let WebSockets through to the service behind the gateway.
+    #[arg(long)]
+    websocket: bool,
+    /// How long a sender may take for a whole request, in seconds; 0 for as long as it likes. Default: 60 for a document
+    /// that lets nothing pass, 0 for others.
+    #[arg(long, value_name = "SECONDS")]
+    request_timeout: Option<u32>,
+    /// The most memory that Envoy allocates before it refuses and ends requests, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = EnvoyOptions::default().max_heap >> 20)]
+    max_heap: u64,
+    /// The most connections of callers.
+    #[arg(long, value_name = "NUMBER", default_value_t = EnvoyOptions::default().max_connections)]
+    max_connections: u32,
 }
 
 /// How Envoy reaches kafka-bridge. Files are in PEM, and paths are as Envoy sees them.
@@ -170,7 +219,7 @@ fn run(command: Command) -> Result<String, String> {
                 warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
             Ok(format!("{warnings}{name}: no mistakes\n"))
         }
-        Command::Explain { document, request, json, at, seed, used } => {
+        Command::Explain { document, request, json, at, seed, used, envoy } => {
             if document == request {
                 return Err("the document and the request cannot be the same file".to_owned());
             }
@@ -180,10 +229,12 @@ fn run(command: Command) -> Result<String, String> {
                 return Err(format!("--used: wanted a limit of the document ({known}), got {name:?}"));
             }
             let used = used.into_iter().collect();
+            let InFront { underscores, http10, client } = envoy;
+            let envoy = Envoy { underscores, http10, client };
             let request_name = request.display().to_string();
             let message =
                 Message::parse(&read_bytes(&request)?).map_err(|error| format!("{request_name}: {error}"))?;
-            let explanation = explain(config, message, &Options { at, seed, used });
+            let explanation = explain(config, message, &Options { at, seed, used, envoy });
             if json {
                 let text = serde_json::to_string_pretty(&explanation).map_err(|error| error.to_string())?;
                 Ok(text + "\n")
@@ -214,9 +265,23 @@ fn run(command: Command) -> Result<String, String> {
         }
         Command::Schema => Ok(format!("{:#}\n", config::generated_schema())),
         Command::Render(render) => {
-            let Render::Envoy { document, listen, admin, bridge, upstream, wasm } = *render;
-            let bridge = bridge.link()?;
-            let options = EnvoyOptions { listen, admin, bridge, wasm, upstream };
+            let Render::Envoy { document, listen, admin, no_admin, bridge, upstream, wasm, callers } =
+                *render;
+            let Callers { underscores, http10, websocket, request_timeout, max_heap, max_connections } =
+                callers;
+            let options = EnvoyOptions {
+                listen,
+                admin: if no_admin { Admin::None } else { admin },
+                bridge: bridge.link()?,
+                wasm,
+                upstream,
+                underscores,
+                http10,
+                websocket,
+                request_timeout,
+                max_heap: max_heap.saturating_mul(1 << 20),
+                max_connections,
+            };
             render::envoy(&read_document(&document)?, &options).map_err(|error| error.to_string())
         }
     }

@@ -2,11 +2,17 @@
 
 use wicketgate_policy::head::RequestHead;
 
-/// A request: its head as a gateway would hand it over, and its body.
+/// A request as its caller sends it.
 #[derive(Debug)]
 pub struct Message {
-    /// Request line and header fields.
-    pub head: RequestHead,
+    /// The method.
+    pub method: String,
+    /// The target.
+    pub target: String,
+    /// Whether it is HTTP/1.0.
+    pub http10: bool,
+    /// Header fields, in order.
+    pub fields: Vec<(String, Vec<u8>)>,
     /// The body: what follows the empty line.
     pub body: Vec<u8>,
 }
@@ -21,8 +27,8 @@ impl Message {
     /// # Errors
     /// What was wanted and what came, in words.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut fields);
+        let mut parsed = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut parsed);
         let head_len = match request.parse(bytes) {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) => {
@@ -32,9 +38,7 @@ impl Message {
             }
             Err(error) => return Err(format!("not an HTTP/1.1 request: {error}")),
         };
-        let mut head = RequestHead::default();
-        head.push(b":method", request.method.unwrap_or_default().as_bytes());
-        head.push(b":path", request.path.unwrap_or_default().as_bytes());
+        let mut fields = Vec::new();
         let mut content_length = None;
         for field in request.headers.iter() {
             if field.name.eq_ignore_ascii_case("transfer-encoding") {
@@ -44,10 +48,12 @@ impl Message {
                 content_length =
                     std::str::from_utf8(field.value).ok().and_then(|text| text.parse::<usize>().ok());
             }
-            // Gateways know the host by the name that HTTP/2 gave it.
-            let name = if field.name.eq_ignore_ascii_case("host") { ":authority" } else { field.name };
-            head.push(name.as_bytes(), field.value);
+            fields.push((field.name.to_owned(), field.value.to_vec()));
         }
+        let method = request.method.unwrap_or_default().to_owned();
+        let target = request.path.unwrap_or_default().to_owned();
+        let http10 = request.version == Some(0);
+        let message = |body: &[u8]| Self { method, target, http10, fields, body: body.to_vec() };
         let body = bytes.get(head_len..).unwrap_or_default();
         match content_length {
             Some(len) if body.len() < len => Err(format!(
@@ -55,9 +61,22 @@ impl Message {
                 body.len()
             )),
             // An editor's last line end is not part of a body that says how long it is.
-            Some(len) => Ok(Self { head, body: body.get(..len).unwrap_or_default().to_vec() }),
-            None => Ok(Self { head, body: body.to_vec() }),
+            Some(len) => Ok(message(body.get(..len).unwrap_or_default())),
+            None => Ok(message(body)),
         }
+    }
+
+    /// The head as it is, for a filter.
+    pub fn head(&self) -> RequestHead {
+        let mut head = RequestHead::default();
+        head.push(b":method", self.method.as_bytes());
+        head.push(b":path", self.target.as_bytes());
+        for (name, value) in &self.fields {
+            // Gateways know the host by the name that HTTP/2 gave it.
+            let name = if name.eq_ignore_ascii_case("host") { ":authority" } else { name };
+            head.push(name.as_bytes(), value);
+        }
+        head
     }
 }
 
@@ -72,8 +91,9 @@ mod tests {
             "POST /a?b HTTP/1.1\nHost: x\nX-A: \u{80}\n\nbody\n",
         ] {
             let message = Message::parse(text.as_bytes()).unwrap();
-            assert_eq!((message.head.method(), message.head.target()), (&b"POST"[..], &b"/a?b"[..]));
-            assert_eq!(message.head.len(), 1);
+            let head = message.head();
+            assert_eq!((head.method(), head.target()), (&b"POST"[..], &b"/a?b"[..]));
+            assert_eq!((head.len(), head.host(), message.http10), (1, Ok(Some("x")), false));
             assert_eq!(message.body, b"body\n");
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use wicketgate::render::{self, BridgeLink, EnvoyOptions, RenderError};
+use wicketgate::render::{self, Admin, BridgeLink, EnvoyOptions, RenderError};
 
 use crate::artefacts;
 use crate::http_client::Client;
@@ -51,8 +51,24 @@ impl Envoy {
         bridge: BridgeLink,
         upstream: SocketAddr,
     ) -> Self {
-        let envoy = Self::launch(listen, document, bridge, upstream, WORKERS, render::envoy);
-        envoy.ready().await
+        Self::start_with(document, &Self::options(listen, bridge, upstream)).await
+    }
+
+    /// The options of an Envoy of a test's own.
+    pub fn options(listen: SocketAddr, bridge: BridgeLink, upstream: SocketAddr) -> EnvoyOptions {
+        EnvoyOptions {
+            listen,
+            admin: loopback(free_port()).into(),
+            bridge,
+            wasm: artefacts::wasm().to_string_lossy().into_owned(),
+            upstream: upstream.into(),
+            ..EnvoyOptions::default()
+        }
+    }
+
+    /// Starts an Envoy with options of the test's own, and an admin interface at an address.
+    pub async fn start_with(document: &str, options: &EnvoyOptions) -> Self {
+        Self::launch(document, options, WORKERS, render::envoy).ready().await
     }
 
     /// Starts one with this many workers, which takes another document while it runs.
@@ -62,8 +78,8 @@ impl Envoy {
         upstream: SocketAddr,
         workers: u32,
     ) -> Self {
-        let envoy = Self::launch(loopback(free_port()), document, bridge, upstream, workers, split);
-        envoy.ready().await
+        let options = Self::options(loopback(free_port()), bridge, upstream);
+        Self::launch(document, &options, workers, split).ready().await
     }
 
     /// Gives it another document. With `new_vms` its workers run the filter in new VMs, as they do after one has
@@ -111,36 +127,21 @@ impl Envoy {
     /// Starts an Envoy around a document that the filter should refuse, and returns how it ended.
     pub fn refuse(document: &str) -> Process {
         let nowhere = loopback(free_port());
-        let envoy = Self::launch(
-            loopback(free_port()),
-            document,
-            nowhere.into(),
-            nowhere,
-            WORKERS,
-            render::envoy_unchecked,
-        );
+        let options = Self::options(loopback(free_port()), nowhere.into(), nowhere);
+        let envoy = Self::launch(document, &options, WORKERS, render::envoy_unchecked);
         envoy.process.wait_for_exit(START_LIMIT);
         envoy.process
     }
 
     fn launch(
-        listen: SocketAddr,
         document: &str,
-        bridge: BridgeLink,
-        upstream: SocketAddr,
+        options: &EnvoyOptions,
         workers: u32,
         render: fn(&str, &EnvoyOptions) -> Result<String, RenderError>,
     ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let options = EnvoyOptions {
-            listen,
-            admin: loopback(free_port()),
-            bridge,
-            wasm: artefacts::wasm().to_string_lossy().into_owned(),
-            upstream: upstream.into(),
-        };
         let yaml =
-            render(document, &options).unwrap_or_else(|error| panic!("the document is refused:\n{error}"));
+            render(document, options).unwrap_or_else(|error| panic!("the document is refused:\n{error}"));
         let file = artefacts::run_dir().join(format!("envoy-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed)));
         let watched = file.with_extension("listeners.yaml");
         let dynamic = yaml.contains(WATCHED);
@@ -161,7 +162,10 @@ impl Envoy {
             ["-c", &file, "--concurrency", &concurrency, "--disable-hot-restart", "--log-level", "warning"];
         let process = Process::start("envoy", &artefacts::envoy(), args);
         let reload = dynamic.then(|| Reload { file: watched, options: options.clone() });
-        Self { process, address: options.listen, admin: options.admin, workers, reload }
+        let Admin::Tcp(admin) = options.admin else {
+            panic!("the tests ask Envoy's admin interface at an address")
+        };
+        Self { process, address: options.listen, admin, workers, reload }
     }
 
     /// Where it takes requests.

@@ -7,34 +7,72 @@ use std::str::FromStr;
 
 use wicketgate_policy::config::{Config, ConfigErrors};
 
+use super::admin::Admin;
 use super::bridge::{BridgeLink, is_plain};
 
 /// The file, with a `@NAME@` for everything that varies.
 const TEMPLATE: &str = include_str!("envoy.yaml.in");
+
+const MEBIBYTE: u64 = 1024 * 1024;
+/// What the streams of a connection may hold in memory, together.
+const CONNECTION_BYTES: u64 = 128 * MEBIBYTE;
+/// What a peer may count on is 100 (RFC 9113, section 6.5.2), where the memory allows for it.
+const STREAMS: std::ops::RangeInclusive<u64> = 8..=100;
 
 /// What varies between one Envoy and the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvoyOptions {
     /// Where Envoy takes requests.
     pub listen: SocketAddr,
-    /// Where Envoy's admin interface is. It can end Envoy, so it belongs on a loopback address.
-    pub admin: SocketAddr,
+    /// Where Envoy's admin interface is, if it has one.
+    pub admin: Admin,
     /// Where kafka-bridge is, and how it is spoken to.
     pub bridge: BridgeLink,
     /// The filter, `wicketgate.wasm`, as Envoy's process sees it.
     pub wasm: String,
     /// Where requests go that the document lets pass.
     pub upstream: HostPort,
+    /// What is done with header fields that have an underscore in their name.
+    pub underscores: Underscores,
+    /// Whether HTTP/1.0 is accepted.
+    pub http10: bool,
+    /// Whether WebSockets get through.
+    pub websocket: bool,
+    /// How long a sender may take for a whole request, in seconds; 0 for as long as it likes. `None` for what fits the
+    /// document.
+    pub request_timeout: Option<u32>,
+    /// The most memory that Envoy allocates before it refuses and ends requests, in bytes.
+    pub max_heap: u64,
+    /// The most connections of callers.
+    pub max_connections: u32,
+}
+
+/// What is done with header fields that have an underscore in their name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Underscores {
+    /// The request is answered with 400.
+    #[default]
+    Reject,
+    /// The field is left out.
+    Drop,
+    /// The field is a field like any other.
+    Allow,
 }
 
 impl Default for EnvoyOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 10000)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 9901)),
+            admin: Admin::default(),
             bridge: SocketAddr::from(([127, 0, 0, 1], 8080)).into(),
             wasm: "target/wicketgate.wasm".to_owned(),
             upstream: HostPort { host: "127.0.0.1".to_owned(), port: 8081 },
+            underscores: Underscores::default(),
+            http10: false,
+            websocket: false,
+            request_timeout: None,
+            max_heap: MEBIBYTE * 1024,
+            max_connections: 1024,
         }
     }
 }
@@ -116,13 +154,22 @@ impl From<ConfigErrors> for RenderError {
     }
 }
 
+/// What a document asks of its Envoy.
+struct Needs {
+    /// The largest body, in bytes.
+    body_bytes: u64,
+    /// Whether anything goes on to the service behind the gateway.
+    passes: bool,
+}
+
 /// Renders a complete Envoy configuration around a document.
 ///
 /// # Errors
 /// [`RenderError`] when the filter would refuse the document.
 pub fn envoy(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
-    Config::from_json(document.as_bytes())?;
-    envoy_unchecked(document, options)
+    let config = Config::from_json(document.as_bytes())?;
+    let needs = Needs { body_bytes: config.max_body_bytes as u64, passes: config.lets_pass() };
+    render(document, &needs, options)
 }
 
 /// As [`envoy()`], around a document that may have mistakes: for tests of how a gateway refuses it.
@@ -130,6 +177,10 @@ pub fn envoy(document: &str, options: &EnvoyOptions) -> Result<String, RenderErr
 /// # Errors
 /// [`RenderError::Text`].
 pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
+    render(document, &Needs { body_bytes: MEBIBYTE, passes: false }, options)
+}
+
+fn render(document: &str, needs: &Needs, options: &EnvoyOptions) -> Result<String, RenderError> {
     if !is_plain(&options.wasm) {
         return Err(RenderError::Text("wasm", options.wasm.clone()));
     }
@@ -137,11 +188,40 @@ pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String,
         return Err(RenderError::Text("TLS of the bridge", text.to_owned()));
     }
     let mut yaml = TEMPLATE.to_owned();
-    for (name, value) in [
+    for (name, value) in placeholders(needs, options) {
+        yaml = yaml.replace(name, &value);
+    }
+    // Last, so that nothing in the document is taken for a placeholder.
+    Ok(embed(&yaml, document))
+}
+
+fn placeholders(needs: &Needs, options: &EnvoyOptions) -> Vec<(&'static str, String)> {
+    let buffer = needs.body_bytes + MEBIBYTE;
+    let streams = (CONNECTION_BYTES / buffer).clamp(*STREAMS.start(), *STREAMS.end());
+    let request_timeout = options.request_timeout.unwrap_or(if needs.passes { 0 } else { 60 });
+    let (ignored, upgrades) = match options.websocket {
+        true => ("[^wW].*", "          upgrade_configs: [{ upgrade_type: websocket }]\n"),
+        false => (".*", ""),
+    };
+    let underscores = match options.underscores {
+        Underscores::Reject => "REJECT_REQUEST",
+        Underscores::Drop => "DROP_HEADER",
+        Underscores::Allow => "ALLOW",
+    };
+    vec![
         ("@LISTEN_ADDRESS@", options.listen.ip().to_string()),
         ("@LISTEN_PORT@", options.listen.port().to_string()),
-        ("@ADMIN_ADDRESS@", options.admin.ip().to_string()),
-        ("@ADMIN_PORT@", options.admin.port().to_string()),
+        ("@BUFFER_BYTES@", buffer.to_string()),
+        ("@STREAMS@", streams.to_string()),
+        ("@CONNECTION_MEBIBYTES@", (streams * buffer).div_ceil(MEBIBYTE).to_string()),
+        ("@REQUEST_TIMEOUT@", format!("{request_timeout}s")),
+        ("@HTTP10@", options.http10.to_string()),
+        ("@IGNORED_UPGRADES@", ignored.to_owned()),
+        ("@UPGRADES@\n", upgrades.to_owned()),
+        ("@UNDERSCORES@", underscores.to_owned()),
+        ("@MAX_HEAP_BYTES@", options.max_heap.to_string()),
+        ("@MAX_CONNECTIONS@", options.max_connections.to_string()),
+        ("@ADMIN@\n", options.admin.section()),
         ("@BRIDGE_CLUSTER_TYPE@", options.bridge.cluster_type().to_owned()),
         ("@BRIDGE_PROTOCOL_OPTIONS@", options.bridge.protocol_options().to_owned()),
         ("@BRIDGE_TRANSPORT_SOCKET@\n", options.bridge.transport_socket()),
@@ -149,11 +229,7 @@ pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String,
         ("@UPSTREAM_HOST@", options.upstream.host.clone()),
         ("@UPSTREAM_PORT@", options.upstream.port.to_string()),
         ("@WASM@", options.wasm.clone()),
-    ] {
-        yaml = yaml.replace(name, &value);
-    }
-    // Last, so that nothing in the document is taken for a placeholder.
-    Ok(embed(&yaml, document))
+    ]
 }
 
 /// Puts the document, line by line, where the template has `@DOCUMENT@`, at that line's indentation: the text of a
@@ -255,6 +331,52 @@ mod tests {
         let bridge = BridgeLink { tls: Some(tls("a\"b")), ..EnvoyOptions::default().bridge };
         let refused = envoy_unchecked("{}", &EnvoyOptions { bridge, ..EnvoyOptions::default() });
         assert!(refused.unwrap_err().to_string().contains("without quotes"));
+    }
+
+    #[test]
+    fn what_a_document_needs_is_what_envoy_allows() {
+        let rendered = |change: fn(String) -> String, options: EnvoyOptions| {
+            let demo = include_str!("../../../envoy/demo.json").to_owned();
+            envoy(&change(demo), &options).unwrap()
+        };
+        let demo = rendered(|demo| demo, EnvoyOptions::default());
+        for wanted in [
+            "per_connection_buffer_limit_bytes: 2097152",
+            "request_timeout: 60s",
+            "max_concurrent_streams: 64",
+            "at most 128 MiB a connection",
+            "accept_http_10: false",
+            "action: REJECT_REQUEST",
+            "regex: \".*\"",
+            "max_heap_size_bytes: 1073741824",
+            "port_value: 9901",
+        ] {
+            assert_eq!(demo.matches(wanted).count(), 1, "{wanted}");
+        }
+        assert!(!demo.contains("upgrade_configs"));
+        let large = rendered(|demo| demo.replace("1048576", "33554432"), EnvoyOptions::default());
+        assert!(large.contains("limit_bytes: 34603008") && large.contains("max_concurrent_streams: 8\n"));
+        let passing = rendered(|demo| demo.replace("\"reject\"", "\"pass\""), EnvoyOptions::default());
+        assert!(passing.contains("request_timeout: 0s"));
+        let all = EnvoyOptions {
+            admin: Admin::None,
+            underscores: Underscores::Drop,
+            http10: true,
+            websocket: true,
+            request_timeout: Some(7),
+            ..EnvoyOptions::default()
+        };
+        let all = rendered(|demo| demo, all);
+        for wanted in [
+            "request_timeout: 7s",
+            "accept_http_10: true",
+            "DROP_HEADER\n",
+            "upgrade_type: websocket",
+            "[^wW].*",
+        ] {
+            assert_eq!(all.matches(wanted).count(), 1, "{wanted}");
+        }
+        assert!(!all.contains("\nadmin:"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod fixtures;
 mod frozen_kafka;
 mod going_on;
 mod hop;
+mod in_front;
 mod kafka_itself;
 mod keys;
 mod lane;
