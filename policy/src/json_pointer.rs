@@ -96,6 +96,14 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), tokens })
     }
 
+    /// Whether it names what `pointer` names (`true`), or something around it (`false`).
+    pub(crate) fn covers(&self, pointer: &Pointer) -> Option<bool> {
+        let is = |(token, named): (&Option<Token>, &Token)| token.as_ref().is_none_or(|token| token == named);
+        let inside = self.tokens.len() <= pointer.tokens.len();
+        (inside && self.tokens.iter().zip(&pointer.tokens).all(is))
+            .then_some(self.tokens.len() == pointer.tokens.len())
+    }
+
     /// Whether this is the whole document, and not something inside it.
     pub fn is_whole_document(&self) -> bool {
         self.tokens.is_empty()

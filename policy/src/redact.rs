@@ -7,6 +7,7 @@
 
 mod attribute;
 mod parameter;
+mod treatment;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -127,6 +128,10 @@ impl Redaction {
         let name = name.to_ascii_lowercase();
         if let Some(attribute) = attribute::of_header(&name) {
             attribute::check(attribute, treatment)?;
+        }
+        if name == "idempotency-key" && treatment == Treatment::Mask {
+            return Err("hash or drop for this header, because events with one key for all of them are taken for one event"
+                .to_owned());
         }
         let action = self.action(treatment)?;
         add(&mut self.headers, name, action)

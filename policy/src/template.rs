@@ -39,6 +39,7 @@ pub use self::unit::Unit;
 use crate::claims::ClaimPath;
 use crate::head::RequestHead;
 use crate::query::Query;
+use crate::redact::{Redaction, Treatment};
 
 /// The longest text that a template makes, in bytes.
 pub const MAX_BYTES: usize = 4096;
@@ -249,6 +250,30 @@ impl Template {
     /// Whether what it is for is left out if something is not there.
     pub(crate) fn is_optional(&self) -> bool {
         self.holes().any(|hole| hole.optional)
+    }
+
+    /// The parts of the request that it is made of and that are redacted, and how.
+    pub(crate) fn redacted(&self, redaction: &Redaction) -> impl Iterator<Item = (String, Treatment)> {
+        self.sources().filter_map(|source| Some((source.to_string(), source.treatment(redaction)?)))
+    }
+
+    /// A part of the request that is never there, because redaction drops it, and without which nothing can be made.
+    /// Where `strict` is set, neither a default nor leaving it out makes up for that.
+    pub(crate) fn never_there(&self, redaction: &Redaction, strict: bool) -> Option<String> {
+        let dead = |hole: &&Hole| {
+            let dropped = |source: &Source| source.treatment(redaction) == Some(Treatment::Drop);
+            hole.sources().all(dropped) && (strict || !hole.optional && hole.default().is_none())
+        };
+        self.holes().find(dead).map(|hole| hole.source.to_string())
+    }
+
+    /// Whether requests make different texts of it: by a part that they choose, and that nothing else stands in for.
+    pub(crate) fn tells_requests_apart(&self) -> bool {
+        let varies = |hole: &Hole| {
+            hole.default().is_none()
+                && hole.sources().all(|source| !source.is_known() && *source != Source::Method)
+        };
+        self.holes().any(varies)
     }
 
     /// Whether every number in it has a unit that tells which time it is.

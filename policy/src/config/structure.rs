@@ -39,6 +39,9 @@ pub(super) fn check(json: &Json, schema: &Value, root: &Value, path: &str, mista
                 mistakes.add(path, "at least one item", "none");
                 return least(schema, root);
             }
+            if let Some(max) = u64_of(schema, "maxItems").filter(|max| (items.len() as u64) > *max) {
+                mistakes.add(path, format!("at most {max} items"), items.len().to_string());
+            }
             let item_schema = schema.get("items").unwrap_or(&Value::Null);
             let item = |(index, item)| check(item, item_schema, root, &format!("{path}[{index}]"), mistakes);
             items.iter().enumerate().map(item).collect()
@@ -297,7 +300,7 @@ mod tests {
     /// Every keyword that constrains must be one that is checked here; a new one must not go unnoticed.
     #[test]
     fn the_schema_uses_no_keyword_that_is_not_checked() {
-        const KNOWN: [&str; 23] = [
+        const KNOWN: [&str; 24] = [
             "$ref",
             "$schema",
             "additionalProperties",
@@ -310,6 +313,7 @@ mod tests {
             "enum",
             "format",
             "items",
+            "maxItems",
             "maximum",
             "minItems",
             "minLength",

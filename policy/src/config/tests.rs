@@ -94,7 +94,11 @@ fn each_mistake_is_told_with_its_path() {
              cluster), got \"eu/1\"",
         ),
         ("\"reject\"", "\"drop\"", "unmatched: wanted one of reject, pass, got \"drop\""),
-        ("\"api_key\"", "\"jwt\"", "authentication.keys.type: wanted one of api_key, got \"jwt\""),
+        (
+            "\"api_key\"",
+            "\"jwt\"",
+            "authentication.keys.type: wanted one of api_key, basic, mtls, webhook, got \"jwt\"",
+        ),
         (
             "\"X-Api-Key\"",
             "\"X Key\"",

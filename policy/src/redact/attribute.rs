@@ -28,6 +28,9 @@ pub(super) fn check(attribute: &str, treatment: Treatment) -> Result<(), String>
         ("id" | "source", Treatment::Drop | Treatment::Mask) => {
             Err("hash for this header, because no event is without, and it must tell events apart".to_owned())
         }
+        ("partitionkey", Treatment::Mask) => {
+            Err("hash or drop for this header, because it tells records apart".to_owned())
+        }
         ("type", Treatment::Drop) => {
             Err("mask or hash for this header, because no event is without".to_owned())
         }

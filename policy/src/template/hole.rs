@@ -12,6 +12,7 @@ use crate::claims::ClaimPath;
 use crate::head::Repeated;
 use crate::host::HostError;
 use crate::json_pointer::{self, Pointer};
+use crate::redact::{Redaction, Treatment};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hole {
@@ -152,6 +153,16 @@ impl Source {
     /// Whether it stands for what is known of the caller, which nothing in a request changes.
     pub(super) fn is_known(&self) -> bool {
         matches!(self, Self::Claim(_) | Self::Consumer)
+    }
+
+    /// What redaction does to it before it gets here.
+    pub(super) fn treatment(&self, redaction: &Redaction) -> Option<Treatment> {
+        match self {
+            Self::Query(name) => redaction.of_query_parameter(name),
+            Self::Header(name) => redaction.of_header(name),
+            Self::Pointer(pointer) => redaction.of_body(pointer),
+            Self::Path { .. } | Self::Claim(_) | Self::Consumer | Self::Method => None,
+        }
     }
 
     fn value<'a>(&'a self, facts: &Facts<'a>) -> Found<'a> {

@@ -8,6 +8,7 @@ mod authentication;
 mod credentials;
 mod limit;
 mod plan;
+mod redacted;
 mod route;
 mod webhook;
 

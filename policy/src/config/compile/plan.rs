@@ -105,6 +105,7 @@ impl Planner<'_> {
             event,
             kafka,
         };
+        super::redacted::check(&plan, self.path, mistakes);
         if content_encoding == ContentEncoding::Carry && plan.templates().any(Template::needs_body) {
             let wanted = "decode or refuse, because a template needs the body";
             mistakes.add(self.at("accept.content_encoding"), wanted, "\"carry\"");

@@ -203,3 +203,140 @@ fn a_reply_without_content_has_no_fields() {
         ]
     );
 }
+
+/// The mistakes of the good document with these fields and this redaction.
+fn redacted(kafka: &str, event: &str, redact: &str) -> Vec<String> {
+    let key = "0011223344556677".repeat(4);
+    let document = super::GOOD
+        .replace(
+            r#""event": { "type": "order" }, "kafka": { "topic": "orders" }"#,
+            &format!(
+                r#""event": {{ "type": "order"{event} }}, "kafka": {{ "topic": "orders"{kafka} }}, "redact": {redact}"#
+            ),
+        )
+        .replace(r#""source":"#, &format!(r#""redaction_key": "{key}", "source":"#));
+    match super::Config::from_json(document.as_bytes()) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn what_tells_events_apart_is_never_masked() {
+    for (id, redact, part) in [
+        ("{header:x-delivery}", r#"{ "headers": { "X-Delivery": "mask" } }"#, "header x-delivery"),
+        ("a-{header:X-DELIVERY}", r#"{ "headers": { "x-delivery": "mask" } }"#, "header x-delivery"),
+        ("{query:n}-{query:id}", r#"{ "query": { "ID": "mask" } }"#, "query parameter id"),
+        ("{query:id}", r#"{ "query": { "id": "mask" } }"#, "query parameter id"),
+        ("{pointer:/id}", r#"{ "body": { "/id": "mask" } }"#, "JSON pointer \"/id\""),
+        ("{pointer:/a~1b}", r#"{ "body": { "/a~1b": "mask" } }"#, "JSON pointer \"/a~1b\""),
+        ("{pointer:/a/0/id}", r#"{ "body": { "/a/*/id": "mask" } }"#, "JSON pointer \"/a/0/id\""),
+        ("{pointer:/a/b}", r#"{ "body": { "/*/*": "mask" } }"#, "JSON pointer \"/a/b\""),
+        ("{pointer:/id|or:header:x|optional}", r#"{ "headers": { "x": "mask" } }"#, "header x"),
+        ("{header:ce-subject}", r#"{ "headers": { "Ce-Subject": "mask" } }"#, "header ce-subject"),
+    ] {
+        let wanted = format!(
+            "routes[0].event.id: wanted parts that tell events apart once they are redacted, because otherwise they are taken \
+             for one event, and all but the first are thrown away, got {part}, which redact masks"
+        );
+        let event = format!(r#", "id": "{id}""#);
+        assert_eq!(redacted("", &event, redact), [wanted], "{id} {redact}");
+        // A hash tells as much as what it stands for.
+        assert_eq!(redacted("", &event, &redact.replace("mask", "hash")), [""; 0], "{id} {redact}");
+    }
+    for name in ["idempotency-key", "Idempotency-Key", "IDEMPOTENCY-KEY"] {
+        let rule =
+            |treatment: &str| redacted("", "", &format!(r#"{{ "headers": {{ "{name}": "{treatment}" }} }}"#));
+        assert_eq!(
+            rule("mask"),
+            [format!(
+                "routes[0].redact.headers[\"{name}\"]: wanted hash or drop for this header, because events with one key for \
+                 all of them are taken for one event, got \"{name}\""
+            )]
+        );
+        assert_eq!((rule("hash"), rule("drop")), (vec![], vec![]));
+    }
+    // What no id is made of may be masked.
+    let others = r#"{ "headers": { "x-other": "mask" }, "query": { "other": "mask" }, "body": { "/other/*": "mask", "/id/x": "mask" } }"#;
+    assert_eq!(redacted("", r#", "id": "{pointer:/id}-{header:x}-{query:id}""#, others), [""; 0]);
+}
+
+#[test]
+fn what_is_dropped_makes_nothing() {
+    let drop = r#"{ "headers": { "X-A": "drop" }, "query": { "a": "drop" }, "body": { "/a": "drop", "/*/c": "drop" } }"#;
+    let got = |field: &str, part: &str| {
+        vec![format!(
+            "routes[0].{field}: wanted parts that are there once the request is redacted, got {part}, which redact drops"
+        )]
+    };
+    for (id, part) in [
+        ("{header:x-a}", "header x-a"),
+        ("{header:x-a|optional}", "header x-a"),
+        ("{query:a|or:header:x-a|optional}", "query parameter a"),
+        ("{id}-{pointer:/a/b}", "JSON pointer \"/a/b\""),
+        ("{pointer:/b/c}{id}", "JSON pointer \"/b/c\""),
+    ] {
+        assert_eq!(redacted("", &format!(r#", "id": "{id}""#), drop), got("event.id", part), "{id}");
+    }
+    assert_eq!(redacted("", r#", "id": "{header:x-a|or:header:x-b}""#, drop), [""; 0]);
+    assert_eq!(redacted(r#", "key": "{pointer:/a}""#, "", drop), got("kafka.key", "JSON pointer \"/a\""));
+    assert_eq!(
+        redacted(r#", "headers": { "h": "{query:a}" }"#, "", drop),
+        got("kafka.headers.h", "query parameter a")
+    );
+    assert_eq!(
+        redacted(r#", "key": "{pointer:/a|optional}", "headers": { "h": "{query:a|default:x}" }"#, "", drop),
+        [""; 0]
+    );
+}
+
+#[test]
+fn what_has_a_form_is_not_redacted_out_of_it() {
+    let mask = r#"{ "headers": { "x-a": "mask" } }"#;
+    let hash = r#"{ "headers": { "x-a": "hash" } }"#;
+    for (kafka, redact, end) in [
+        (
+            r#", "key": "{header:x-a}""#,
+            mask,
+            "have one key, and are put into one partition or replace each other, got header x-a, which redact masks",
+        ),
+        (r#", "partition": "{header:x-a}""#, mask, "have no number, got header x-a, which redact masks"),
+        (r#", "partition": "{header:x-a}""#, hash, "have no number, got header x-a, which redact hashes"),
+        (r#", "timestamp": "{header:x-a}""#, hash, "have no time, got header x-a, which redact hashes"),
+    ] {
+        let found = redacted(kafka, "", redact);
+        assert!(found.len() == 1 && found[0].ends_with(end), "{kafka}: {found:?}");
+    }
+    let found = redacted("", "", r#"{ "headers": { "Ce-PartitionKey": "mask" } }"#);
+    assert!(found.len() == 1 && found[0].contains("it tells records apart"), "{found:?}");
+    let topic = mistakes(
+        r#""kafka": { "topic": "orders" }"#,
+        &format!(r#""kafka": {{ "topic": "o.{{header:x-a}}" }}, "redact": {mask}"#),
+    );
+    assert!(topic.len() == 1 && topic[0].contains("in no topic's name"), "{topic:?}");
+}
+
+#[test]
+fn an_id_differs_from_event_to_event() {
+    let wanted = |got: &str| {
+        format!(
+            "routes[0].event.id: wanted a part that differs from event to event and has no default (optional leaves the id \
+             to the gateway), because events with the same id are taken for one, got {got}"
+        )
+    };
+    let id = |id: &str| with("", &format!(r#", "id": "{id}""#));
+    assert_eq!(id("order"), [wanted("a constant")]);
+    for text in
+        ["{consumer}", "{claim:tenant}-{method}", "{pointer:/id|default:none}", "{header:x|or:consumer}"]
+    {
+        assert_eq!(id(text), [wanted("none")], "{text}");
+    }
+    for text in [
+        "{id}",
+        "{consumer}-{pointer:/id}",
+        "{pointer:/id|or:header:x|optional}",
+        "{header:t|default:x}-{id}",
+    ] {
+        assert_eq!(id(text), [""; 0], "{text}");
+    }
+}
