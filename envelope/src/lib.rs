@@ -8,6 +8,7 @@
 pub mod data;
 pub mod event;
 pub mod hop;
+pub mod http_event;
 pub mod http_header;
 pub mod kafka;
 pub mod media_type;

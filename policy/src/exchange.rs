@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use wicketgate_envelope::hop::Ack;
+
 use crate::admission::Admitted;
 use crate::answer::{Sent, answer, verdicts};
 use crate::auth::{self, Denial, HeadChanges, Principal, Rejected, Tried, Verdict};
@@ -597,6 +599,7 @@ impl Exchange {
             return self.deny(&refusal.into(), &admitted.request_id);
         }
         match reshape(admitted, plan, body, env) {
+            Ok(Outgoing { records, .. }) if records.is_empty() => self.on_nothing(admitted, plan.ack()),
             Ok(Outgoing { records, batch }) => {
                 let events = u64::try_from(records.len()).unwrap_or(u64::MAX);
                 if let Err(refusal) = self.ledger.settle(|_| Some(events), env) {
@@ -615,6 +618,18 @@ impl Exchange {
             }
             Err(problem) => self.fail_admitted(admitted, &problem),
         }
+    }
+
+    /// A batch of no events is one (CloudEvents JSON Format 1.0.2, section 4), but no copy of a request.
+    fn on_nothing(&mut self, admitted: &Admitted, ack: Ack) -> (State, Effect) {
+        let Action::Produce { success, .. } = &admitted.route.action else {
+            let detail =
+                "body: wanted at least one event, as the request goes on with a copy, got an empty batch";
+            return self.fail_admitted(admitted, &Problem::BadRequest(detail.to_owned()));
+        };
+        let sent = Sent { records: Vec::new(), ack, batch: true };
+        let reply = answer(&sent, &[], success, &admitted.request_id);
+        (State::Done, Effect::Reply(self.with_response_headers(reply)))
     }
 
     fn on_outcome(

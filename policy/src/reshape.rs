@@ -25,7 +25,7 @@ use crate::trace_context::trace_context;
 /// What a request sends.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// In the order of the request; at least one.
+    /// In the order of the request; none for a batch of no events.
     pub records: Vec<Record>,
     /// Whether the caller expects a list of results, however long.
     pub batch: bool,

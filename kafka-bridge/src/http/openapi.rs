@@ -208,7 +208,13 @@ fn writing_events(id: &str, summary: &str, bad: &[Kind], parameter: Option<Value
         "description": "How far each event has to get before it is acknowledged. spooled takes a bridge with a spool.",
         "schema": schema("Ack"),
     });
-    let parameters: Vec<Value> = parameter.into_iter().chain([topic, ack, request_id]).collect();
+    let data = json!({
+        "name": "data",
+        "in": "query",
+        "description": "Whether a body in binary mode has to be JSON where its content-type says so.",
+        "schema": {"enum": ["checked", "unchecked"], "default": "checked"},
+    });
+    let parameters: Vec<Value> = parameter.into_iter().chain([topic, ack, data, request_id]).collect();
     json!({
         "operationId": id,
         "summary": summary,
@@ -216,8 +222,8 @@ fn writing_events(id: &str, summary: &str, bad: &[Kind], parameter: Option<Value
         "parameters": parameters,
         "requestBody": {
             "content": {
-                "application/cloudevents+json": {"schema": schema("CloudEvent")},
-                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": schema("CloudEvent")}},
+                "application/cloudevents+json": {"schema": schema("CheckedCloudEvent")},
+                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": schema("CheckedCloudEvent")}},
                 "*/*": {},
             },
         },

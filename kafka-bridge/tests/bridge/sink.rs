@@ -29,7 +29,7 @@ async fn a_binary_event_becomes_a_binary_record() {
                 ("ce-subject", "gr%C3%BCn%20%25"),
                 ("ce-n", "7"),
             ][..],
-            &b" {not even JSON} "[..],
+            &b" {\"n\": 1} "[..],
             &[("ce_subject", "grün %"), ("ce_n", "7"), ("content-type", "application/json; charset=utf-8")][..],
             None,
         ),
@@ -91,6 +91,56 @@ async fn what_is_no_event_is_refused() {
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
     }
     assert_eq!(count(&cluster, "t"), 0);
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    why: String,
+    taken: bool,
+    event: String,
+    headers: Option<Vec<(String, String)>>,
+    body: String,
+}
+
+/// The gateway is held to the same.
+#[tokio::test]
+async fn every_mode_takes_the_events_that_the_gateway_takes_and_no_others() {
+    let cluster = cluster();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    let cases: Vec<Case> =
+        serde_json::from_str(include_str!("../../../envelope/events/both-ends.json")).unwrap();
+    assert!(cases.iter().filter(|case| !case.taken).count() >= 32);
+    for Case { why, taken, event, headers, body } in cases {
+        let status = if taken { 202 } else { 400 };
+        let answer = bridge.client.event("t", event.clone()).await;
+        assert_eq!(answer.status, status, "structured, {why}: {answer:?}");
+        let answer = batch(&bridge, format!("[{event}]")).await;
+        assert!(answer.status == status, "batched, {why}: {answer:?}");
+        if let Some(headers) = headers {
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            // Without a version it is no event.
+            let is_event = headers.iter().any(|(name, _)| *name == "ce-specversion");
+            let answer = bridge.client.send("POST", PATH, &headers, body).await;
+            assert_eq!(answer.status, if is_event { status } else { 415 }, "binary, {why}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn data_is_what_its_type_says_unless_that_is_not_to_be_checked() {
+    let cluster = cluster();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let bridge = Bridge::ready(&cluster, &[]).await;
+    let headers = [&LEAST[..], &[("content-type", "application/json")]].concat();
+    let send = async |query: &str| {
+        bridge.client.send("POST", &format!("{PATH}{query}"), &headers, " {not JSON} ").await
+    };
+    let problem = send("").await.assert_problem(400, "bad-request");
+    assert!(problem["detail"].as_str().unwrap().starts_with("content-type says JSON"), "{problem}");
+    assert_eq!(send("?data=unchecked").await.status, 202);
+    assert_eq!(read(&cluster, "t", 1)[0].value.as_deref(), Some(&b" {not JSON} "[..]));
+    send("?data=any").await.assert_problem(400, "bad-request");
 }
 
 #[tokio::test]

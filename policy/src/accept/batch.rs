@@ -13,7 +13,7 @@ pub(super) fn is_array(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'[')
 }
 
-/// The elements of a JSON array, 1 to `max`.
+/// The elements of a JSON array, at most `max`.
 pub(super) fn array(body: &[u8], max: usize) -> Result<Vec<&RawValue>, Refused> {
     if !is_array(body) {
         return Err(Refused::BadRequest("body: wanted a JSON array, got something else".to_owned()));
@@ -25,7 +25,7 @@ pub(super) fn array(body: &[u8], max: usize) -> Result<Vec<&RawValue>, Refused> 
         .and_then(|elements| deserializer.end().map(|()| elements));
     match elements {
         _ if too_many => Err(Refused::TooManyEvents { max }),
-        Ok(elements) => not_empty(elements),
+        Ok(elements) => Ok(elements),
         Err(error) => Err(Refused::BadRequest(format!("body: wanted a JSON array, got {error}"))),
     }
 }
@@ -53,7 +53,8 @@ pub(super) fn lines(body: &[u8], max: usize) -> Result<Vec<&RawValue>, Refused> 
     not_empty(values)
 }
 
-fn not_empty(values: Vec<&RawValue>) -> Result<Vec<&RawValue>, Refused> {
+/// Elements, of which there has to be one.
+pub(super) fn not_empty(values: Vec<&RawValue>) -> Result<Vec<&RawValue>, Refused> {
     if values.is_empty() {
         Err(Refused::BadRequest("body: wanted at least one event, got an empty batch".to_owned()))
     } else {

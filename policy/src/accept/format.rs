@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use wicketgate_envelope::media_type::{essence, is_json, is_media_type, is_utf8};
+use wicketgate_envelope::http_event::{Mode, UnknownFormat};
+use wicketgate_envelope::media_type::{essence, is_json, is_media_type};
 use wicketgate_envelope::quote::quote;
 
-use super::{JSON, Refused, is_cloudevents};
+use super::{JSON, Refused};
 use crate::head::RequestHead;
 
 /// The form of a request.
@@ -89,19 +90,31 @@ impl Accepted {
     /// [`Refused`] when the route does not take that form, or the head contradicts itself.
     pub fn format(&self, head: &RequestHead) -> Result<Format, Refused> {
         let content_type = content_type(head)?;
-        if let Some(content_type) = content_type.filter(|content_type| is_cloudevents(content_type)) {
-            return self.cloudevents_format(content_type);
+        let has_specversion = head.all("ce-specversion").next().is_some();
+        let mode = Mode::of(content_type, has_specversion);
+        let format = match mode.map_err(|UnknownFormat| self.refuse("content-type", content_type))? {
+            None => None,
+            Some(Mode::Binary) if self.cloudevents => {
+                self.check_given(content_type)?;
+                Some(Format::CloudEventBinary)
+            }
+            // Taken as it is, it would lose what it says of itself.
+            Some(Mode::Binary) => return Err(self.refuse("ce-specversion", content_type)),
+            Some(Mode::Structured) if self.cloudevents => Some(Format::CloudEventStructured),
+            Some(Mode::Batched) if self.cloudevents_batch => Some(Format::CloudEventsBatch),
+            Some(_) => return Err(self.refuse("content-type", content_type)),
+        };
+        match format {
+            Some(format) => Ok(format),
+            None => self.format_of_data(content_type),
         }
+    }
+
+    /// Of a request that is no CloudEvent.
+    fn format_of_data(&self, content_type: Option<&str>) -> Result<Format, Refused> {
         let essence = content_type.map(essence).unwrap_or_default();
         let is_any = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name));
-        if head.all("ce-specversion").next().is_some() {
-            // Taken as it is, it would lose what it says of itself.
-            if !self.cloudevents {
-                return Err(self.refuse("ce-specversion", content_type));
-            }
-            self.check_given(content_type)?;
-            Ok(Format::CloudEventBinary)
-        } else if let Some(read_as) = self.read_as(content_type) {
+        if let Some(read_as) = self.read_as(content_type) {
             self.check_given(content_type)?;
             match read_as {
                 ReadAs::Ndjson if self.ndjson => Ok(Format::Ndjson),
@@ -132,21 +145,6 @@ impl Accepted {
             Some(range) => content_type.is_some_and(|content_type| range.matches(content_type)),
         };
         self.read_as.iter().find_map(|(range, read_as)| matches(range).then_some(*read_as))
-    }
-
-    fn cloudevents_format(&self, content_type: &str) -> Result<Format, Refused> {
-        let essence = essence(content_type);
-        // Both have the same prefix, so neither is told by one.
-        let format = if essence.eq_ignore_ascii_case("application/cloudevents+json") {
-            self.cloudevents.then_some(Format::CloudEventStructured)
-        } else if essence.eq_ignore_ascii_case("application/cloudevents-batch+json") {
-            self.cloudevents_batch.then_some(Format::CloudEventsBatch)
-        } else {
-            None
-        };
-        format
-            .filter(|_| is_utf8(content_type))
-            .ok_or_else(|| self.refuse("content-type", Some(content_type)))
     }
 
     /// A missing `Content-Type` is no fault before there is a body.

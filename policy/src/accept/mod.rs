@@ -42,7 +42,7 @@ pub struct Incoming<'a> {
 pub struct Batch<'a> {
     /// The form in which it came. [`Format::is_batch`] tells whether the caller expects one result or a list.
     pub format: Format,
-    /// At least one; exactly one where the format is no batch.
+    /// Exactly one where the format is no batch; a batch of CloudEvents may have none.
     pub events: Vec<Incoming<'a>>,
 }
 
@@ -79,6 +79,7 @@ pub fn accept<'a>(accepted: &Accepted, head: &'a RequestHead, body: &'a [u8]) ->
                 .map_err(|_| Refused::BadRequest("body: wanted UTF-8, got other bytes".to_owned()))?;
             vec![structured(text, Place::Body)?]
         }
+        // Which may be empty (CloudEvents JSON Format 1.0.2, section 4).
         Format::CloudEventsBatch => batch::array(body, accepted.max_events)?
             .into_iter()
             .enumerate()
@@ -86,7 +87,8 @@ pub fn accept<'a>(accepted: &Accepted, head: &'a RequestHead, body: &'a [u8]) ->
             .collect::<Result<_, _>>()?,
         Format::Ndjson => batch::lines(body, accepted.max_events)?.into_iter().map(Incoming::json).collect(),
         Format::JsonArray => {
-            batch::array(body, accepted.max_events)?.into_iter().map(Incoming::json).collect()
+            let elements = batch::not_empty(batch::array(body, accepted.max_events)?)?;
+            elements.into_iter().map(Incoming::json).collect()
         }
     };
     for (index, event) in events.iter().enumerate() {
@@ -204,14 +206,6 @@ impl Place {
             Self::Element(index) => format!("body[{index}]"),
         }
     }
-}
-
-/// Whether a media type is one of CloudEvents', known or not (CloudEvents HTTP Binding 1.0.2, section 3).
-fn is_cloudevents(content_type: &str) -> bool {
-    const PREFIX: &str = "application/cloudevents";
-    media_type::essence(content_type)
-        .get(..PREFIX.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod binary;
 mod format;
 mod options;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,8 +16,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use wicketgate_envelope::event::{Attributes, Extension as Attribute};
+use wicketgate_envelope::event::{Extension as Attribute, ParsedEvent, parse};
 use wicketgate_envelope::hop::{self, RecordResult, ValueMode};
+use wicketgate_envelope::http_event::Mode;
 use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
 
 use crate::clusters::Cluster;
@@ -26,7 +28,6 @@ use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming, Pass};
 use crate::http::{Shared, body, request_id, results};
 use crate::problem::{Kind, Problem};
-use format::Format;
 use options::Options;
 
 /// Says that the receipt is that of an earlier request with the same event.
@@ -71,8 +72,8 @@ async fn take(
     headers: &HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let format = Format::of(headers)?;
-    if format == Format::Binary && proof == Proof::Signature {
+    let format = format::of(headers)?;
+    if format == Mode::Binary && proof == Proof::Signature {
         let detail = "a signature does not cover headers, where binary mode has the event's attributes; use \
                       structured mode, or a token";
         return Err(Problem::new(Kind::Forbidden, detail));
@@ -94,9 +95,9 @@ async fn take(
     let destination =
         Destination { shared, cluster, topic: &topic, options, request_id: request_id(headers) };
     let taken = Pass::through(shared, |pass| match format {
-        Format::Binary => destination.binary(headers, &received.bytes, pass).map(Taken::One),
-        Format::Structured => destination.structured(&received.bytes, pass).map(Taken::One),
-        Format::Batched => destination.batch(&received.bytes, pass).map(Taken::Many),
+        Mode::Binary => destination.binary(headers, &received.bytes, pass).map(Taken::One),
+        Mode::Structured => destination.structured(&received.bytes, pass).map(Taken::One),
+        Mode::Batched => destination.batch(&received.bytes, pass).map(Taken::Many),
     });
     let taken = taken.await?;
     // librdkafka has its own copies.
@@ -133,12 +134,10 @@ impl Destination<'_> {
         body: &[u8],
         pass: &mut Pass,
     ) -> Result<(Enqueued, String), Problem> {
-        let event = binary::read(headers, body).map_err(|error| Problem::new(Kind::BadRequest, error))?;
+        let event = binary::read(headers, body, self.options.checks_data)
+            .map_err(|error| Problem::new(Kind::BadRequest, error))?;
         let id = event.context.id.clone().into_owned();
-        let key = event.context.extensions.iter().find_map(|(name, value)| match value {
-            Attribute::Text(key) if name == "partitionkey" => Some(key.clone()),
-            _ => None,
-        });
+        let key = partition_key(&event);
         let view = EventView::of_binary(&event, body);
         let BinaryParts { mut headers, content_type, value } = event.into();
         headers.extend(content_type.map(|content_type| (CONTENT_TYPE.into(), content_type)));
@@ -169,13 +168,13 @@ impl Destination<'_> {
     }
 
     fn event(&self, json: &str, pass: &mut Pass) -> Result<(Enqueued, String), String> {
-        let attributes = Attributes::from_json(json).map_err(|error| error.to_string())?;
+        let event = parse(json).map_err(|error| error.to_string())?;
         let message =
             kafka::message(ValueMode::Structured, false, json).map_err(|error| error.to_string())?;
         let view = EventView::of_json(json)?;
-        let enqueued =
-            self.enqueue(&attributes.id, &view, attributes.partitionkey.as_deref(), &message, pass);
-        Ok((enqueued, attributes.id.into_owned()))
+        let (id, key) = (event.context.id.clone().into_owned(), partition_key(&event));
+        let enqueued = self.enqueue(&id, &view, key.as_deref(), &message, pass);
+        Ok((enqueued, id))
     }
 
     fn enqueue(
@@ -201,6 +200,13 @@ impl Destination<'_> {
         };
         receive::enqueue(self.shared, &incoming, self.request_id.as_ref(), pass)
     }
+}
+
+fn partition_key<'a>(event: &ParsedEvent<'a>) -> Option<Cow<'a, str>> {
+    event.context.extensions.iter().find_map(|(name, value)| match value {
+        Attribute::Text(key) if name == "partitionkey" => Some(key.clone()),
+        _ => None,
+    })
 }
 
 /// The elements of a JSON array, at most so many.

@@ -12,11 +12,14 @@ use crate::http::shortened::shortened;
 pub(super) struct Options {
     /// How far each event has to get before it is acknowledged.
     pub(super) ack: Ack,
+    /// Whether data in binary mode has to be JSON where `content-type` says so.
+    pub(super) checks_data: bool,
 }
 
 #[derive(Deserialize)]
 struct Parameters {
     ack: Option<String>,
+    data: Option<String>,
 }
 
 impl Options {
@@ -33,7 +36,14 @@ impl Options {
                 text.parse().map_err(|error| format!("ack: {error}, got {:?}", shortened(&text)))?
             }
         };
-        Ok(Self { ack })
+        let checks_data = match parameters.data.as_deref() {
+            None | Some("checked") => true,
+            Some("unchecked") => false,
+            Some(text) => {
+                return Err(format!("data: wanted checked or unchecked, got {:?}", shortened(text)));
+            }
+        };
+        Ok(Self { ack, checks_data })
     }
 }
 
@@ -46,7 +56,15 @@ mod tests {
         let ack = |query: &str| {
             Options::from_query(&format!("/e?{query}").parse().unwrap()).map(|options| options.ack)
         };
-        assert_eq!(Options::from_query(&Uri::from_static("/e")), Ok(Options { ack: Ack::All }));
+        assert_eq!(
+            Options::from_query(&Uri::from_static("/e")),
+            Ok(Options { ack: Ack::All, checks_data: true })
+        );
+        let checks = |query: &str| {
+            Options::from_query(&format!("/e?{query}").parse().unwrap()).map(|options| options.checks_data)
+        };
+        assert_eq!((checks("data=checked"), checks("ack=all&data=unchecked")), (Ok(true), Ok(false)));
+        assert_eq!(checks("data=any"), Err("data: wanted checked or unchecked, got \"any\"".to_owned()));
         for (query, wanted) in [
             ("", Ack::All),
             ("x=1", Ack::All),

@@ -6,6 +6,7 @@ const SNS: &[u8] = include_bytes!("requests/sns-text-plain.http");
 const CSP: &[u8] = include_bytes!("requests/csp-report.http");
 const LINES: &[u8] = include_bytes!("requests/ndjson-gzip-as-application-json.http");
 const REMOTE_WRITE: &[u8] = include_bytes!("requests/prometheus-remote-write-snappy.http");
+const EMPTY_BATCH: &[u8] = include_bytes!("requests/ce-empty-batch.http");
 const BEACON: &[u8] =
     b"POST /b HTTP/1.1\r\nHost: g\r\nContent-Type: text/plain;charset=UTF-8\r\n\r\n{\"page\":\"/\"}";
 const UNTYPED: &[u8] = b"POST /b HTTP/1.1\r\nHost: g\r\n\r\n{\"page\":\"/\"}";
@@ -145,4 +146,25 @@ fn what_is_carried_need_not_be_known() {
         (&"snappy".into(), &"CyhoZWxsbyB3b3JsZA==".into())
     );
     assert_eq!(event["datacontenttype"], "application/x-protobuf");
+}
+
+/// CloudEvents has batches of nothing; a request with one is no audited one, though.
+#[test]
+fn a_batch_of_no_events_is_one_and_no_copy() {
+    let accept = r#"{ "formats": ["cloudevents_batch"] }"#;
+    let (status, content, _) = replied(send(config("/ce", accept, ""), EMPTY_BATCH));
+    assert_eq!((status, content), (202, serde_json::json!({"results": []})));
+    let tee = |on_error: &str| {
+        let document = format!(
+            r#"{{ "source": "urn:test", "bridge": {{ "upstream": "bridge" }}, "unmatched": "reject", "routes": [
+              {{ "name": "r", "match": {{ "methods": ["POST"], "path": "/ce" }},
+                "authentication": {{ "any_of": ["anonymous"] }}, "action": "tee", "on_error": "{on_error}",
+                "accept": {accept}, "event": {{ "type": "t" }}, "kafka": {{ "topic": "t" }} }}] }}"#
+        );
+        Rc::new(Config::from_json(document.as_bytes()).unwrap())
+    };
+    let (status, content, _) = replied(send(tee("deny"), EMPTY_BATCH));
+    assert_eq!(status, 400, "{content}");
+    assert!(content["detail"].as_str().unwrap().starts_with("body: wanted at least one event"), "{content}");
+    assert_eq!(send(tee("continue"), EMPTY_BATCH), Effect::Continue);
 }
