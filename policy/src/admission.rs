@@ -16,8 +16,9 @@ use crate::path;
 use crate::plan::Plan;
 use crate::query::Query;
 use crate::reply::Problem;
-use crate::route::Route;
+use crate::route::{Action, Route};
 use crate::template::Facts;
+use crate::unending::Unending;
 
 /// A request that its route has let in.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Admitted {
     pub(crate) codings: Vec<Coding>,
     /// The names of the codings of a body that stays encoded.
     pub(crate) carried: Option<String>,
+    /// Why its body is not waited for, and not copied, if it is not.
+    pub(crate) unending: Option<Unending>,
     /// The value of `Idempotency-Key`, where events are told apart.
     pub(crate) idempotency_key: Option<String>,
     /// What the head says, where events are told apart.
@@ -70,6 +73,7 @@ impl Admitted {
             }
             _ => None,
         };
+        let unending = Unending::of(sent).filter(|_| matches!(route.action, Action::Tee { .. }));
         let (codings, carried) = codings(&head, plan)?;
         let format = plan.accepted.format(&head)?;
         if carried.is_some() {
@@ -95,6 +99,7 @@ impl Admitted {
             query,
             codings,
             carried,
+            unending,
             idempotency_key,
             fingerprint,
         })

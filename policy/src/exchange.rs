@@ -13,7 +13,7 @@ use crate::admission::Admitted;
 use crate::answer::{Sent, answer, verdicts};
 use crate::auth::{self, Denial, HeadChanges, Principal, Rejected, Tried, Verdict};
 use crate::callout::Outcome;
-use crate::config::document::OnError;
+use crate::config::document::{OnError, Streams};
 use crate::config::{Config, Unmatched};
 use crate::cors::{self, Preflight};
 use crate::env::{Env, fresh_id};
@@ -26,6 +26,7 @@ use crate::reply::{Headers, LocalReply, Problem};
 use crate::reshape::{Outgoing, Record, reshape};
 use crate::route::{Action, Matched, Obstacle, Route};
 use crate::shares::Holder;
+use crate::unending::Unending;
 
 /// What happened.
 #[derive(Debug)]
@@ -466,7 +467,11 @@ impl Exchange {
             Verdict::Body if body.is_some() => self.deny(&Problem::Internal, &candidate.request_id),
             Verdict::Body => {
                 candidate.needs_body = true;
-                match self.check_length(&candidate.head) {
+                let ends = match Unending::of(&candidate.head) {
+                    None => Ok(()),
+                    Some(_) => Err(refused_stream("its signature is of all of it")),
+                };
+                match ends.and_then(|()| self.check_length(&candidate.head)) {
                     Ok(()) => self.hold(Held::Candidate(candidate), progress, env),
                     Err(problem) => self.deny(&problem, &candidate.request_id),
                 }
@@ -490,6 +495,10 @@ impl Exchange {
             .and_then(|()| self.plan(candidate, principal, env));
         match (admission, body) {
             (Ok(Admission::Pass), _) => (State::Passed, Effect::Continue),
+            // Nothing of its body is waited for.
+            (Ok(Admission::Hold(admitted)), None) if admitted.unending.is_some() => {
+                self.dispatch(&admitted, b"", env)
+            }
             (Ok(Admission::Hold(admitted)), Some(body)) => self.dispatch(&admitted, body, env),
             (Ok(Admission::Hold(admitted)), None) => self.hold(Held::Admitted(admitted), progress, env),
             (Err(problem), _) => self.deny(&problem, &candidate.request_id),
@@ -545,7 +554,8 @@ impl Exchange {
             return Ok(Admission::Pass);
         };
         let named = (request_id.clone(), env.now());
-        let admitted = self.check_length(head).and_then(|()| {
+        let unending = may_wait(&route.action, head);
+        let admitted = unending.and_then(|()| self.check_length(head)).and_then(|()| {
             Admitted::new(Rc::clone(route), plan, path_parameters.clone(), principal, head, named)
         });
         match admitted {
@@ -715,6 +725,24 @@ impl From<Refusal> for Problem {
             Refusal::Unavailable { policy } => Self::LimitUnavailable { policy },
         }
     }
+}
+
+/// Refuses what is waited for and need not come.
+fn may_wait(action: &Action, head: &RequestHead) -> Result<(), Problem> {
+    match (action, Unending::of(head)) {
+        // A call with one message ends, and is a body like others.
+        (Action::Produce { .. }, Some(Unending::Grpc)) | (_, None) => Ok(()),
+        (Action::Tee { streams: Streams::Head, .. } | Action::Pass, Some(_)) => Ok(()),
+        (Action::Produce { .. } | Action::Tee { .. }, Some(_)) => {
+            Err(refused_stream("it is taken when all of it is there"))
+        }
+    }
+}
+
+fn refused_stream(because: &str) -> Problem {
+    Problem::BadRequest(format!(
+        "request: wanted one that ends, because {because}, got an upgrade, a CONNECT or a gRPC call"
+    ))
 }
 
 /// What a caller is told of a denial: never which part of a credential was wrong.

@@ -48,4 +48,5 @@ mod spelling;
 pub mod template;
 pub mod topic;
 mod trace_context;
+mod unending;
 pub mod webhook;

@@ -345,6 +345,7 @@ impl Reshaper<'_> {
         if let Some(query) = admitted.raw_query.as_ref().filter(|_| plan.event.query) {
             extensions.push(("wgquery", lossy(query)));
         }
+        extensions.extend(admitted.unending.map(|unending| ("wgstream", unending.as_str().into())));
         extensions.extend(admitted.carried.as_deref().map(|codings| ("wgencoding", codings.into())));
         extensions.extend(admitted.head.client_address().map(|address| ("wgclientip", address.into())));
         // It is the caller's header as much as it is the gateway's.

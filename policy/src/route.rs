@@ -21,7 +21,7 @@ use self::tree::Tree;
 use crate::answer::Success;
 use crate::auth::{Authorization, CredentialPlaces, Requirement};
 use crate::conditions::Conditions;
-use crate::config::document::OnError;
+use crate::config::document::{OnError, Streams};
 use crate::cors::{self, Cors, Denial, Preflight};
 use crate::head::RequestHead;
 use crate::host::HostPattern;
@@ -69,6 +69,8 @@ pub enum Action {
         plan: Plan,
         /// What happens when it does not.
         on_error: OnError,
+        /// What happens to those that need not end.
+        streams: Streams,
     },
 }
 

@@ -467,6 +467,10 @@ pub struct Route {
     /// `tee` only: what happens to a request whose copy does not get into Kafka. Default: `deny`.
     #[serde(default)]
     pub on_error: Option<OnError>,
+    /// `tee` only: what happens to a request whose body need not end, such as one for a WebSocket. Default: `head`. Other
+    /// actions than `tee` never wait for one: `produce` refuses it with 400, and `pass` lets it go on.
+    #[serde(default)]
+    pub streams: Option<Streams>,
     /// Which web pages of other origins may call (CORS). Without it, none.
     #[serde(default)]
     pub cors: Option<Cors>,
@@ -604,6 +608,18 @@ pub enum Action {
     Tee,
     /// The request goes on to its upstream once it is authenticated. Nothing goes to Kafka.
     Pass,
+}
+
+/// What happens to a request whose body need not end: an upgrade (WebSocket), CONNECT, or a gRPC call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Streams {
+    /// Its head alone is copied, and it goes on as soon as Kafka has that. The event says so in `wgstream`.
+    #[default]
+    Head,
+    /// It is answered with 400.
+    Refuse,
 }
 
 /// What happens to a request whose copy does not get into Kafka.

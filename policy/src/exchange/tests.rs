@@ -570,3 +570,4 @@ mod any_order {
 mod amplified;
 mod foreign;
 mod identities;
+mod unending;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::document::{self, Document, OnError, Reply};
+use super::super::document::{self, Document, Reply};
 use super::super::error::{Mistakes, quoted};
 use super::authentication::{self, Consumers};
 use super::limit;
@@ -119,6 +119,9 @@ fn compile(
             planner.compile(route, mistakes)
         }
     };
+    if route.streams.is_some() && route.action != document::Action::Tee {
+        mistakes.add(format!("{path}.streams"), "it only where the action is tee", "it where it is another");
+    }
     if route.on_error.is_some() && route.action != document::Action::Tee {
         mistakes.add(format!("{path}.on_error"), "it only where the action is tee", "it where it is another");
     }
@@ -134,7 +137,8 @@ fn compile(
         (document::Action::Pass, _) => Action::Pass,
         (document::Action::Produce, Some(plan)) => Action::Produce { plan, success },
         (document::Action::Tee, Some(plan)) => {
-            Action::Tee { plan, on_error: route.on_error.unwrap_or(OnError::Deny) }
+            let (on_error, streams) = (route.on_error.unwrap_or_default(), route.streams.unwrap_or_default());
+            Action::Tee { plan, on_error, streams }
         }
         (_, None) => return None,
     };
