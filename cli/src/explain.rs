@@ -17,6 +17,7 @@ use wicketgate_policy::auth::{Memory, Tried};
 use wicketgate_policy::config::Config;
 use wicketgate_policy::env::{Env, LocalStore, SharedStore, fresh_id};
 use wicketgate_policy::exchange::{Effect, Event, Exchange};
+use wicketgate_policy::fetch::FetchSubject;
 use wicketgate_policy::limit::Report;
 use wicketgate_policy::reply::LocalReply;
 use wicketgate_policy::reshape::Record;
@@ -35,13 +36,16 @@ pub struct Options {
     pub envoy: Envoy,
     /// Units that whoever sends the request has just used, by the names of limits.
     pub used: BTreeMap<String, u64>,
+    /// A key set (RFC 7517), in place of those that the gateway would fetch.
+    pub jwks: Option<Vec<u8>>,
 }
 
 /// What the gateway would do.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// `produce`, `tee`, `pass`, or `reply` where the gateway answers by itself at once; `envoy` where that is not the
-    /// filter's answer, but Envoy's own, in its own words.
+    /// `produce`, `tee`, `pass`, or `reply` where the gateway answers by itself at once; `ask` where it would ask an
+    /// authority first and nothing was given in place of the answer; `envoy` where that is not the filter's answer, but
+    /// Envoy's own, in its own words.
     pub decision: &'static str,
     /// Why Envoy answers by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +56,9 @@ pub struct Explanation {
     /// Who the caller is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,
+    /// The authority that would be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asks: Option<String>,
     /// What the request may cost.
     pub limits: Limits,
     /// What the limits of the route say.
@@ -178,6 +185,29 @@ pub struct ExplainedReply {
     pub body: Option<Box<RawValue>>,
 }
 
+/// Gives the exchange what it asks authorities for, as far as it is there. The network is not asked.
+fn answer_fetches(
+    exchange: &mut Exchange,
+    mut effect: Effect,
+    env: &mut FixedEnv,
+    options: &Options,
+) -> Effect {
+    while let Effect::Fetch(fetch) = &effect {
+        let Some(jwks) = &options.jwks else { return effect };
+        let now = env.now();
+        let key = &fetch.key;
+        match key.subject {
+            // What is wrong with the keys was told when they were read.
+            FetchSubject::Discovery | FetchSubject::KeySet => {
+                drop(env.memory.put_keys(&key.method, jwks, now))
+            }
+            FetchSubject::Token(_) => return effect,
+        }
+        effect = exchange.step(Event::Fetched, env);
+    }
+    effect
+}
+
 /// Puts a request to a configuration.
 pub fn explain(config: Config, mut message: Message, options: &Options) -> Explanation {
     let mut env = FixedEnv::new(options);
@@ -188,16 +218,22 @@ pub fn explain(config: Config, mut message: Message, options: &Options) -> Expla
     let mut head = message.head();
     head.set_client_address(options.envoy.client.to_string());
     let body = message.body;
-    let mut effect = match handed_over {
+    let effect = match handed_over {
         Ok(()) => exchange.step(Event::Head { head, end_of_stream: body.is_empty() }, &mut env),
         Err(_) => Effect::Nothing,
     };
+    let mut effect = answer_fetches(&mut exchange, effect, &mut env, options);
     if effect == Effect::Wait {
         effect = exchange.step(Event::BodyBuffered { len: body.len(), end_of_stream: true }, &mut env);
     }
     if let Effect::ReadBody { .. } = effect {
         effect = exchange.step(Event::Body(&body), &mut env);
+        effect = answer_fetches(&mut exchange, effect, &mut env, options);
     }
+    let asks = match &effect {
+        Effect::Fetch(fetch) => Some(format!("{} {}{}", fetch.upstream, fetch.authority, fetch.path)),
+        _ => None,
+    };
     let route = exchange.route();
     let (mut records, mut reply) = (Vec::new(), None);
     let mut refused = None;
@@ -210,6 +246,7 @@ pub fn explain(config: Config, mut message: Message, options: &Options) -> Expla
             reply = Some(explained_reply(&answer));
             "reply"
         }
+        Effect::Fetch(_) => "ask",
         _ => match handed_over {
             Ok(()) => "pass",
             Err(Refused { status, because }) => {
@@ -230,6 +267,7 @@ pub fn explain(config: Config, mut message: Message, options: &Options) -> Expla
             authid: principal.auth_id().map(str::to_owned),
             claims: principal.claims().map(|claims| claims.json().to_owned()),
         }),
+        asks,
         limits: Limits {
             body_bytes: max_body_bytes,
             decoded_bytes: plan.map(|plan| plan.max_bytes()),
@@ -304,6 +342,9 @@ impl fmt::Display for Explanation {
             write!(f, ", {bytes} decoded, {events} event(s)")?;
         }
         writeln!(f)?;
+        if let Some(asks) = &self.asks {
+            writeln!(f, "asks       {asks} (give its key set with --jwks)")?;
+        }
         for ExplainedMethod { method, said } in &self.authentication {
             writeln!(f, "method     {method}: {said}")?;
         }

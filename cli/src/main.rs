@@ -16,6 +16,7 @@ use wicketgate::render::{
 };
 use wicketgate::secrets;
 use wicketgate_policy::config::{self, Config, Warning};
+use wicketgate_policy::jose::KeySet;
 
 /// Checks Wicketgate's configuration documents, explains what they do, and renders gateway configurations.
 ///
@@ -53,6 +54,9 @@ enum Command {
         /// As if so many units of a limit had just been used by whoever sends the request, such as daily=9990.
         #[arg(long, value_name = "LIMIT=UNITS", value_parser = used)]
         used: Vec<(String, u64)>,
+        /// A JWK set, in place of the keys that the gateway would fetch from an issuer.
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
         #[command(flatten)]
         envoy: InFront,
     },
@@ -219,7 +223,7 @@ fn run(command: Command) -> Result<String, String> {
                 warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
             Ok(format!("{warnings}{name}: no mistakes\n"))
         }
-        Command::Explain { document, request, json, at, seed, used, envoy } => {
+        Command::Explain { document, request, json, at, seed, used, jwks, envoy } => {
             if document == request {
                 return Err("the document and the request cannot be the same file".to_owned());
             }
@@ -234,7 +238,8 @@ fn run(command: Command) -> Result<String, String> {
             let request_name = request.display().to_string();
             let message =
                 Message::parse(&read_bytes(&request)?).map_err(|error| format!("{request_name}: {error}"))?;
-            let explanation = explain(config, message, &Options { at, seed, used, envoy });
+            let jwks = jwks.map(|path| read_key_set(&path)).transpose()?;
+            let explanation = explain(config, message, &Options { at, seed, used, jwks, envoy });
             if json {
                 let text = serde_json::to_string_pretty(&explanation).map_err(|error| error.to_string())?;
                 Ok(text + "\n")
@@ -316,6 +321,13 @@ fn fill_random(buffer: &mut [u8]) -> Result<(), String> {
 fn read_password() -> Result<String, String> {
     let text = String::from_utf8(read_bytes(Path::new("-"))?).map_err(|_| "the password: wanted UTF-8")?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn read_key_set(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = read_bytes(path)?;
+    KeySet::from_jwks(&bytes)
+        .map_err(|error| format!("{}: wanted a JWK set, got one where {error}", path.display()))?;
+    Ok(bytes)
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {

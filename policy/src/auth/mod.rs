@@ -8,9 +8,12 @@
 pub mod api_key;
 mod authorization;
 mod basic;
+mod bearer;
 mod cache;
 mod certificate;
 mod credentials;
+mod jwt;
+mod key_sets;
 mod memory;
 mod principal;
 mod webhook;
@@ -21,11 +24,15 @@ use self::api_key::ApiKey;
 pub use self::authorization::{Authorization, ClaimRule, ClaimTest, Forbidden, RequestRule};
 pub use self::basic::Basic;
 pub(crate) use self::basic::{MAX_PASSWORDS, Users};
+pub(crate) use self::bearer::Bearer;
 pub use self::certificate::Mtls;
 pub(crate) use self::certificate::{Certificates, Source as CertificateSource};
 pub(crate) use self::credentials::Place;
 pub use self::credentials::{CredentialPlaces, HeadChanges};
-pub use self::memory::Memory;
+pub use self::jwt::Jwt;
+pub(crate) use self::jwt::{KeySource, TokenIdentity};
+pub(crate) use self::key_sets::{Location, Source};
+pub use self::memory::{Errands, Memory};
 pub use self::principal::{Consumer, Principal};
 pub use self::webhook::Webhook;
 use crate::env::Env;
@@ -53,6 +60,9 @@ pub enum Checked {
     Absent,
     /// The request carries a credential that will not do.
     Rejected(Rejected),
+    /// The request carries, in this method's place, a credential of another authority. A further method that looks in the
+    /// same place may know it; nothing else lets the request in.
+    Foreign(Rejected),
     /// An authority has to be asked; the method is to be asked again once it has answered.
     Fetch(Box<Fetch>),
     /// The body is part of the credential; the method is to be asked again with it.
@@ -83,6 +93,8 @@ pub enum Method {
     Mtls(Mtls),
     /// A signature over the body.
     Webhook(Rc<Webhook>),
+    /// A token that its issuer has signed.
+    Jwt(Rc<Jwt>),
     /// No credential is asked for.
     Anonymous,
 }
@@ -94,6 +106,7 @@ impl Method {
             Self::Basic(method) => method.check(name, request, env),
             Self::Mtls(method) => method.check(name, request, env),
             Self::Webhook(method) => method.check(name, request, env.now()),
+            Self::Jwt(method) => method.check(name, request, env),
             Self::Anonymous => Checked::Known(Principal::anonymous(Rc::clone(name))),
         }
     }
@@ -105,6 +118,7 @@ impl Method {
             Self::Basic(method) => Some(method.place()),
             Self::Mtls(method) => method.place(),
             Self::Webhook(method) => Some(method.place()),
+            Self::Jwt(method) => Some(method.bearer.place.clone()),
             Self::Anonymous => None,
         }
     }
@@ -116,6 +130,7 @@ impl Method {
             Self::Basic(method) => method.forward,
             Self::Mtls(_) => false,
             Self::Webhook(method) => method.forward,
+            Self::Jwt(method) => method.forward,
             Self::Anonymous => false,
         }
     }
@@ -123,12 +138,12 @@ impl Method {
     /// The challenge of this method in `WWW-Authenticate` (RFC 9110, section 11.6.1). `rejected` tells whether its own
     /// credential came and was wrong.
     fn challenge(&self, rejected: bool) -> Option<String> {
-        let _ = rejected;
         match self {
             Self::ApiKey(method) => Some(method.challenge()),
             Self::Basic(_) => Some(Basic::challenge()),
             Self::Mtls(_) => Some(Mtls::challenge()),
             Self::Webhook(method) => Some(method.challenge()),
+            Self::Jwt(_) => Some(Bearer::challenge(rejected)),
             Self::Anonymous => None,
         }
     }
@@ -193,17 +208,24 @@ impl Requirement {
     }
 
     fn any_of(&self, methods: &[NamedMethod], request: &Request<'_>, env: &mut dyn Env) -> Verdict {
-        for NamedMethod { name, method } in methods {
+        let mut foreign: Option<(&NamedMethod, Rejected)> = None;
+        for named in methods {
+            // A credential that nobody has known yet is not passed over for another one.
+            if foreign.as_ref().is_some_and(|(earlier, _)| earlier.method.place() != named.method.place()) {
+                continue;
+            }
+            let NamedMethod { name, method } = named;
             match method.check(name, request, env) {
                 Checked::Known(principal) => return Verdict::Known(principal),
                 Checked::Absent => {}
+                Checked::Foreign(rejected) => foreign = foreign.or(Some((named, rejected))),
                 Checked::Rejected(rejected) => return self.denied(Some((name, rejected))),
                 Checked::Fetch(fetch) => return Verdict::Fetch(fetch),
                 Checked::Body => return Verdict::Body,
                 Checked::Challenge(answer) => return Verdict::Challenge(answer),
             }
         }
-        self.denied(None)
+        self.denied(foreign.map(|(named, rejected)| (&named.name, rejected)))
     }
 
     /// The body is asked for last, so that no body is buffered for a request that its head denies.
@@ -223,7 +245,9 @@ impl Requirement {
                     }
                 },
                 Checked::Absent => return self.denied(None),
-                Checked::Rejected(rejected) => return self.denied(Some((name, rejected))),
+                Checked::Rejected(rejected) | Checked::Foreign(rejected) => {
+                    return self.denied(Some((name, rejected)));
+                }
                 Checked::Fetch(fetch) => return Verdict::Fetch(fetch),
                 Checked::Body => body = true,
                 Checked::Challenge(answer) => challenge = Some(answer),
@@ -239,11 +263,12 @@ impl Requirement {
 
     fn denied(&self, rejected: Option<(&Rc<str>, Rejected)>) -> Verdict {
         let by = rejected.as_ref().map(|(name, _)| Rc::clone(name));
-        let challenges: Vec<String> = self
-            .methods()
-            .iter()
-            .filter_map(|NamedMethod { name, method }| method.challenge(by.as_ref() == Some(name)))
-            .collect();
+        let mut challenges: Vec<String> = Vec::new();
+        for NamedMethod { name, method } in self.methods() {
+            let challenge = method.challenge(by.as_ref() == Some(name));
+            // Two issuers ask for a token in the same words.
+            challenges.extend(challenge.filter(|challenge| !challenges.contains(challenge)));
+        }
         Verdict::Denied(Denial {
             challenge: challenges.join(", "),
             rejected: rejected.map(|(_, rejected)| rejected),
@@ -255,13 +280,16 @@ impl Requirement {
         let mut tried = Vec::new();
         for NamedMethod { name, method } in self.methods() {
             let checked = method.check(name, request, env);
-            let decided = matches!(self, Self::AnyOf(_)) && !matches!(checked, Checked::Absent);
+            let decided =
+                matches!(self, Self::AnyOf(_)) && !matches!(checked, Checked::Absent | Checked::Foreign(_));
             let said = match checked {
                 Checked::Known(_) => "accepted".to_owned(),
                 Checked::Absent => "no credential of this kind".to_owned(),
                 Checked::Rejected(Rejected::Repeated(place)) => format!("rejected: {place} is repeated"),
                 Checked::Rejected(Rejected::Invalid(reason)) => format!("rejected: {reason}"),
                 Checked::Rejected(Rejected::Unavailable) => "cannot be checked now".to_owned(),
+                Checked::Foreign(Rejected::Invalid(reason)) => format!("not of this authority: {reason}"),
+                Checked::Foreign(_) => "not of this authority".to_owned(),
                 Checked::Fetch(fetch) => format!("asks {} {}", fetch.upstream, fetch.path),
                 Checked::Body => "needs the body".to_owned(),
                 Checked::Challenge(_) => "accepted, and only asks whether somebody is there".to_owned(),

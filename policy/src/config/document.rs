@@ -327,6 +327,101 @@ pub enum AuthenticationMethod {
     Mtls(Mtls),
     /// Deliveries of webhooks, which their provider signs.
     Webhook(Box<Webhook>),
+    /// A JSON Web Token (RFC 7519) of one issuer. Exactly one of `jwks`, `jwks_uri`, `discovery` and `secrets` says what
+    /// verifies it.
+    Jwt(Box<Jwt>),
+}
+
+/// A JSON Web Token (RFC 7519) of one issuer. Exactly one of `jwks`, `jwks_uri`, `discovery` and `secrets` says what
+/// verifies it.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    /// What the claim `iss` has to be, byte for byte.
+    pub issuer: String,
+    /// The values of which the claim `aud` has to have one. Without any, tokens for every service of the issuer are
+    /// taken, and `lint` warns.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub audiences: Vec<String>,
+    /// The algorithms that tokens may be signed with, such as `RS256`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub algorithms: Vec<JwtAlgorithm>,
+    /// The issuer's public keys, a JWK set (RFC 7517) as JSON text; `${file:keys.json}` stands for a file's content.
+    #[serde(default)]
+    pub jwks: Option<String>,
+    /// The https address of the issuer's key set. It is fetched through `upstream`.
+    #[serde(default)]
+    pub jwks_uri: Option<String>,
+    /// Whether the issuer's OpenID discovery document says where its keys are. It is fetched through `upstream`.
+    #[serde(default)]
+    pub discovery: bool,
+    /// Secrets shared with the issuer, for HS256, HS384 and HS512. Two let one be replaced.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub secrets: Vec<Secret>,
+    /// Envoy: the name of the cluster that reaches the issuer, with TLS where the issuer has it.
+    #[serde(default)]
+    pub upstream: Option<String>,
+    /// How old fetched keys get before newer ones are asked for, in the background: 10s to 24h. A token that names
+    /// a key which is not known asks at once, at most every ten seconds. Default: 10m.
+    #[serde(default)]
+    pub refresh: Option<String>,
+    /// How much older keys may get while the issuer does not answer, up to 7d. Default: 1h.
+    #[serde(default)]
+    pub stale: Option<String>,
+    /// How long to wait for the issuer's answer: 100ms to 30s. Default: 5s.
+    #[serde(default)]
+    pub timeout: Option<String>,
+    /// How far the clocks of issuer and gateway may be apart, up to 5m. Default: 30s.
+    #[serde(default)]
+    pub leeway: Option<String>,
+    /// The longest that a token may live, from `iat` on and from now on. Default: as long as `exp` says.
+    #[serde(default)]
+    pub max_lifetime: Option<String>,
+    /// What `typ` in the token's header has to be, such as `at+jwt` (RFC 9068). Default: not checked.
+    #[serde(default)]
+    pub token_type: Option<String>,
+    /// The claim that names the consumer: a name, or a JSON pointer into all claims. A token that names no consumer
+    /// of this document is refused. Default: the caller is the token's `sub`, and no consumer.
+    #[serde(default)]
+    pub consumer_claim: Option<String>,
+    /// The claim that lists the caller's groups: a name, or a JSON pointer, such as `/realm_access/roles`.
+    #[serde(default)]
+    pub groups_claim: Option<String>,
+    /// The header that has the token and nothing else. Default: `Authorization`, behind the scheme `Bearer`.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// The query parameter that has the token. Queries are often logged on the way; a header is safer.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// The cookie that has the token.
+    #[serde(default)]
+    pub cookie: Option<String>,
+    /// Whether an upstream gets the token. Default: it is taken out.
+    #[serde(default)]
+    pub forward: bool,
+}
+
+/// An algorithm that tokens are signed with (RFC 7518, section 3.1, and RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[allow(missing_docs, reason = "the names are those of the standard")]
+pub enum JwtAlgorithm {
+    HS256,
+    HS384,
+    HS512,
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    ES512,
+    EdDSA,
 }
 
 /// Somebody who may call.

@@ -96,8 +96,8 @@ fn each_mistake_is_told_with_its_path() {
         ("\"reject\"", "\"drop\"", "unmatched: wanted one of reject, pass, got \"drop\""),
         (
             "\"api_key\"",
-            "\"jwt\"",
-            "authentication.keys.type: wanted one of api_key, basic, mtls, webhook, got \"jwt\"",
+            "\"saml\"",
+            "authentication.keys.type: wanted one of api_key, basic, mtls, webhook, jwt, got \"saml\"",
         ),
         (
             "\"X-Api-Key\"",

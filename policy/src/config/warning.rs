@@ -1,5 +1,6 @@
 //! What is legal in a document and unwise all the same. Nothing here keeps a document from being used.
 
+mod authentication;
 mod claims;
 mod host;
 mod limits;
@@ -11,9 +12,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::compile::ANONYMOUS;
-use super::document::{
-    Accept, Ack, Action, AuthenticationMethod, Consumer, Document, OnError, ReceiptField, Route, Unmatched,
-};
+use super::document::{Accept, Ack, Action, Document, OnError, ReceiptField, Route, Unmatched};
 
 /// Something that is legal and unwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +33,6 @@ impl fmt::Display for Warning {
 const BRIDGE_ANSWERS_WITHIN: Duration = Duration::from_millis(5_500);
 /// kafka-bridge takes records of 8 MiB unless it is set, and base64 makes four bytes of three.
 const BODY_BYTES_THAT_FIT: u32 = 6 * 1024 * 1024;
-
-/// Whether there is a credential that makes a caller this consumer.
-fn can_be_called_by(consumer: &Consumer, document: &Document) -> bool {
-    let own =
-        !(consumer.api_keys.is_empty() && consumer.passwords.is_empty() && consumer.certificates.is_empty());
-    let named = |method: &AuthenticationMethod| match method {
-        AuthenticationMethod::Webhook(webhook) => webhook.consumer.as_ref() == Some(&consumer.name),
-        _ => false,
-    };
-    own || document.authentication.values().any(named)
-}
 
 /// Looks for what is unwise in a document without mistakes.
 pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
@@ -79,10 +67,11 @@ pub(super) fn warnings(document: &Document, config: &Config) -> Vec<Warning> {
     }
     host::of_document(document, &mut warn);
     for (index, consumer) in document.consumers.iter().enumerate() {
-        if !can_be_called_by(consumer, document) {
+        if !authentication::can_be_called_by(consumer, document) {
             warn(format!("consumers[{index}]"), "has no credential, so nobody can be this consumer");
         }
     }
+    authentication::of_document(document, &mut warn);
     let compiled: BTreeMap<&str, &crate::route::Route> =
         config.routes.iter().map(|route| (route.name.as_str(), &**route)).collect();
     let places = overlap::places(document);

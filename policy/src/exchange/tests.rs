@@ -8,6 +8,8 @@ mod methods;
 use super::*;
 use crate::env::testing::TestEnv;
 
+mod fetching;
+
 const DOCUMENT: &str = r#"{
   "source": "urn:test",
   "bridge": { "upstream": "bridge" },

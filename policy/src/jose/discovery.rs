@@ -42,7 +42,12 @@ impl Discovery {
             _ => return Err(DiscoveryError::WrongIssuer),
         }
         let address: Option<String> = document.read("jwks_uri").ok().flatten();
-        address.and_then(|address| split(&address)).ok_or(DiscoveryError::Address)
+        address.and_then(|address| Self::at(&address)).ok_or(DiscoveryError::Address)
+    }
+
+    /// The parts of an https address; `None` if it is none.
+    pub fn at(address: &str) -> Option<Self> {
+        split(address)
     }
 }
 

@@ -56,6 +56,8 @@ mod key;
 mod rejected;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::mint as testing;
 
 pub use algorithm::{Algorithm, Algorithms};
 pub use discovery::{Discovery, DiscoveryError};

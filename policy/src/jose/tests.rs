@@ -2,7 +2,7 @@
 
 mod attacks;
 mod key_sets;
-mod mint;
+pub(crate) mod mint;
 mod times;
 mod vectors;
 #[cfg(not(target_family = "wasm"))]

@@ -8,7 +8,7 @@ use wicketgate_envelope::timestamp::{Timestamp, parse_millis};
 use super::super::document::{self, AuthenticationMethod, ClaimValue, Consumer};
 use super::super::error::{Mistakes, quoted};
 use super::credentials::{compile_certificates, compile_passwords};
-use super::{ANONYMOUS, is_plain_text, webhook};
+use super::{ANONYMOUS, is_plain_text, jwt, webhook};
 use crate::auth::api_key::{ApiKey, ApiKeys, Key, KeyDigest};
 use crate::auth::{
     self, Authorization, Basic, CertificateSource, Certificates, ClaimRule, ClaimTest, CredentialPlaces,
@@ -24,7 +24,7 @@ pub(super) struct Consumers {
     users: Rc<Users>,
     certificates: Rc<Certificates>,
     /// By name.
-    pub(super) named: BTreeMap<String, Rc<auth::Consumer>>,
+    pub(super) named: Rc<BTreeMap<String, Rc<auth::Consumer>>>,
 }
 
 pub(super) fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes) -> Consumers {
@@ -56,7 +56,12 @@ pub(super) fn compile_consumers(consumers: &[Consumer], mistakes: &mut Mistakes)
             mistakes.add(format!("{}.name", path()), "a name of its own", quoted(&consumer.name));
         }
     }
-    Consumers { api_keys: Rc::new(keys), users: Rc::new(users), certificates: Rc::new(certificates), named }
+    Consumers {
+        api_keys: Rc::new(keys),
+        users: Rc::new(users),
+        certificates: Rc::new(certificates),
+        named: Rc::new(named),
+    }
 }
 
 fn compile_api_keys(
@@ -211,6 +216,9 @@ pub(super) fn compile_methods(
             }
             AuthenticationMethod::Webhook(fields) => webhook::compile(fields, &path, consumers, mistakes)
                 .map(|webhook| Method::Webhook(Rc::new(webhook))),
+            AuthenticationMethod::Jwt(fields) => {
+                jwt::compile(fields, &path, consumers, mistakes).map(|jwt| Method::Jwt(Rc::new(jwt)))
+            }
         };
         // A placeholder keeps routes that name the method from being blamed for what is wrong with it.
         compiled.insert(name.clone(), method.unwrap_or(Method::Anonymous));

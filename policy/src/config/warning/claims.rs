@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::claims::Claims;
-use crate::config::document::{Authentication, Document};
+use crate::config::document::{Authentication, AuthenticationMethod, Document};
 use crate::plan::Plan;
 
 /// The most callers that a warning names.
@@ -62,7 +62,10 @@ pub(super) fn of_route(
 }
 
 fn callers(document: &Document, authentication: &Authentication) -> Vec<Caller> {
-    let by_key = authentication.names().any(|name| name != super::ANONYMOUS);
+    // Of whom tokens speak is known to their issuers only.
+    let by_key = authentication
+        .names()
+        .any(|name| matches!(document.authentication.get(name), Some(AuthenticationMethod::ApiKey { .. })));
     let consumers = document.consumers.iter().filter(|consumer| by_key && !consumer.api_keys.is_empty());
     let mut callers: Vec<Caller> = consumers
         .map(|consumer| Caller {

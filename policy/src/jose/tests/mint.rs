@@ -22,7 +22,7 @@ pub(super) fn base64url(bytes: &[u8]) -> String {
 }
 
 /// A token with this header and these claims, as text, signed with this algorithm whatever the header says.
-pub(super) fn mint(algorithm: Algorithm, header: &str, claims: impl AsRef<[u8]>) -> String {
+pub(crate) fn mint(algorithm: Algorithm, header: &str, claims: impl AsRef<[u8]>) -> String {
     let signed = format!("{}.{}", base64url(header.as_bytes()), base64url(claims.as_ref()));
     let signature = sign(algorithm, signed.as_bytes());
     format!("{signed}.{}", base64url(&signature))
@@ -52,7 +52,7 @@ pub(super) fn key(algorithm: Algorithm) -> Key {
 }
 
 /// The public key that [`mint`] signs with, as a JWK with further members.
-pub(super) fn jwk(algorithm: Algorithm, further: &str) -> String {
+pub(crate) fn jwk(algorithm: Algorithm, further: &str) -> String {
     let comma = if further.is_empty() { "" } else { "," };
     let point = |crv: &str, point: &[u8]| {
         let (x, y) = point[1..].split_at(point.len() / 2);
