@@ -17,7 +17,7 @@ use wicketgate_policy::auth::{Memory, Tried};
 use wicketgate_policy::config::Config;
 use wicketgate_policy::env::{Env, LocalStore, SharedStore, fresh_id};
 use wicketgate_policy::exchange::{Effect, Event, Exchange};
-use wicketgate_policy::fetch::FetchSubject;
+use wicketgate_policy::fetch::{FetchSubject, Response};
 use wicketgate_policy::limit::Report;
 use wicketgate_policy::reply::LocalReply;
 use wicketgate_policy::reshape::Record;
@@ -38,6 +38,8 @@ pub struct Options {
     pub used: BTreeMap<String, u64>,
     /// A key set (RFC 7517), in place of those that the gateway would fetch.
     pub jwks: Option<Vec<u8>>,
+    /// What an authorisation server answers when it is asked about a token (RFC 7662), in place of the network.
+    pub introspection: Option<Vec<u8>>,
 }
 
 /// What the gateway would do.
@@ -193,15 +195,17 @@ fn answer_fetches(
     options: &Options,
 ) -> Effect {
     while let Effect::Fetch(fetch) = &effect {
-        let Some(jwks) = &options.jwks else { return effect };
         let now = env.now();
         let key = &fetch.key;
-        match key.subject {
+        match (key.subject.clone(), &options.jwks, &options.introspection) {
             // What is wrong with the keys was told when they were read.
-            FetchSubject::Discovery | FetchSubject::KeySet => {
-                drop(env.memory.put_keys(&key.method, jwks, now))
+            (FetchSubject::Discovery | FetchSubject::KeySet, Some(jwks), _) => {
+                drop(env.memory.put_keys(&key.method, jwks, now));
             }
-            FetchSubject::Token(_) => return effect,
+            (FetchSubject::Token(_), _, Some(answer)) => {
+                env.memory.fetched(key, Some(Response { status: 200, body: answer }), now);
+            }
+            _ => return effect,
         }
         effect = exchange.step(Event::Fetched, env);
     }
@@ -343,7 +347,7 @@ impl fmt::Display for Explanation {
         }
         writeln!(f)?;
         if let Some(asks) = &self.asks {
-            writeln!(f, "asks       {asks} (give its key set with --jwks)")?;
+            writeln!(f, "asks       {asks} (give its answer with --jwks or --introspection)")?;
         }
         for ExplainedMethod { method, said } in &self.authentication {
             writeln!(f, "method     {method}: {said}")?;

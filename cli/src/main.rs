@@ -57,6 +57,9 @@ enum Command {
         /// A JWK set, in place of the keys that the gateway would fetch from an issuer.
         #[arg(long, value_name = "FILE")]
         jwks: Option<PathBuf>,
+        /// What an authorisation server answers when it is asked about a token (RFC 7662), for `introspection`.
+        #[arg(long, value_name = "FILE")]
+        introspection: Option<PathBuf>,
         #[command(flatten)]
         envoy: InFront,
     },
@@ -223,7 +226,7 @@ fn run(command: Command) -> Result<String, String> {
                 warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
             Ok(format!("{warnings}{name}: no mistakes\n"))
         }
-        Command::Explain { document, request, json, at, seed, used, jwks, envoy } => {
+        Command::Explain { document, request, json, at, seed, used, jwks, introspection, envoy } => {
             if document == request {
                 return Err("the document and the request cannot be the same file".to_owned());
             }
@@ -239,7 +242,9 @@ fn run(command: Command) -> Result<String, String> {
             let message =
                 Message::parse(&read_bytes(&request)?).map_err(|error| format!("{request_name}: {error}"))?;
             let jwks = jwks.map(|path| read_key_set(&path)).transpose()?;
-            let explanation = explain(config, message, &Options { at, seed, used, jwks, envoy });
+            let introspection = introspection.map(|path| read_bytes(&path)).transpose()?;
+            let options = Options { at, seed, used, jwks, introspection, envoy };
+            let explanation = explain(config, message, &options);
             if json {
                 let text = serde_json::to_string_pretty(&explanation).map_err(|error| error.to_string())?;
                 Ok(text + "\n")

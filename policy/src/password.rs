@@ -167,8 +167,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What an iteration is charged. It takes about a quarter of this in Envoy's V8, so a worker hashes for at most a
-    /// quarter of its time.
+    /// What an iteration is charged. It takes 0.28 microseconds in V8 (measured), so a worker hashes for at most a
+    /// seventh of its time.
     const CHARGE: Duration = Duration::from_nanos(2_000);
 
     /// How much may be charged at once.

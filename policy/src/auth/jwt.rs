@@ -10,7 +10,7 @@ use super::bearer::Bearer;
 use super::cache::Cache;
 use super::key_sets::{Keys, Source};
 use super::{Checked, Consumer, Principal, Rejected, Request};
-use crate::claims::ClaimPath;
+use crate::claims::{ClaimPath, Claims};
 use crate::env::Env;
 use crate::jose::{self, KeySet, Malformed, VerifiedToken, Verifier, claims};
 
@@ -95,7 +95,7 @@ impl Jwt {
             return Checked::Known(cached.principal.clone());
         }
         match self.verifier.verify(&token, &keys, now) {
-            Ok(token) => match self.identity.principal(name, &token) {
+            Ok(token) => match self.identity.principal(name, token.subject.as_deref(), &token.claims) {
                 Ok(principal) => {
                     let cached = Cached { token, principal: principal.clone(), keys };
                     env.memory().tokens.0.insert(digest, cached);
@@ -145,19 +145,24 @@ impl Jwt {
 }
 
 impl TokenIdentity {
-    fn principal(&self, name: &Rc<str>, token: &VerifiedToken) -> Result<Principal, Rejected> {
+    pub(super) fn principal(
+        &self,
+        name: &Rc<str>,
+        subject: Option<&str>,
+        token: &Claims,
+    ) -> Result<Principal, Rejected> {
         let mut principal = Principal::new(Rc::clone(name), "app_user");
         if let Some(claim) = &self.consumer_claim {
-            let consumer = claims::text(&token.claims, claim).and_then(|name| self.consumers.get(&name));
+            let consumer = claims::text(token, claim).and_then(|name| self.consumers.get(&name));
             let consumer = consumer.ok_or(Rejected::Invalid("the token names no consumer"))?;
             principal.consumer = Some(Rc::clone(consumer));
         }
-        principal.subject = token.subject.as_deref().map(Rc::from);
+        principal.subject = subject.map(Rc::from);
         if let Some(claim) = &self.groups_claim {
-            principal.groups = claims::texts(&token.claims, claim).into();
+            principal.groups = claims::texts(token, claim).into();
         }
-        principal.scopes = Some(claims::scopes(&token.claims).into());
-        principal.claims = Some(token.claims.clone());
+        principal.scopes = Some(claims::scopes(token).into());
+        principal.claims = Some(token.clone());
         Ok(principal)
     }
 }

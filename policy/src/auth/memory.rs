@@ -5,6 +5,7 @@ use std::rc::Rc;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use super::basic::Remembered;
+use super::introspection::Answers;
 use super::jwt::Tokens;
 use super::key_sets::{KeySets, Keys, Source};
 use crate::fetch::{Fetch, FetchKey, FetchSubject, Response};
@@ -19,6 +20,8 @@ pub struct Memory {
     /// What is known of limits.
     pub(crate) limits: crate::limit::Local,
     pub(super) tokens: Tokens,
+    /// What authorisation servers have said of tokens.
+    pub(super) answers: Answers,
     key_sets: KeySets,
     errands: Errands,
 }
@@ -39,7 +42,7 @@ impl Memory {
             FetchSubject::Discovery | FetchSubject::KeySet => {
                 self.errands.notes.extend(self.key_sets.fetched(key, response, now));
             }
-            FetchSubject::Token(_) => {}
+            FetchSubject::Token(token) => self.answers.fetched(token, response, now),
         }
     }
 

@@ -12,6 +12,8 @@ mod bearer;
 mod cache;
 mod certificate;
 mod credentials;
+mod envoy_jwt;
+mod introspection;
 mod jwt;
 mod key_sets;
 mod memory;
@@ -29,6 +31,9 @@ pub use self::certificate::Mtls;
 pub(crate) use self::certificate::{Certificates, Source as CertificateSource};
 pub(crate) use self::credentials::Place;
 pub use self::credentials::{CredentialPlaces, HeadChanges};
+pub use self::envoy_jwt::EnvoyJwt;
+pub use self::introspection::Introspection;
+pub(crate) use self::introspection::Server as IntrospectionServer;
 pub use self::jwt::Jwt;
 pub(crate) use self::jwt::{KeySource, TokenIdentity};
 pub(crate) use self::key_sets::{Location, Source};
@@ -95,6 +100,10 @@ pub enum Method {
     Webhook(Rc<Webhook>),
     /// A token that its issuer has signed.
     Jwt(Rc<Jwt>),
+    /// A token that Envoy has verified.
+    EnvoyJwt(Rc<EnvoyJwt>),
+    /// A token that an authorisation server is asked about.
+    Introspection(Rc<Introspection>),
     /// No credential is asked for.
     Anonymous,
 }
@@ -107,6 +116,8 @@ impl Method {
             Self::Mtls(method) => method.check(name, request, env),
             Self::Webhook(method) => method.check(name, request, env.now()),
             Self::Jwt(method) => method.check(name, request, env),
+            Self::EnvoyJwt(method) => method.check(name, env),
+            Self::Introspection(method) => method.check(name, request, env),
             Self::Anonymous => Checked::Known(Principal::anonymous(Rc::clone(name))),
         }
     }
@@ -119,6 +130,8 @@ impl Method {
             Self::Mtls(method) => method.place(),
             Self::Webhook(method) => Some(method.place()),
             Self::Jwt(method) => Some(method.bearer.place.clone()),
+            Self::EnvoyJwt(_) => None,
+            Self::Introspection(method) => Some(method.bearer.place.clone()),
             Self::Anonymous => None,
         }
     }
@@ -131,6 +144,8 @@ impl Method {
             Self::Mtls(_) => false,
             Self::Webhook(method) => method.forward,
             Self::Jwt(method) => method.forward,
+            Self::EnvoyJwt(_) => false,
+            Self::Introspection(method) => method.forward,
             Self::Anonymous => false,
         }
     }
@@ -143,7 +158,7 @@ impl Method {
             Self::Basic(_) => Some(Basic::challenge()),
             Self::Mtls(_) => Some(Mtls::challenge()),
             Self::Webhook(method) => Some(method.challenge()),
-            Self::Jwt(_) => Some(Bearer::challenge(rejected)),
+            Self::Jwt(_) | Self::EnvoyJwt(_) | Self::Introspection(_) => Some(Bearer::challenge(rejected)),
             Self::Anonymous => None,
         }
     }

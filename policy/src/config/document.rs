@@ -323,6 +323,10 @@ pub enum AuthenticationMethod {
         #[serde(default)]
         forward: bool,
     },
+    /// A token that an authorisation server is asked about (OAuth 2.0 Token Introspection, RFC 7662).
+    Introspection(Box<Introspection>),
+    /// A JSON Web Token that Envoy's own filter `envoy.filters.http.jwt_authn` has verified before this one.
+    EnvoyJwtAuthn(EnvoyJwtAuthn),
     /// A client certificate that the gateway has verified.
     Mtls(Mtls),
     /// Deliveries of webhooks, which their provider signs.

@@ -97,7 +97,7 @@ fn each_mistake_is_told_with_its_path() {
         (
             "\"api_key\"",
             "\"saml\"",
-            "authentication.keys.type: wanted one of api_key, basic, mtls, webhook, jwt, got \"saml\"",
+            "authentication.keys.type: wanted one of api_key, basic, introspection, envoy_jwt_authn, mtls, webhook, jwt, got \"saml\"",
         ),
         (
             "\"X-Api-Key\"",

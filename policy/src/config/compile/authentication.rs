@@ -8,7 +8,7 @@ use wicketgate_envelope::timestamp::{Timestamp, parse_millis};
 use super::super::document::{self, AuthenticationMethod, ClaimValue, Consumer};
 use super::super::error::{Mistakes, quoted};
 use super::credentials::{compile_certificates, compile_passwords};
-use super::{ANONYMOUS, is_plain_text, jwt, webhook};
+use super::{ANONYMOUS, introspection, is_plain_text, jwt, webhook};
 use crate::auth::api_key::{ApiKey, ApiKeys, Key, KeyDigest};
 use crate::auth::{
     self, Authorization, Basic, CertificateSource, Certificates, ClaimRule, ClaimTest, CredentialPlaces,
@@ -213,6 +213,14 @@ pub(super) fn compile_methods(
                     CertificateSource::Connection
                 };
                 Some(Method::Mtls(Mtls { certificates: Rc::clone(&consumers.certificates), source }))
+            }
+            AuthenticationMethod::Introspection(fields) => {
+                introspection::compile(fields, &path, consumers, mistakes)
+                    .map(|method| Method::Introspection(Rc::new(method)))
+            }
+            AuthenticationMethod::EnvoyJwtAuthn(fields) => {
+                let method = introspection::compile_envoy_jwt(fields, &path, consumers, mistakes);
+                Some(Method::EnvoyJwt(Rc::new(method)))
             }
             AuthenticationMethod::Webhook(fields) => webhook::compile(fields, &path, consumers, mistakes)
                 .map(|webhook| Method::Webhook(Rc::new(webhook))),

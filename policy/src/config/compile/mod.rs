@@ -6,6 +6,7 @@ use std::time::Duration;
 
 mod authentication;
 mod credentials;
+mod introspection;
 mod jwt;
 mod limit;
 mod plan;

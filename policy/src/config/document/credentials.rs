@@ -163,3 +163,92 @@ pub struct Certificate {
     #[serde(default)]
     pub sha256: Option<String>,
 }
+
+/// A token that an authorisation server is asked about (OAuth 2.0 Token Introspection, RFC 7662).
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Introspection {
+    /// The https address that is asked, such as `https://login.example.com/oauth2/introspect`.
+    pub endpoint: String,
+    /// Envoy: the name of the cluster that reaches it, with TLS.
+    pub upstream: String,
+    /// How the gateway shows the server who it is.
+    pub client: IntrospectionClient,
+    /// What the member `iss` of an answer has to be, byte for byte. Default: not checked.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// The values of which the member `aud` of an answer has to have one. Default: not checked.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub audiences: Vec<String>,
+    /// How long an answer is good for, up to 10m, and never beyond the token's own `exp`. A token that is withdrawn gets
+    /// through for that long. Default: 30s. That a token is not good is remembered for ten seconds.
+    #[serde(default)]
+    pub cache: Option<String>,
+    /// How long to wait for the server's answer: 100ms to 30s. Default: 5s.
+    #[serde(default)]
+    pub timeout: Option<String>,
+    /// The member that names the consumer: a name, or a JSON pointer. A token that names no consumer of this document is
+    /// refused. Default: the caller is `sub`, else `username`, else `client_id`, and no consumer.
+    #[serde(default)]
+    pub consumer_claim: Option<String>,
+    /// The member that lists the caller's groups: a name, or a JSON pointer, such as `/realm_access/roles`.
+    #[serde(default)]
+    pub groups_claim: Option<String>,
+    /// The header that has the token and nothing else. Default: `Authorization`, behind the scheme `Bearer`.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// The query parameter that has the token. Queries are often logged on the way; a header is safer.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// The cookie that has the token.
+    #[serde(default)]
+    pub cookie: Option<String>,
+    /// Whether an upstream gets the token. Default: it is taken out.
+    #[serde(default)]
+    pub forward: bool,
+}
+
+/// How the gateway shows an authorisation server who it is.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum IntrospectionClient {
+    /// An id and a secret in `Authorization: Basic` (RFC 6749, section 2.3.1).
+    Basic {
+        /// The id.
+        id: String,
+        /// The secret.
+        secret: Secret,
+    },
+    /// An id and a secret in the body.
+    Body {
+        /// The id.
+        id: String,
+        /// The secret.
+        secret: Secret,
+    },
+    /// A token of the gateway's own.
+    Bearer {
+        /// The token.
+        token: Secret,
+    },
+}
+
+/// A JSON Web Token that Envoy's own filter `envoy.filters.http.jwt_authn` has verified before this one. It is as good as
+/// that filter's rules: what they let pass without a token carries no credential here.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EnvoyJwtAuthn {
+    /// The provider's `payload_in_metadata`.
+    pub payload_in_metadata: String,
+    /// The claim that names the consumer: a name, or a JSON pointer into all claims. A token that names no consumer of this
+    /// document is refused. Default: the caller is the token's `sub`, and no consumer.
+    #[serde(default)]
+    pub consumer_claim: Option<String>,
+    /// The claim that lists the caller's groups: a name, or a JSON pointer, such as `/realm_access/roles`.
+    #[serde(default)]
+    pub groups_claim: Option<String>,
+}

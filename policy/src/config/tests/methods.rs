@@ -181,3 +181,58 @@ fn a_consumer_whom_nobody_can_be_is_told() {
     let hook = webhook(r#""provider": "github", "consumer": "bob""#);
     assert!(!warned(r#"{ "name": "bob" }"#, &format!(r#", "m": {hook}"#)));
 }
+
+#[test]
+fn each_mistake_about_a_token_that_others_check_is_told_and_no_secret_is() {
+    let introspection = |members: &str| {
+        format!(
+            r#"{{ "type": "introspection", "endpoint": "https://idp.example.com/introspect", "upstream": "idp", {members} }}"#
+        )
+    };
+    let client = r#""client": { "type": "basic", "id": "gateway", "secret": "s3cr3t" }"#;
+    for method in [
+        introspection(client),
+        introspection(r#""client": { "type": "body", "id": "gateway", "secret": "s3cr3t" }, "cache": "0s""#),
+        introspection(
+            r#""client": { "type": "bearer", "token": "a.b-c" }, "header": "x-token", "audiences": ["a"]"#,
+        ),
+        r#"{ "type": "envoy_jwt_authn", "payload_in_metadata": "claims", "groups_claim": "/a/b" }"#
+            .to_owned(),
+    ] {
+        assert_eq!(of_method(&method), [""; 0], "{method}");
+    }
+    for (method, wanted) in [
+        (introspection(client).replace("https:", "http:"), ".endpoint: wanted an https address"),
+        (introspection(client).replace(r#""idp""#, r#""""#), ".upstream: wanted the name of a cluster"),
+        (introspection(&format!(r#"{client}, "cache": "11m""#)), ".cache: wanted a duration from 0s to 10m"),
+        (
+            introspection(&format!(r#"{client}, "timeout": "0s""#)),
+            ".timeout: wanted a duration from 100ms to 30s",
+        ),
+        (
+            introspection(&format!(r#"{client}, "header": "a", "query": "b""#)),
+            ": wanted exactly one of header, query and cookie",
+        ),
+        (
+            introspection(&format!(r#"{client}, "groups_claim": """#)),
+            ".groups_claim: wanted the name of a claim",
+        ),
+        (
+            introspection(&client.replace("s3cr3t", "")),
+            ".client.secret: wanted text without control characters, got 0 bytes (not shown)",
+        ),
+        (
+            introspection(r#""client": { "type": "bearer", "token": "s3cr3t s3cr3t" }"#),
+            ".client.token: wanted letters, digits",
+        ),
+        (
+            r#"{ "type": "envoy_jwt_authn", "payload_in_metadata": "" }"#.to_owned(),
+            ".payload_in_metadata: wanted",
+        ),
+    ] {
+        let told = of_method(&method);
+        assert_eq!(told.len(), 1, "{method}: {told:?}");
+        assert!(told[0].starts_with(&format!("authentication.m{wanted}")), "{method}: {told:?}");
+        assert!(!told[0].contains("s3cr3t"), "{told:?}");
+    }
+}

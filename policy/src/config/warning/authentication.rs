@@ -33,7 +33,11 @@ pub(super) fn can_be_called_by(consumer: &Consumer, document: &Document) -> bool
     let named = |method: &AuthenticationMethod| match method {
         AuthenticationMethod::Webhook(webhook) => webhook.consumer.as_ref() == Some(&consumer.name),
         AuthenticationMethod::Jwt(jwt) => jwt.consumer_claim.is_some(),
-        _ => false,
+        AuthenticationMethod::Introspection(method) => method.consumer_claim.is_some(),
+        AuthenticationMethod::EnvoyJwtAuthn(method) => method.consumer_claim.is_some(),
+        AuthenticationMethod::ApiKey { .. }
+        | AuthenticationMethod::Basic { .. }
+        | AuthenticationMethod::Mtls(_) => false,
     };
     own || document.authentication.values().any(named)
 }

@@ -252,3 +252,60 @@ fn the_first_credential_that_is_there_decides_a_certificate_included() {
         }
     }
 }
+
+const TOKENS: &str = r#"{
+  "source": "urn:test",
+  "bridge": { "upstream": "bridge" },
+  "authentication": {
+    "server": { "type": "introspection", "endpoint": "https://idp.example.com/introspect", "upstream": "idp",
+      "client": { "type": "basic", "id": "gateway", "secret": "s3cr3t" } }
+  },
+  "unmatched": "reject",
+  "routes": [
+    { "name": "orders", "match": { "methods": ["POST"], "path": "/orders" },
+      "authentication": { "any_of": ["server"] }, "authorization": { "scopes": ["write"] }, "action": "produce",
+      "event": { "type": "order" }, "kafka": { "topic": "orders" } }
+  ]
+}"#;
+
+#[test]
+fn a_request_waits_for_what_the_server_says_of_its_token() {
+    use crate::fetch::Response;
+    let said = |answer: Option<(u16, &str)>| {
+        let mut env = TestEnv::default();
+        let mut exchange = Exchange::new(Rc::new(Config::from_json(TOKENS.as_bytes()).unwrap()));
+        let fields = [(":method", "POST"), (":path", "/orders"), ("authorization", "Bearer t0k3n")];
+        let effect = exchange.step(Event::Head { head: head(&fields, &[]), end_of_stream: true }, &mut env);
+        let Effect::Fetch(fetch) = effect else { panic!("{effect:?}") };
+        let response = answer.map(|(status, body)| Response { status, body: body.as_bytes() });
+        let now = env.now;
+        env.memory.fetched(&fetch.key, response, now);
+        exchange.step(Event::Fetched, &mut env)
+    };
+    let event = dispatched(said(Some((200, r#"{"active": true, "sub": "alice", "scope": "read write"}"#))));
+    assert_eq!(
+        (&event["event"]["authid"], &event["event"]["authtype"]),
+        (&"alice".into(), &"app_user".into())
+    );
+    assert!(!event.to_string().contains("t0k3n"));
+    for (answer, status, challenge) in [
+        (
+            Some((200, r#"{"active": true, "sub": "alice", "scope": "read"}"#)),
+            403,
+            Some("insufficient_scope"),
+        ),
+        (Some((200, r#"{"active": false}"#)), 401, Some("invalid_token")),
+        (Some((200, r#"{"active": "true", "scope": "write"}"#)), 401, Some("invalid_token")),
+        (Some((200, "<html>")), 503, None),
+        (Some((500, r#"{"active": true, "scope": "write"}"#)), 503, None),
+        (None, 503, None),
+    ] {
+        let (got, _, reply) = replied(said(answer));
+        assert_eq!(got, status, "{answer:?}");
+        let told = reply.headers.iter().find(|(name, _)| name == "www-authenticate");
+        match challenge {
+            Some(code) => assert!(told.unwrap().1.contains(&format!("error=\"{code}\"")), "{told:?}"),
+            None => assert_eq!(told, None),
+        }
+    }
+}
