@@ -68,7 +68,19 @@ impl Envoy {
 
     /// Starts an Envoy with options of the test's own, and an admin interface at an address.
     pub async fn start_with(document: &str, options: &EnvoyOptions) -> Self {
-        Self::launch(document, options, WORKERS, render::envoy).ready().await
+        Self::launch(document, options, WORKERS, &render::envoy).ready().await
+    }
+
+    /// Starts one whose configuration a test changes.
+    pub async fn start_altered(
+        document: &str,
+        bridge: BridgeLink,
+        upstream: SocketAddr,
+        alter: &dyn Fn(String) -> String,
+    ) -> Self {
+        let options = Self::options(loopback(free_port()), bridge, upstream);
+        let render = |document: &str, options: &EnvoyOptions| render::envoy(document, options).map(alter);
+        Self::launch(document, &options, WORKERS, &render).ready().await
     }
 
     /// Starts one with this many workers, which takes another document while it runs.
@@ -79,7 +91,7 @@ impl Envoy {
         workers: u32,
     ) -> Self {
         let options = Self::options(loopback(free_port()), bridge, upstream);
-        Self::launch(document, &options, workers, split).ready().await
+        Self::launch(document, &options, workers, &split).ready().await
     }
 
     /// Gives it another document. With `new_vms` its workers run the filter in new VMs, as they do after one has
@@ -128,7 +140,7 @@ impl Envoy {
     pub fn refuse(document: &str) -> Process {
         let nowhere = loopback(free_port());
         let options = Self::options(loopback(free_port()), nowhere.into(), nowhere);
-        let envoy = Self::launch(document, &options, WORKERS, render::envoy_unchecked);
+        let envoy = Self::launch(document, &options, WORKERS, &render::envoy_unchecked);
         envoy.process.wait_for_exit(START_LIMIT);
         envoy.process
     }
@@ -137,7 +149,7 @@ impl Envoy {
         document: &str,
         options: &EnvoyOptions,
         workers: u32,
-        render: fn(&str, &EnvoyOptions) -> Result<String, RenderError>,
+        render: &dyn Fn(&str, &EnvoyOptions) -> Result<String, RenderError>,
     ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let yaml =

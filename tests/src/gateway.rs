@@ -42,6 +42,18 @@ impl Gateway {
         Self { bridge: None, envoy, upstream }
     }
 
+    /// The same with an Envoy whose configuration a test changes.
+    pub async fn start_altered(
+        document: &Value,
+        bridge: impl Into<BridgeLink>,
+        alter: &dyn Fn(String) -> String,
+    ) -> Self {
+        let upstream = Upstream::start();
+        let document = format!("{document:#}");
+        let envoy = Envoy::start_altered(&document, bridge.into(), upstream.address(), alter).await;
+        Self { bridge: None, envoy, upstream }
+    }
+
     /// The bridge.
     pub fn bridge(&self) -> &Bridge {
         self.bridge.as_ref().expect("this gateway was started with a bridge")

@@ -8,10 +8,12 @@
 )]
 
 mod bad_input;
+mod basic;
 mod batches;
 mod bodies;
 mod callers;
 mod claims;
+mod client_certificates;
 mod cloudevents;
 mod cloudevents_schema;
 mod cloudevents_sdk;
@@ -44,3 +46,4 @@ mod signed;
 mod spooled;
 mod topics;
 mod uploads;
+mod webhooks;

@@ -44,7 +44,16 @@ impl Rig {
     }
 
     /// Starts a gateway, with topics of this name, number of partitions and size in bytes of what they take.
-    pub(crate) async fn start_with(mut document: Value, topics: &[(&str, i32, usize)]) -> Self {
+    pub(crate) async fn start_with(document: Value, topics: &[(&str, i32, usize)]) -> Self {
+        Self::start_altered(document, topics, &|configuration| configuration).await
+    }
+
+    /// The same, with an Envoy whose configuration the test changes.
+    pub(crate) async fn start_altered(
+        mut document: Value,
+        topics: &[(&str, i32, usize)],
+        alter: &dyn Fn(String) -> String,
+    ) -> Self {
         let prefix = unique_prefix();
         prefix_topics(&mut document, &prefix);
         let plans: Vec<_> = topics
@@ -54,7 +63,7 @@ impl Rig {
         let made = Topic::create_named(kafka::shared(), &plans).await;
         let start = || Bridge::start(kafka::shared().bootstrap_servers(), &[]);
         let bridge = BRIDGE.get_or_init(start).await.address();
-        let gateway = Gateway::start_before_bridge(&document, bridge).await;
+        let gateway = Gateway::start_altered(&document, bridge, alter).await;
         let names = topics.iter().map(|(name, _, _)| (*name).to_owned());
         let (client, document) = (gateway.http1(), format!("{document:#}"));
         Self { prefix, topics: names.zip(made).collect(), document, gateway, client }
