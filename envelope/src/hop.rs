@@ -34,6 +34,9 @@ pub const RECORDS_CONTENT_TYPE: &str = "application/vnd.wicketgate.records+json"
 /// was made by the proxy on the way, and says nothing of what Kafka has.
 pub const BRIDGE_HEADER: &str = "wicketgate-bridge";
 
+/// The largest call that the bridge takes unless it is told otherwise (`--max-body-bytes`), in bytes.
+pub const MAX_CALL_BYTES: u32 = 16 << 20;
+
 /// The most headers that a record has of its own. Those that are made of its event come on top; they have a bound of
 /// their own, [`crate::event::MAX_EXTENSIONS`].
 pub const MAX_HEADERS: usize = 256;

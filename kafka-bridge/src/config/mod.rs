@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
+use wicketgate_envelope::hop::MAX_CALL_BYTES;
 
 use crate::hop::{ClientName, Guard};
 use crate::topics::{self, Pattern};
@@ -193,7 +194,7 @@ pub struct Config {
     pub max_header_bytes: u32,
 
     /// The largest body of a request, in bytes.
-    #[arg(long, env = "BRIDGE_MAX_BODY_BYTES", default_value_t = 16 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    #[arg(long, env = "BRIDGE_MAX_BODY_BYTES", default_value_t = MAX_CALL_BYTES, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     pub max_body_bytes: u32,
 
     /// The largest record, key and headers included, in bytes. Topics have a limit of their own, 1 MiB unless

@@ -96,7 +96,8 @@ pub struct Limits {
     pub body_bytes: u32,
     /// The most that the records of one request may have together, in bytes, on their way to kafka-bridge: events with
     /// their attributes, keys and headers. What the head gives to each event of a batch counts for each. Default: twice the
-    /// route's largest body (`accept.decoded_bytes`), and 4 MiB.
+    /// route's largest body (`accept.decoded_bytes`), and 4 MiB, but no more than kafka-bridge takes in a call if it is not told
+    /// otherwise, 16 MiB. More than that takes a larger `--max-body-bytes` there.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 268_435_456)))]
     pub record_bytes: Option<u32>,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use wicketgate_envelope::event::{is_attribute_name, is_uri_reference};
-use wicketgate_envelope::hop::{Ack, ValueMode, is_cluster_name};
+use wicketgate_envelope::hop::{Ack, MAX_CALL_BYTES, ValueMode, is_cluster_name};
 use wicketgate_envelope::timestamp::parse_millis;
 
 use super::super::document::{self, ContentEncoding, EventAttributes, Format, Identity, Kafka};
@@ -54,6 +54,10 @@ const OWN_ATTRIBUTES: [&str; 15] = [
 /// What the records of a request may have beside twice its body, in bytes.
 const DEFAULT_RECORD_BYTES: usize = 4 << 20;
 
+/// The most that they have unless the document says otherwise: what fits into a call that kafka-bridge takes, with what stands
+/// around and between the records.
+const CALL_RECORD_BYTES: usize = MAX_CALL_BYTES as usize - (64 << 10);
+
 /// Compiles the plan of one route.
 pub(super) struct Planner<'p> {
     pub(super) surroundings: &'p Surroundings<'p>,
@@ -88,7 +92,7 @@ impl Planner<'_> {
         let max_bytes = route.accept.decoded_bytes.unwrap_or(default_max) as usize;
         let max_record_bytes = match self.surroundings.document.limits.record_bytes {
             Some(bytes) => bytes as usize,
-            None => max_bytes.saturating_mul(2).saturating_add(DEFAULT_RECORD_BYTES),
+            None => max_bytes.saturating_mul(2).saturating_add(DEFAULT_RECORD_BYTES).min(CALL_RECORD_BYTES),
         };
         let content_encoding = route.accept.content_encoding;
         let withheld = self.surroundings.withheld_headers();

@@ -77,3 +77,17 @@ fn what_templates_repeat_is_counted_too() {
     let text = [(":path", "/text"), ("content-type", "text/plain")];
     assert_eq!(replied(send(&limit(999), &text, "x".repeat(1_000).as_bytes())).0, 413);
 }
+
+/// kafka-bridge would refuse it, with an answer that may not arrive while the gateway still sends.
+#[test]
+fn what_no_call_could_carry_is_refused_before_it_is_sent() {
+    let config = |more: &str| config(&format!(r#", "limits": {{ "body_bytes": 33554432{more} }}"#));
+    let text = [(":path", "/text"), ("content-type", "text/plain")];
+    let body = "x".repeat(17 << 20);
+    let (status, content, _) = replied(send(&config(""), &text, body.as_bytes()));
+    assert_eq!(status, 413);
+    assert!(content["detail"].as_str().unwrap().contains("may have 16711680 bytes"), "{content}");
+    assert!(bytes(&send(&config(""), &text, &body.as_bytes()[..15 << 20])) > 15 << 20);
+    // A bridge that takes more is told so.
+    assert!(bytes(&send(&config(r#", "record_bytes": 33554432"#), &text, body.as_bytes())) > 17 << 20);
+}
