@@ -25,7 +25,7 @@ install_tools() {
   need_python
   ensure_rust_target wasm32-wasip1
   ensure_rust_target wasm32-unknown-unknown
-  ensure_packages node=nodejs npm=npm java=default-jre-headless mvn=maven openssl=openssl setpriv=util-linux redis-server=redis-server
+  ensure_packages node=nodejs npm=npm java=default-jre-headless mvn=maven openssl=openssl setpriv=util-linux redis-server=redis-server chromium=chromium
   ensure_libraries "${bridge_libraries[@]}"
   # The runner and the library it serves refuse to work with each other's other versions.
   ensure_cargo_tool wasm-bindgen-cli "$(locked_version wasm-bindgen)"

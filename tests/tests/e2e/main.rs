@@ -10,6 +10,7 @@
 mod bad_input;
 mod basic;
 mod batches;
+mod beacons;
 mod bodies;
 mod callers;
 mod claims;
