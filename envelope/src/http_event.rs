@@ -156,4 +156,30 @@ mod tests {
             assert!(error.starts_with(&format!("{name}: wanted")), "{error}");
         }
     }
+
+    #[derive(serde::Deserialize)]
+    struct Case {
+        why: String,
+        taken: bool,
+        event: String,
+        headers: Option<Vec<(String, String)>>,
+        body: String,
+    }
+
+    /// Gateway and kafka-bridge are held to the same events, each from its own side.
+    #[test]
+    fn every_mode_takes_the_same_events() {
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../events/both-ends.json")).unwrap();
+        assert!(cases.iter().filter(|case| !case.taken).count() >= 32);
+        for Case { why, taken, event, headers, body } in &cases {
+            let structured = crate::event::parse(event);
+            assert_eq!(structured.is_ok(), *taken, "structured, {why}: {structured:?}");
+            let Some(headers) = headers else { continue };
+            let content_type =
+                headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+            let fields = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let binary = read_binary(fields, content_type, body.as_bytes());
+            assert_eq!(binary.is_ok(), *taken, "binary, {why}: {binary:?}");
+        }
+    }
 }

@@ -198,7 +198,7 @@ async fn an_event_that_says_something_twice_is_refused() {
     for (members, detail) in [
         (r#""data":1,"data":2"#, "data: wanted it at most once"),
         (r#""authid":"alice","authid":"bob""#, "authid: wanted it at most once"),
-        (r#""data":1,"data_base64":"AAAA""#, "data: wanted it or data_base64, got both"),
+        (r#""data":1,"data_base64":"AAAA""#, "or data_base64, got both"),
     ] {
         let problem = bridge.client.event("t", sent(members)).await.assert_problem(400, "bad-request");
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");

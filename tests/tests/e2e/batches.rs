@@ -209,3 +209,20 @@ async fn a_call_that_is_too_large_only_because_it_is_shared_harms_nobody() {
     assert!(log.contains("so each request has one of its own"), "no call was shared\n{log}");
     gateway.envoy.assert_unharmed();
 }
+
+/// What is made of a key is nobody else's, and the key is good for one batch.
+#[tokio::test]
+async fn the_key_of_a_batch_is_good_for_one_batch() {
+    let rig = Rig::start(document(routes()), &["events"]).await;
+    let send = async |key: &str, media_type: &str, body: &str| {
+        let request = rig.post("/batch").header("content-type", media_type).header("idempotency-key", key);
+        rig.send(request, body.as_bytes().to_vec()).await
+    };
+    let two = send("k", NDJSON, "{\"n\":1}\n{\"n\":2}").await;
+    assert_eq!(expect::accepted(&two)["results"].as_array().unwrap().len(), 2);
+    let again = send("k", NDJSON, "{\"n\":1}\n{\"n\":2}").await;
+    assert_eq!(expect::accepted(&again)["results"][1]["offset"], two.json()["results"][1]["offset"]);
+    expect::problem(&send("k", NDJSON, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}").await, 422, "idempotency-conflict");
+    expect::accepted(&send("k-1", NDJSON, "{\"n\":2}").await);
+    assert_eq!(rig.topic("events").records().await.len(), 3);
+}

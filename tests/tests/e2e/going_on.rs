@@ -180,3 +180,39 @@ async fn a_pass_is_authenticated_and_leaves_no_credential_and_no_record() {
     assert_eq!(rig.gateway.upstream.seen().len(), 4);
     rig.topic("copies").assert_empty().await;
 }
+
+/// One key or event id, many requests: each has a copy of its own, or it would go on in the place of another.
+#[tokio::test]
+async fn no_request_goes_on_with_the_copy_of_another() {
+    let rig = Rig::start(document(routes()), &["copies"]).await;
+    let key = ("idempotency-key", "one");
+    let event = [("ce-specversion", "1.0"), ("ce-id", "one"), ("ce-source", "/s"), ("ce-type", "t")];
+    let requests = [
+        ("/deny/1", &[key][..], "a"),
+        ("/deny/1", &[key], "a"),
+        ("/deny/1?q=2", &[key], "a"),
+        ("/deny/1?token=2", &[key], "a"),
+        ("/deny/1", &[key, ("x-other", "1")], "a"),
+        ("/deny/1", &[key], "b"),
+        ("/deny/1", &event, "a"),
+        ("/deny/1", &event, "b"),
+    ];
+    for (path, fields, body) in requests {
+        let mut request = rig.post(path).header("content-type", "text/plain");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        assert_from_upstream(&rig.send(request, body.as_bytes().to_vec()).await);
+    }
+    let (seen, records) = (rig.gateway.upstream.seen(), rig.topic("copies").records().await);
+    assert_eq!((seen.len(), records.len()), (requests.len(), requests.len()));
+    let ids: std::collections::HashSet<String> =
+        records.iter().map(|record| record.event()["id"].to_string()).collect();
+    assert_eq!(ids.len(), requests.len());
+    for ((seen, record), (_, fields, _)) in seen.iter().zip(&records).zip(requests) {
+        let event = record.event();
+        assert_eq!(event["wgrequestid"], seen.headers.get("x-request-id").unwrap().to_str().unwrap());
+        let own = if fields.len() == 4 { json!("one") } else { Value::Null };
+        assert_eq!(event["wgeventid"], own);
+    }
+}
