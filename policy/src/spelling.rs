@@ -6,9 +6,6 @@
 //! request that goes on is held against routes by it, so that no spelling is a way around one.
 
 use percent_encoding::percent_decode_str;
-use unicode_normalization::UnicodeNormalization as _;
-use unicode_normalization::char::is_combining_mark;
-
 /// How often a segment is decoded again. What is encoded more often still is nobody's name for anything.
 const MAX_ROUNDS: usize = 4;
 
@@ -77,13 +74,76 @@ fn decode_again(segment: &str) -> Result<String, Manifold> {
 
 /// Without the differences that are in how letters are written.
 pub(crate) fn normal(text: &str) -> String {
-    text.nfkd()
-        .filter(|&character| !is_combining_mark(character) && !is_ignorable(character))
-        // Some letters are told apart in lower case only, others in upper case only: ſ and s, K and k.
+    text.chars()
+        .filter(|&character| !is_ignorable(character))
+        .map(compatible)
+        // Some letters are told apart in lower case only, others in upper case only: ſ and s, K and k. Ligatures come
+        // apart.
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
-        .filter(|&character| !is_combining_mark(character))
+        .filter(|&character| !is_ignorable(character))
+        .map(without_accent)
         .collect()
+}
+
+/// Forms of ASCII characters that are there for other writing systems and for mathematics. What Unicode's tables add to
+/// these would double the size of the routing in the filter.
+fn compatible(character: char) -> char {
+    let code = u32::from(character);
+    let from = |first: char, offset: u32| char::from_u32(u32::from(first) + offset).unwrap_or(character);
+    match code {
+        0xff01..=0xff5e => from('!', code - 0xff01),
+        0x1d400..=0x1d6a3 => from('a', (code - 0x1d400) % 26),
+        0x1d7ce..=0x1d7ff => from('0', (code - 0x1d7ce) % 10),
+        0x24b6..=0x24e9 => from('a', (code - 0x24b6) % 26),
+        0x1f130..=0x1f149 => from('a', code - 0x1f130),
+        0x1f150..=0x1f169 => from('a', code - 0x1f150),
+        0x1f170..=0x1f189 => from('a', code - 0x1f170),
+        0x2460..=0x2468 => from('1', code - 0x2460),
+        0x2074..=0x2079 => from('4', code - 0x2074),
+        0x2080..=0x2089 => from('0', code - 0x2080),
+        0x2070 => '0',
+        0xb9 => '1',
+        0xb2 | 0xb3 => from('2', code - 0xb2),
+        0xaa => 'a',
+        0xba => 'o',
+        // Leaders, an ellipsis, and small forms.
+        0x2024..=0x2026 | 0xfe52 => '.',
+        0xfe54 => ';',
+        0xfe56 => '?',
+        0x2044 | 0x2215 | 0x29f8 | 0x2100 | 0x2101 | 0x2105 | 0x2106 => '/',
+        0x2216 | 0x29f5 | 0xfe68 => '\\',
+        _ => character,
+    }
+}
+
+/// Letters without their accents, which some collations do not tell apart.
+fn without_accent(character: char) -> char {
+    const ACCENTED: [(&str, char); 19] = [
+        ("àáâãäåāăąǎ", 'a'),
+        ("çćĉċč", 'c'),
+        ("ďđ", 'd'),
+        ("èéêëēĕėęě", 'e'),
+        ("ĝğġģ", 'g'),
+        ("ĥħ", 'h'),
+        ("ìíîïĩīĭįı", 'i'),
+        ("ĵ", 'j'),
+        ("ķ", 'k'),
+        ("ĺļľŀł", 'l'),
+        ("ñńņňŉ", 'n'),
+        ("òóôõöøōŏőǒ", 'o'),
+        ("ŕŗř", 'r'),
+        ("śŝşšș", 's'),
+        ("ţťŧț", 't'),
+        ("ùúûüũūŭůűųǔ", 'u'),
+        ("ŵ", 'w'),
+        ("ýÿŷ", 'y'),
+        ("źżž", 'z'),
+    ];
+    if character.is_ascii() {
+        return character;
+    }
+    ACCENTED.iter().find(|(letters, _)| letters.contains(character)).map_or(character, |(_, plain)| *plain)
 }
 
 /// `%u002f`, which is no percent-encoding, and which some servers decode all the same.
@@ -96,10 +156,11 @@ fn has_unicode_escape(text: &str) -> bool {
     })
 }
 
-/// What is not seen: soft hyphens, joiners, marks of direction, variation selectors, tags.
+/// What is not seen, or only above another letter: accents, soft hyphens, joiners, marks of direction, variation selectors,
+/// tags.
 fn is_ignorable(character: char) -> bool {
     matches!(character,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        '\u{300}'..='\u{36f}' | '\u{ad}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
         | '\u{e0000}'..='\u{e0fff}')
 }
