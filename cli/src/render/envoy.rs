@@ -342,6 +342,7 @@ mod tests {
         let demo = rendered(|demo| demo, EnvoyOptions::default());
         for wanted in [
             "per_connection_buffer_limit_bytes: 2097152",
+            "initial_stream_window_size: 2097152",
             "request_timeout: 60s",
             "max_concurrent_streams: 64",
             "at most 128 MiB a connection",
