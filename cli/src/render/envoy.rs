@@ -213,6 +213,7 @@ fn placeholders(needs: &Needs, options: &EnvoyOptions) -> Vec<(&'static str, Str
         ("@LISTEN_PORT@", options.listen.port().to_string()),
         ("@BUFFER_BYTES@", buffer.to_string()),
         ("@STREAMS@", streams.to_string()),
+        ("@ACCOUNT_POWER@", buffer.ilog2().saturating_sub(8).max(10).to_string()),
         ("@CONNECTION_MEBIBYTES@", (streams * buffer).div_ceil(MEBIBYTE).to_string()),
         ("@REQUEST_TIMEOUT@", format!("{request_timeout}s")),
         ("@HTTP10@", options.http10.to_string()),

@@ -345,12 +345,10 @@ async fn what_callers_fill_is_bounded_and_given_back() {
     }
     let grown = envoy.process().memory().saturating_sub(idle);
     eprintln!("idle {idle}, grown by {grown}, heap at most {most}, bound {MAX_HEAP}");
-    assert!(most < MAX_HEAP + MAX_HEAP / 3, "heap of {most} bytes");
+    assert!(most < MAX_HEAP, "heap of {most} bytes");
     let stats = envoy.stats().await;
-    assert!(
-        stats.iter().any(|(name, count)| name.contains("reset_high_memory_stream.count") && *count > 0),
-        "{stats:?}"
-    );
+    let resets = stats["envoy.overload_actions.reset_high_memory_stream.count"];
+    assert!(resets > 0, "no stream was reset");
     senders.iter().for_each(tokio::task::JoinHandle::abort);
     drop(senders);
 
