@@ -14,6 +14,8 @@
 //! {"results":[{"outcome":"acknowledged","receipt":{"id":"…","topic":"orders","partition":0,"offset":7,"timestamp":"…","ack":"all"}}]}
 //! ```
 
+mod limits;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +24,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+pub use self::limits::{LimitState, LimitedRequest, MAX_LIMITS, SharedLimit};
 use crate::octets::Octets;
 
 /// Where the bridge takes records from the filter.
@@ -51,6 +54,9 @@ pub struct RecordsRequest<'a> {
     /// In the order in which they are produced.
     #[serde(borrow)]
     pub records: Vec<Record<'a>>,
+    /// What its requests ask of limits that gateways share, as far as they do; in the order of their records.
+    #[serde(default)]
+    pub limits: Vec<LimitedRequest>,
 }
 
 /// One record for Kafka.
@@ -158,6 +164,9 @@ pub enum ValueMode {
 pub struct RecordsResponse {
     /// One for each record, in the order of the request.
     pub results: Vec<RecordResult>,
+    /// What the limits of each request have said, in the order in which the call has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Vec<LimitState>>,
 }
 
 /// What became of one record.
@@ -181,6 +190,8 @@ pub enum RecordResult {
     TooLarge,
     /// Another event with the same name has come before. Nothing was written.
     Conflict,
+    /// A limit that gateways share does not let its request through. Nothing was written.
+    Limited,
     /// Kafka will not take it, now or later: no such topic, no permission. Nothing was written.
     Refused,
     /// The bridge is saturated, or Kafka is known to be down. Nothing was written; a retry is safe.
@@ -293,7 +304,7 @@ pub struct RecordWriter {
 
 impl RecordWriter {
     const OPEN: &[u8] = br#"{"records":["#;
-    const CLOSE: &[u8] = b"]}";
+    const CLOSE: &[u8] = b"]";
 
     /// An empty call, with room for `capacity` bytes of records.
     pub fn with_capacity(capacity: usize) -> Self {
@@ -322,8 +333,18 @@ impl RecordWriter {
     }
 
     /// The finished body.
-    pub fn finish(mut self) -> Vec<u8> {
+    pub fn finish(self) -> Vec<u8> {
+        self.finish_limited(&[])
+    }
+
+    /// The finished body, with what its requests ask of limits that gateways share.
+    pub fn finish_limited(mut self, limits: &[LimitedRequest]) -> Vec<u8> {
         self.body.extend_from_slice(Self::CLOSE);
+        if !limits.is_empty() {
+            self.body.extend_from_slice(br#","limits":"#);
+            write_json(&mut self.body, &limits);
+        }
+        self.body.push(b'}');
         self.body
     }
 }

@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
-use wicketgate_envelope::hop::{Ack, RecordWriter};
-use wicketgate_policy::callout::{Outcome, is_call_too_large, outcomes};
+use wicketgate_envelope::hop::{Ack, LimitState, LimitedRequest, RecordWriter, SharedLimit};
+use wicketgate_policy::callout::{Outcome, is_call_too_large, limit_states, outcomes};
 use wicketgate_policy::config::Bridge;
 use wicketgate_policy::env::Env;
 use wicketgate_policy::fetch::Fetch;
@@ -50,6 +50,9 @@ pub(crate) trait Waiter {
     /// Takes note that an authority has said what it was asked for, or that it will not. It comes from a callback of the
     /// root context.
     fn fetched(self: Rc<Self>);
+
+    /// Takes what limits have said that gateways share, before the outcome of its records.
+    fn limited(self: Rc<Self>, _states: &[LimitState]) {}
 }
 
 impl fmt::Debug for dyn Waiter + '_ {
@@ -88,6 +91,8 @@ struct State {
 struct Call {
     /// Who waits for its records, in their order.
     addressees: Vec<Addressee>,
+    /// Who waits for what shared limits say, in the order of the call.
+    limited: Vec<Weak<dyn Waiter>>,
     /// What it was made of, if several requests share it.
     shared: Vec<Parcel>,
     /// Whose bytes it has.
@@ -118,6 +123,8 @@ pub(crate) struct Parcel {
     pub(crate) lane: Lane,
     /// The records, each with its place among those of the request.
     pub(crate) records: Vec<(usize, Vec<u8>)>,
+    /// What it asks of limits that gateways share. Then all records of the request are in this parcel.
+    pub(crate) limits: Vec<SharedLimit>,
 }
 
 /// Who waits for one record of a call.
@@ -240,16 +247,27 @@ impl Outbox {
             _ => None,
         };
         let mut addressees = Vec::with_capacity(parcels.len());
-        for Parcel { waiter, records, .. } in &parcels {
+        let (mut limits, mut limited) = (Vec::new(), Vec::new());
+        for Parcel { waiter, records, limits: own, .. } in &parcels {
+            if !own.is_empty() {
+                let (first, count) = (addressees.len(), records.len());
+                limits.push(LimitedRequest { first, count, limits: own.clone() });
+                limited.push(Weak::clone(waiter));
+            }
             for (index, bytes) in records {
                 call.push(bytes);
                 addressees.push(Addressee { waiter: Weak::clone(waiter), index: *index });
             }
         }
         let shared = if parcels.len() > 1 { parcels } else { Vec::new() };
-        match callout::dispatch(&self.environment, &self.bridge, request_id.as_deref(), &call.finish()) {
+        match callout::dispatch(
+            &self.environment,
+            &self.bridge,
+            request_id.as_deref(),
+            &call.finish_limited(&limits),
+        ) {
             Some(token) => {
-                self.state.borrow_mut().in_flight.insert(token, Call { addressees, shared, bytes });
+                self.state.borrow_mut().in_flight.insert(token, Call { addressees, limited, shared, bytes });
             }
             None => {
                 self.release(&bytes);
@@ -260,7 +278,8 @@ impl Outbox {
 
     /// Hands out the answer to a call.
     pub(crate) fn answered(&self, token: u32, num_headers: usize, body_size: usize) {
-        let Some(Call { addressees, shared, bytes }) = self.state.borrow_mut().in_flight.remove(&token)
+        let Some(Call { addressees, limited, shared, bytes }) =
+            self.state.borrow_mut().in_flight.remove(&token)
         else {
             return self.fetched(token, num_headers, body_size);
         };
@@ -285,6 +304,11 @@ impl Outbox {
             return;
         }
         self.release(&bytes);
+        for (waiter, states) in limited.iter().zip(limit_states(response, limited.len())) {
+            if let Some(waiter) = waiter.upgrade() {
+                waiter.limited(&states);
+            }
+        }
         let outcomes = outcomes(response, count);
         deliver(&addressees, outcomes);
     }

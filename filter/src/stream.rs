@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
+use wicketgate_envelope::hop::LimitState;
 use wicketgate_policy::callout::Outcome;
 use wicketgate_policy::config::Config;
 use wicketgate_policy::env::fresh_id;
@@ -127,6 +128,10 @@ impl Waiter for Request {
     fn fetched(self: Rc<Self>) {
         self.step_later(Event::Fetched);
     }
+
+    fn limited(self: Rc<Self>, states: &[LimitState]) {
+        self.step_later(Event::Limits(states));
+    }
 }
 
 impl Request {
@@ -207,9 +212,11 @@ impl Request {
     fn post(self: &Rc<Self>, records: Vec<Record>, request_id: &str) {
         let mut parcels: Vec<Parcel> = Vec::with_capacity(1);
         let holder = self.exchange.borrow().holder();
-        for (index, Record { topic, ack, cluster, bytes, .. }) in records.into_iter().enumerate() {
+        // Limits let all records of a request through or none, so these travel together.
+        let together = records.iter().any(|record| !record.limits.is_empty());
+        for (index, Record { topic, ack, cluster, bytes, limits, .. }) in records.into_iter().enumerate() {
             let lane = Lane { cluster, topic, ack };
-            match parcels.iter_mut().find(|parcel| parcel.lane == lane) {
+            match parcels.iter_mut().find(|parcel| together || parcel.lane == lane) {
                 Some(parcel) => parcel.records.push((index, bytes)),
                 None => parcels.push(Parcel {
                     waiter: Rc::downgrade(self) as Weak<dyn Waiter>,
@@ -217,6 +224,7 @@ impl Request {
                     request_id: request_id.to_owned(),
                     lane,
                     records: vec![(index, bytes)],
+                    limits,
                 }),
             }
         }

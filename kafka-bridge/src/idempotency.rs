@@ -23,7 +23,7 @@ pub use identity::{Batch, Content, Data, Identity, Name};
 pub use journal::JournalError;
 use journal::{Bounds, Journal};
 use shared::Shared;
-pub use shared::{Hold, Verdict, client as redis_client};
+pub use shared::{Hold, RedisFlags, Verdict, client as redis_client, client_of as redis_client_of};
 
 /// Something to do once it is safe that others hear of it.
 type Then = Box<dyn FnOnce() + Send>;

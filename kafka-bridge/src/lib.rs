@@ -10,6 +10,7 @@ pub mod health;
 pub mod hop;
 pub mod http;
 pub mod idempotency;
+pub mod limits;
 pub mod metrics;
 pub mod problem;
 pub mod producer;
@@ -32,6 +33,7 @@ use clusters::{Clusters, StartError};
 use config::{Config, Loaded};
 use http::{Limits, Shared};
 use idempotency::{Memory, MemoryError};
+use limits::SharedLimits;
 use metrics::Metrics;
 use reload::{Reloads, Running};
 use server::{Connections, Listener, Served, Settings, TooManyConnections};
@@ -54,6 +56,9 @@ pub enum RunError {
     /// More connections are to be served than the process may have.
     #[error(transparent)]
     Connections(#[from] TooManyConnections),
+    /// The Redis of shared limits cannot be used as configured.
+    #[error("{}", .0.join("\n"))]
+    SharedLimits(Vec<String>),
     /// Spans cannot be sent as configured.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -126,6 +131,7 @@ pub async fn run(
         opened = opening => opened.map_err(|_| RunError::Cut)??,
     };
     let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
+    let shared_limits = Arc::new(SharedLimits::new(&config).map_err(RunError::SharedLimits)?);
     // Last, so that nothing is drained by a bridge that does not come to run.
     let spools = spools.map(FoundSpools::start).transpose()?.map(Arc::new);
     let background = clusters.supervise();
@@ -134,6 +140,7 @@ pub async fn run(
         idempotency: memory.clone(),
         spools: spools.clone(),
         metrics,
+        shared_limits,
         limits: Limits::new(&config),
         guard,
         telemetry: telemetry.clone(),

@@ -104,6 +104,8 @@ pub struct Metrics {
     idempotency_unshared: Counter,
     idempotency_redis_up: Gauge,
     spans: Family<SpanLabels, Counter>,
+    /// Of limits that gateways share.
+    pub limits: crate::limits::Metrics,
     /// Of records on this machine's disk.
     pub spool: spool::Metrics,
 }
@@ -160,6 +162,7 @@ impl Default for Metrics {
             idempotency_unshared: Counter::default(),
             idempotency_redis_up: Gauge::default(),
             spans: Family::default(),
+            limits: crate::limits::Metrics::default(),
             spool: spool::Metrics::default(),
         };
         metrics.register();
@@ -347,6 +350,7 @@ impl Metrics {
             "Spans for the collector by what became of them; dropped: too many were waiting",
             self.spans.clone(),
         );
+        self.limits.register(r);
         self.spool.register(r);
     }
 

@@ -33,6 +33,8 @@ pub enum Kind {
     UnsupportedMediaType,
     /// The event has the name of another one that came before.
     IdempotencyConflict,
+    /// A limit that gateways share is exceeded.
+    QuotaExceeded,
     /// Kafka will not take the record, now or later.
     Refused,
     /// Nothing was written; a retry is safe.
@@ -85,6 +87,11 @@ impl Kind {
                 "urn:wicketgate:problem:idempotency-conflict",
                 "Another event has this id",
             ),
+            Self::QuotaExceeded => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                "Too many requests",
+            ),
             Self::Refused => {
                 (StatusCode::BAD_GATEWAY, "urn:wicketgate:problem:refused", "Kafka does not take the record")
             }
@@ -118,6 +125,7 @@ pub const fn kind_of(result: &RecordResult) -> Option<Kind> {
         RecordResult::Acknowledged { .. } => None,
         RecordResult::Invalid { .. } => Some(Kind::BadRequest),
         RecordResult::TooLarge => Some(Kind::TooLarge),
+        RecordResult::Limited => Some(Kind::QuotaExceeded),
         RecordResult::Conflict => Some(Kind::IdempotencyConflict),
         RecordResult::Refused => Some(Kind::Refused),
         RecordResult::Unavailable { .. } => Some(Kind::Unavailable),
@@ -241,6 +249,7 @@ mod tests {
             (acknowledged(), 202),
             (RecordResult::Invalid { detail: String::new() }, 400),
             (RecordResult::TooLarge, 413),
+            (RecordResult::Limited, 429),
             (RecordResult::Conflict, 422),
             (RecordResult::Refused, 502),
             (RecordResult::Unavailable { retry_after: 1 }, 503),

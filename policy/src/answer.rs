@@ -133,6 +133,10 @@ fn verdict(event_id: &str, topic: &str, ack: Ack, outcome: Outcome) -> Verdict {
             unknown(UnknownCause::Broken)
         }
         Outcome::Answered(RecordResult::TooLarge) => Problem::EventTooLarge,
+        // Which limits those were, the exchange knows.
+        Outcome::Answered(RecordResult::Limited) => {
+            Problem::QuotaExceeded { policies: Vec::new(), retry_after: None }
+        }
         Outcome::Answered(RecordResult::Conflict) => Problem::IdempotencyConflict,
         Outcome::Answered(RecordResult::Invalid { .. } | RecordResult::Refused) => Problem::Refused,
         Outcome::Answered(RecordResult::Unavailable { retry_after }) => Problem::Unavailable { retry_after },

@@ -1,6 +1,6 @@
 //! Reads what came back from a callout to kafka-bridge.
 
-use wicketgate_envelope::hop::{RecordResult, RecordsResponse};
+use wicketgate_envelope::hop::{LimitState, RecordResult, RecordsResponse};
 
 /// What became of one record, as far as the gateway knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,17 @@ pub fn outcomes(response: Option<Response<'_>>, count: usize) -> Vec<Outcome> {
         None => all(Outcome::Broken),
         Some(response) if response.from_bridge => from_bridge(&response, count),
         Some(response) => all(from_proxy(&response)),
+    }
+}
+
+/// Says for each of `count` requests what the limits have said that it shares with other gateways; nothing, where
+/// kafka-bridge has not said that.
+pub fn limit_states(response: Option<Response<'_>>, count: usize) -> Vec<Vec<LimitState>> {
+    let answer = response.filter(|response| response.from_bridge);
+    let answer = answer.and_then(|response| serde_json::from_slice::<RecordsResponse>(response.body).ok());
+    match answer {
+        Some(answer) if answer.limits.len() == count => answer.limits,
+        _ => vec![Vec::new(); count],
     }
 }
 

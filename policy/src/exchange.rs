@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use wicketgate_envelope::hop::Ack;
+use wicketgate_envelope::hop::{Ack, LimitState, RecordResult};
 
 use crate::admission::Admitted;
 use crate::answer::{Sent, answer, verdicts};
@@ -20,7 +20,7 @@ use crate::env::{Env, fresh_id};
 use crate::fetch::Fetch;
 use crate::head::{MAX_FIELDS, RequestHead};
 use crate::limit::key::Facts;
-use crate::limit::{self, Ledger, Refusal, Report, Stage};
+use crate::limit::{self, Ledger, Refusal, Report, RouteLimit, Stage};
 use crate::path::CanonicalPath;
 use crate::reply::{Headers, LocalReply, Problem};
 use crate::reshape::{Outgoing, Record, reshape};
@@ -64,6 +64,8 @@ pub enum Event<'a> {
         /// What became of it.
         outcome: Outcome,
     },
+    /// What limits that gateways share have said of the request, before the outcome of its records.
+    Limits(&'a [LimitState]),
     /// The upstream has answered a request that was let go on.
     ResponseHead,
     /// The caller has gone, or the host has finished with the request.
@@ -271,7 +273,7 @@ impl Exchange {
     /// Takes in what happened and says what to do.
     pub fn step(&mut self, event: Event<'_>, env: &mut dyn Env) -> Effect {
         match &event {
-            Event::Fetched | Event::Outcome { .. } => self.detached = true,
+            Event::Fetched | Event::Outcome { .. } | Event::Limits(_) => self.detached = true,
             // These follow from an effect, in the callback that it was returned to.
             Event::Body(_) | Event::BodyUnreadable | Event::Saturated => {}
             _ => self.detached = false,
@@ -318,7 +320,11 @@ impl Exchange {
                 self.fail_route(&dispatched.route, &problem, &dispatched.request_id)
             }
             (State::Dispatched(dispatched), Event::Outcome { index, outcome }) => {
-                self.on_outcome(dispatched, index, outcome)
+                self.on_outcome(dispatched, index, outcome, env)
+            }
+            (state @ State::Dispatched(_), Event::Limits(states)) => {
+                self.ledger.shared_said(states, env);
+                (state, Effect::Nothing)
             }
             // Nothing of a request may move while its records are on their way.
             (state @ State::Dispatched(_), Event::BodyBuffered { .. } | Event::Trailers) => {
@@ -329,7 +335,9 @@ impl Exchange {
                 self.ledger.close(env);
                 (State::Done, Effect::Nothing)
             }
-            (State::Passed, Event::Fetched | Event::Outcome { .. }) => (State::Passed, Effect::Nothing),
+            (State::Passed, Event::Fetched | Event::Outcome { .. } | Event::Limits(_)) => {
+                (State::Passed, Effect::Nothing)
+            }
             (State::Passed, _) => (State::Passed, Effect::Continue),
             // Data before any head: a host that does this is not believed.
             (State::New, Event::BodyBuffered { .. } | Event::Trailers) => {
@@ -517,7 +525,11 @@ impl Exchange {
     /// Asks the limits of a stage.
     fn limit(&mut self, candidate: &Candidate, stage: Stage, env: &mut dyn Env) -> Result<(), Problem> {
         let route = &candidate.route;
-        if route.limits.iter().all(|limit| limit.stage() != stage) {
+        let is_now = |limit: &RouteLimit| {
+            let last = stage == Stage::AfterAuthentication && limit.stage() == Stage::WithRecords;
+            last || limit.stage() == stage
+        };
+        if !route.limits.iter().any(is_now) {
             return Ok(());
         }
         // A body that says of itself that it is too large is refused for that.
@@ -530,7 +542,11 @@ impl Exchange {
             parameters: &parameters,
             principal: self.principal.as_ref(),
         };
-        Ok(self.ledger.charge(&route.limits, stage, &facts, length, env)?)
+        self.ledger.charge(&route.limits, stage, &facts, length, env)?;
+        if stage == Stage::AfterAuthentication {
+            self.ledger.note_shared(&route.limits, &facts);
+        }
+        Ok(())
     }
 
     /// Whether the caller may send this request.
@@ -610,10 +626,13 @@ impl Exchange {
         }
         match reshape(admitted, plan, body, env) {
             Ok(Outgoing { records, .. }) if records.is_empty() => self.on_nothing(admitted, plan.ack()),
-            Ok(Outgoing { records, batch }) => {
+            Ok(Outgoing { mut records, batch }) => {
                 let events = u64::try_from(records.len()).unwrap_or(u64::MAX);
                 if let Err(refusal) = self.ledger.settle(|_| Some(events), env) {
                     return self.deny(&refusal.into(), &admitted.request_id);
+                }
+                if let Some(first) = records.first_mut() {
+                    first.limits = self.ledger.shared(bytes, events);
                 }
                 let sent =
                     records.iter().map(|record| (record.event_id.clone(), record.topic.clone())).collect();
@@ -647,6 +666,7 @@ impl Exchange {
         mut dispatched: Box<Dispatched>,
         index: usize,
         outcome: Outcome,
+        env: &mut dyn Env,
     ) -> (State, Effect) {
         // What is known of a record stays: a host that says it twice is not believed the second time.
         match dispatched.outcomes.get_mut(index) {
@@ -657,6 +677,10 @@ impl Exchange {
             return (State::Dispatched(dispatched), Effect::Nothing);
         }
         let Dispatched { route, request_id, sent, outcomes } = *dispatched;
+        if outcomes.iter().flatten().all(|outcome| *outcome == Outcome::Answered(RecordResult::Limited)) {
+            let refusal = self.ledger.shared_refused(env);
+            return self.deny(&refusal.into(), &request_id);
+        }
         let verdicts = verdicts(&sent, outcomes.into_iter().flatten().collect());
         let reply = match &route.action {
             Action::Produce { success, .. } => answer(&sent, &verdicts, success, &request_id),

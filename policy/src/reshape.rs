@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use wicketgate_envelope::ENVELOPE_VERSION;
 use wicketgate_envelope::data::Data;
 use wicketgate_envelope::event::{Event, Extension, Time};
-use wicketgate_envelope::hop::{self, Ack, Destination, ValueMode};
+use wicketgate_envelope::hop::{self, Ack, Destination, SharedLimit, ValueMode};
 
 use crate::accept::{self, Batch, Format, Incoming};
 use crate::admission::Admitted;
@@ -44,6 +44,9 @@ pub struct Record {
     pub cluster: Option<Rc<str>>,
     /// As [`hop::write_record`] made it.
     pub bytes: Vec<u8>,
+    /// What its request asks of limits that gateways share; with the first record only. The records of such a request
+    /// travel together, whatever their topics.
+    pub limits: Vec<SharedLimit>,
 }
 
 /// Makes records of a request and its whole body. Either all can be made, or none is.
@@ -240,7 +243,14 @@ impl Reshaper<'_> {
         let headers = headers.iter().map(|(name, value)| (*name, value.as_ref()));
         let bytes = hop::write_record(&destination, headers, |out| event.write_json(out));
         let topic = topic.into_owned();
-        Ok(Record { event_id, topic, ack: plan.kafka.ack, cluster: plan.kafka.cluster.clone(), bytes })
+        Ok(Record {
+            event_id,
+            topic,
+            ack: plan.kafka.ack,
+            cluster: plan.kafka.cluster.clone(),
+            bytes,
+            limits: Vec::new(),
+        })
     }
 
     fn redacted_data(&self) -> Result<Option<Box<RawValue>>, Problem> {

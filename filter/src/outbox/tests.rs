@@ -86,6 +86,7 @@ impl Bench {
             request_id: format!("r{}", request.context),
             lane: Lane { cluster: None, topic: topic.to_owned(), ack: Ack::All },
             records: sizes.iter().enumerate().map(|(index, size)| (index, vec![b'1'; *size])).collect(),
+            limits: Vec::new(),
         });
     }
 
@@ -185,6 +186,7 @@ fn lanes_do_not_share_calls() {
             request_id: "r".to_owned(),
             lane,
             records: vec![(0, b"2".to_vec())],
+            limits: Vec::new(),
         });
     }
     bench.flush();
@@ -379,6 +381,7 @@ fn records_of_one_request_keep_their_order_and_their_places() {
         request_id: "r".to_owned(),
         lane: Lane { cluster: None, topic: "orders".to_owned(), ack: Ack::All },
         records: vec![(4, b"4".to_vec()), (1, b"1".to_vec())],
+        limits: Vec::new(),
     });
     bench.flush();
     assert_eq!(bench.fake.bodies(), [r#"{"records":[4,1]}"#]);

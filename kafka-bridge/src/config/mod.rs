@@ -167,6 +167,32 @@ pub struct Config {
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_ON_ERROR", default_value = "deny", value_name = "WHAT")]
     pub idempotency_on_error: OnSharedError,
 
+    /// The Redis in which limits are counted that gateways share, as redis://HOST:PORT, or rediss://HOST:PORT for TLS; user and
+    /// database as for the other one. It may be the same. Without it such a limit goes as its on_error says.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS", value_name = "URL")]
+    pub limits_redis: Option<String>,
+
+    /// A file with the password that this Redis asks for.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    pub limits_redis_password_file: Option<PathBuf>,
+
+    /// The authorities of which one has to have signed its certificate, in PEM; those of the operating system if not
+    /// set.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_CA_FILE", value_name = "FILE")]
+    pub limits_redis_ca_file: Option<PathBuf>,
+
+    /// The certificate, in PEM, that the bridge shows to it if it asks for one.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub limits_redis_certificate_file: Option<PathBuf>,
+
+    /// The private key to it, in PEM.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_KEY_FILE", value_name = "FILE")]
+    pub limits_redis_key_file: Option<PathBuf>,
+
+    /// How long this Redis has to answer, for all limits of a call together.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_TIMEOUT", default_value = "100ms", value_name = "DURATION", value_parser = positive_duration)]
+    pub limits_redis_timeout: Duration,
+
     /// The most connections at a time. If not set, what the operating system lets the process open besides what it needs
     /// itself, and 10000 at most.
     #[arg(long, env = "BRIDGE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
@@ -393,6 +419,9 @@ impl Config {
                 humantime::format_duration(stall),
                 humantime::format_duration(self.delivery_timeout)
             ));
+        }
+        if let Err(wrong) = crate::idempotency::redis_client_of(&crate::limits::flags(self)) {
+            errors.extend(wrong);
         }
         if let Err(wrong) = crate::idempotency::redis_client(self) {
             errors.extend(wrong);

@@ -30,6 +30,7 @@ use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::hop::Guard;
 use crate::idempotency::Memory;
+use crate::limits::SharedLimits;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 use crate::spool::Spools;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub spools: Option<Arc<Spools>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Limits that gateways share.
+    pub shared_limits: Arc<SharedLimits>,
     /// What requests may ask for.
     pub limits: Limits,
     /// Who may ask.
@@ -79,6 +82,7 @@ impl Shared {
             idempotency: self.idempotency.clone(),
             spools: self.spools.clone(),
             metrics: Arc::clone(&self.metrics),
+            shared_limits: Arc::clone(&self.shared_limits),
             limits,
             guard,
             telemetry: self.telemetry.clone(),

@@ -111,6 +111,7 @@ fn problem(kind: Kind, results: Option<&str>) -> (String, Value) {
         Kind::BadRequest
             | Kind::TooLarge
             | Kind::IdempotencyConflict
+            | Kind::QuotaExceeded
             | Kind::Refused
             | Kind::Unavailable
             | Kind::OutcomeUnknown
@@ -125,7 +126,7 @@ fn problem(kind: Kind, results: Option<&str>) -> (String, Value) {
 }
 
 /// What both ways of writing can end in besides 2xx.
-const WRITING: [Kind; 10] = [
+const WRITING: [Kind; 11] = [
     Kind::BadRequest,
     Kind::Unauthenticated,
     Kind::RequestTimeout,
@@ -133,6 +134,7 @@ const WRITING: [Kind; 10] = [
     Kind::HeadersTooLarge,
     Kind::UnsupportedMediaType,
     Kind::IdempotencyConflict,
+    Kind::QuotaExceeded,
     Kind::Refused,
     Kind::Unavailable,
     Kind::OutcomeUnknown,

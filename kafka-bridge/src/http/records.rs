@@ -17,6 +17,7 @@ use crate::http::event_view::EventView;
 use crate::http::receive::{self, Enqueued, Incoming, Pass};
 use crate::http::{Limits, Shared, body, request_id, results};
 use crate::idempotency::{Batch, Identity};
+use crate::limits::{self, Said};
 use crate::problem::{Kind, Problem};
 
 /// Takes one call with one record or many. All are enqueued, in order and without a pause, before the first is
@@ -30,13 +31,17 @@ pub(super) async fn produce(
     let received = body::take(request, &shared.limits).await?;
     shared.metrics.body_read(received.bytes.len());
     let call = decode(&received.bytes, &shared.limits)?;
-    let spoilt = spoilt(&shared, &call.records).await;
+    // Before anything else of it is done: what is refused here is neither remembered nor written.
+    let said = shared.shared_limits.ask(&call.limits, &shared.metrics).await;
+    let refused = refused(&call, &said);
+    let spoilt = spoilt(&shared, &call.records, &refused).await;
     let enqueued = Pass::through(&shared, |pass| {
-        let enqueue = |record: &Record<'_>| match record.identity.batch {
+        let enqueue = |(record, refused): (&Record<'_>, &bool)| match record.identity.batch {
+            _ if *refused => limited(&shared, record, pass),
             Some(batch) if spoilt.contains(&batch) => Enqueued::Settled(RecordResult::Conflict),
             _ => enqueue(&shared, record, request_id.as_ref(), pass),
         };
-        Ok::<_, Problem>(call.records.iter().map(enqueue).collect::<Vec<_>>())
+        Ok::<_, Problem>(call.records.iter().zip(&refused).map(enqueue).collect::<Vec<_>>())
     });
     let enqueued = enqueued.await?;
     let deadline = Instant::now() + shared.limits.answer_timeout;
@@ -44,15 +49,32 @@ pub(super) async fn produce(
     drop(call);
     drop(received);
 
-    results::answer(receive::settle_all(enqueued, deadline).await, RECORDS_CONTENT_TYPE)
+    let states = said.into_iter().map(|said| said.states).collect();
+    results::answer(receive::settle_all(enqueued, deadline).await, states, RECORDS_CONTENT_TYPE)
+}
+
+/// Which records belong to a request that a limit refuses.
+fn refused(call: &RecordsRequest<'_>, said: &[Said]) -> Vec<bool> {
+    let mut refused = vec![false; call.records.len()];
+    for (request, _) in call.limits.iter().zip(said).filter(|(_, said)| !said.through) {
+        refused.iter_mut().skip(request.first).take(request.count).for_each(|refused| *refused = true);
+    }
+    refused
+}
+
+fn limited(shared: &Shared, record: &Record<'_>, pass: &Pass) -> Enqueued {
+    if pass.is_last() {
+        shared.count_record(record.cluster.as_deref(), "limited");
+    }
+    Enqueued::Settled(RecordResult::Limited)
 }
 
 /// The keys of batches in a call that have come before with another batch. Nothing of these is written, not even what is
-/// new in them.
-async fn spoilt<'a>(shared: &Shared, records: &'a [Record<'a>]) -> Vec<&'a str> {
+/// new in them. Those that a limit refuses have not come.
+async fn spoilt<'a>(shared: &Shared, records: &'a [Record<'a>], refused: &[bool]) -> Vec<&'a str> {
     let Some(memory) = &shared.idempotency else { return Vec::new() };
     let mut batches: Vec<(&str, Identity)> = Vec::new();
-    for record in records {
+    for (record, _) in records.iter().zip(refused).filter(|(_, refused)| !**refused) {
         let hop::Identity { batch: Some(key), request: payload, .. } = record.identity else { continue };
         // The records of a batch stand one after the other.
         if batches.last().is_some_and(|(last, _)| *last == key) {
@@ -75,7 +97,10 @@ fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<RecordsRequest<'a>, Pr
     if request.records.is_empty() {
         return Err(Problem::new(Kind::BadRequest, "records: wanted at least one"));
     }
-    Ok(request)
+    match limits::mistake(&request.limits, request.records.len()) {
+        Some(mistake) => Err(Problem::new(Kind::BadRequest, mistake)),
+        None => Ok(request),
+    }
 }
 
 /// Reads a call with at most so many records.
@@ -128,17 +153,29 @@ impl<'de> Visitor<'de> for Call<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         const RECORDS: &str = "records";
-        let mut records = None;
+        const LIMITS: &str = "limits";
+        let (mut records, mut limits) = (None, None);
         while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            if name == LIMITS {
+                if limits.is_some() {
+                    return Err(A::Error::duplicate_field(LIMITS));
+                }
+                // No more requests than records, which are as many as are taken.
+                limits = Some(map.next_value_seed(AtMost::new(self.most, &mut *self.too_many))?);
+                continue;
+            }
             if name != RECORDS {
-                return Err(A::Error::unknown_field(&name, &[RECORDS]));
+                return Err(A::Error::unknown_field(&name, &[RECORDS, LIMITS]));
             }
             if records.is_some() {
                 return Err(A::Error::duplicate_field(RECORDS));
             }
             records = Some(map.next_value_seed(AtMost::new(self.most, &mut *self.too_many))?);
         }
-        Ok(RecordsRequest { records: records.ok_or_else(|| A::Error::missing_field(RECORDS))? })
+        Ok(RecordsRequest {
+            records: records.ok_or_else(|| A::Error::missing_field(RECORDS))?,
+            limits: limits.unwrap_or_default(),
+        })
     }
 }
 

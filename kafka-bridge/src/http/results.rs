@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use wicketgate_envelope::hop::{RecordResult, RecordsResponse};
+use wicketgate_envelope::hop::{LimitState, RecordResult, RecordsResponse};
 
 use crate::problem::{self, Kind, Problem};
 
@@ -10,8 +10,12 @@ use crate::problem::{self, Kind, Problem};
 ///
 /// # Errors
 /// A problem, should they not be expressible in JSON.
-pub(super) fn answer(results: Vec<RecordResult>, media_type: &'static str) -> Result<Response, Problem> {
-    let response = RecordsResponse { results };
+pub(super) fn answer(
+    results: Vec<RecordResult>,
+    limits: Vec<Vec<LimitState>>,
+    media_type: &'static str,
+) -> Result<Response, Problem> {
+    let response = RecordsResponse { results, limits };
     let status = problem::status_of(&response.results);
     let body = serde_json::to_vec(&response).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written as JSON");

@@ -26,8 +26,8 @@ use crate::metrics::Metrics;
 use crate::producer::{Delivery, Outcome};
 pub use holders::Hold;
 use holders::{Holders, Releasing};
-pub use server::client;
 use server::{RELEASE, RENEW, REPLACE, Server, Silence};
+pub use server::{RedisFlags, client, client_of};
 use value::{Entry, State, hex, key};
 
 /// How much longer than Kafka's answer may take a claim lasts.

@@ -40,6 +40,7 @@ mod reload;
 #[cfg(feature = "oidc")]
 mod secured;
 mod shared;
+mod shared_limits;
 mod sink;
 mod spool;
 mod strangers;

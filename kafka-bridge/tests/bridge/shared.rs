@@ -9,18 +9,18 @@ use crate::common::process::command;
 use crate::common::{Answer, Bridge, Cluster, cluster, count, event, read, until};
 
 /// A Redis of one test, gone with it.
-struct Redis {
+pub(crate) struct Redis {
     child: Child,
     port: u16,
 }
 
 impl Redis {
-    fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self::start_on(port, flags)
     }
 
-    fn start_on(port: u16, flags: &[&str]) -> Self {
+    pub(crate) fn start_on(port: u16, flags: &[&str]) -> Self {
         Self::listening_on(port, &[&["--port", &port.to_string()], flags].concat())
     }
 
@@ -43,11 +43,11 @@ impl Redis {
         redis
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    fn connection(&self) -> redis::Connection {
+    pub(crate) fn connection(&self) -> redis::Connection {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()
     }
 
@@ -74,7 +74,18 @@ impl Redis {
         redis::cmd("KEYS").arg("*").query(&mut self.connection()).unwrap()
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops the process where it is, or lets it go on.
+    pub(crate) fn freeze(&self, stop: bool) {
+        let signal = if stop { "-STOP" } else { "-CONT" };
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -145,6 +145,9 @@ pub struct RateLimit {
     /// Other limits for some consumers; the first that is for a caller counts. Only for keys with `consumer`.
     #[serde(default)]
     pub overrides: Vec<RateOverride>,
+    /// Who shares the counts. Default: `local`.
+    #[serde(default)]
+    pub scope: LimitScope,
     /// Whether it refuses nothing and only says in metrics what it would do.
     #[serde(default)]
     pub dry_run: bool,
@@ -188,6 +191,19 @@ pub enum LimitCounts {
     Requests,
     /// Those with a wrong credential. Once there are too many, right ones are refused as well.
     FailedAuthentications,
+}
+
+/// Who shares the counts of a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitScope {
+    /// All workers of this gateway.
+    #[default]
+    Local,
+    /// All gateways whose kafka-bridge has the same Redis (`--limits-redis`). Asked with the request's records, after all local
+    /// limits; only where the action is produce or tee.
+    Global,
 }
 
 /// What happens to a request that a limit cannot count.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+use wicketgate_envelope::hop::{LimitState, SharedLimit};
 use wicketgate_envelope::timestamp::Timestamp;
 
 use super::gcra::{Decision, Rate};
@@ -22,7 +24,11 @@ pub struct Ledger {
     /// Limits whose cost is not known yet.
     open: Vec<Charge>,
     leases: Vec<Lease>,
+    /// Limits that kafka-bridge is to ask, with the caller's key.
+    shared: Vec<(Rc<Policy>, Rate, String)>,
     reports: Vec<Report>,
+    /// Milliseconds until limits that gateways share would let the request through.
+    shared_wait: Option<u64>,
     /// What has been used before, by the names of limits.
     used: BTreeMap<String, u64>,
 }
@@ -179,6 +185,81 @@ impl Ledger {
     /// [`Refusal`] when there have been too many by now.
     pub fn failed_authentication(&mut self, env: &mut dyn Env) -> Result<(), Refusal> {
         self.count_open(|counts, _| (counts == Counts::FailedAuthentications).then_some(1), env)
+    }
+
+    /// Takes down what limits that gateways share count by; what they say comes with the outcome of the records.
+    pub fn note_shared(&mut self, limits: &[RouteLimit], facts: &Facts<'_>) {
+        for limit in limits.iter().filter(|limit| limit.stage() == Stage::WithRecords) {
+            let Kind::Rate(rate) = &limit.policy.kind else { continue };
+            let digest = Sha256::digest(key(&limit.key, facts));
+            // Half of it tells as many callers apart as there will be.
+            let text = digest.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+            self.shared.push((Rc::clone(&limit.policy), rate.rate_for(facts.principal), text));
+        }
+    }
+
+    /// What to ask of limits that gateways share, for a request with a body of so many bytes and so many events.
+    pub fn shared(&self, bytes: u64, events: u64) -> Vec<SharedLimit> {
+        let shared = |(policy, rate, key): &(Rc<Policy>, Rate, String)| {
+            let Kind::Rate(kind) = &policy.kind else { return None };
+            Some(SharedLimit {
+                name: policy.name.to_string(),
+                key: key.clone(),
+                limit: rate.limit(),
+                period: rate.period().as_secs(),
+                burst: rate.burst(),
+                cost: match kind.cost {
+                    Cost::Request => 1,
+                    Cost::BodyBytes => bytes,
+                    Cost::Events => events,
+                },
+                dry_run: policy.dry_run,
+                allow_uncounted: policy.on_error == OnError::Allow,
+            })
+        };
+        self.shared.iter().filter_map(shared).collect()
+    }
+
+    /// Takes in what limits that gateways share have said.
+    pub fn shared_said(&mut self, states: &[LimitState], env: &mut dyn Env) {
+        for (policy, rate, _) in self.shared.clone() {
+            let Some(state) = states.iter().find(|state| *state.name == *policy.name) else { continue };
+            let verdict = match state.allowed {
+                Some(true) => Verdict::Allowed,
+                Some(false) if policy.dry_run => Verdict::WouldDeny,
+                Some(false) => Verdict::Denied,
+                None if policy.dry_run || policy.on_error == OnError::Allow => Verdict::AllowedUncounted,
+                None => Verdict::DeniedUncounted,
+            };
+            let quota = state.allowed.map(|_| Quota {
+                limit: rate.limit(),
+                burst: rate.burst(),
+                period: Some(rate.period()),
+                remaining: state.remaining.min(rate.burst()),
+                next: Some(Duration::from_millis(state.next)),
+            });
+            self.report(&policy, verdict, quota, env);
+            if verdict == Verdict::Denied {
+                self.shared_wait = self.shared_wait.max(state.retry_after);
+            }
+        }
+    }
+
+    /// Why limits that gateways share did not let the request through. What others have counted of it is given back.
+    pub fn shared_refused(&mut self, env: &mut dyn Env) -> Refusal {
+        self.give_back(env);
+        let with = |verdict: Verdict| {
+            let reports = self.reports.iter().filter(move |report| report.verdict == verdict);
+            reports.map(|report| report.policy.name.to_string())
+        };
+        let policies: Vec<String> = with(Verdict::Denied).collect();
+        match with(Verdict::DeniedUncounted).next() {
+            Some(policy) if policies.is_empty() => Refusal::Unavailable { policy },
+            _ => {
+                let seconds = self.shared_wait.map(|wait| wait.div_ceil(1_000).max(1));
+                Refusal::Exceeded { policies, retry_after: seconds }
+            }
+        }
     }
 
     /// Gives up what is in flight.

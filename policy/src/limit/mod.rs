@@ -57,6 +57,8 @@ pub struct RatePolicy {
     pub cost: Cost,
     /// Which requests are counted.
     pub counts: Counts,
+    /// Whether gateways share the counts.
+    pub global: bool,
     pub(crate) table: Table,
 }
 
@@ -112,6 +114,8 @@ pub enum Stage {
     FailedAuthentication,
     /// Once the caller is known and allowed.
     AfterAuthentication,
+    /// With the records, by kafka-bridge.
+    WithRecords,
 }
 
 impl RouteLimit {
@@ -119,6 +123,7 @@ impl RouteLimit {
     /// given back.
     pub fn stage(&self) -> Stage {
         match &self.policy.kind {
+            Kind::Rate(rate) if rate.global => Stage::WithRecords,
             Kind::Rate(rate) if rate.counts == Counts::FailedAuthentications => Stage::FailedAuthentication,
             Kind::InFlight(_) => Stage::AfterAuthentication,
             Kind::Rate(_) if self.key.iter().any(Part::needs_principal) => Stage::AfterAuthentication,

@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use wicketgate_tests::bridge::Bridge;
 use wicketgate_tests::envoy::Envoy;
-use wicketgate_tests::gateway::{KEY, OTHER_KEY};
+use wicketgate_tests::gateway::{Gateway, KEY, OTHER_KEY};
 use wicketgate_tests::http_client::{Answer, Client, full};
+use wicketgate_tests::kafka::{self, MAX_RECORD_BYTES};
 use wicketgate_tests::ports::free_port;
+use wicketgate_tests::redis::Redis;
+use wicketgate_tests::topic::{Topic, unique_prefix};
 use wicketgate_tests::upstream::Upstream;
 use wicketgate_tests::wait::until;
 
@@ -289,4 +293,100 @@ async fn what_is_in_flight_comes_free_when_it_is_answered_and_when_its_caller_go
     until(WAIT, free).await.expect("the one whose caller is gone has come free");
     drop(three);
     assert_eq!(third.await.unwrap().unwrap().status, 200);
+}
+
+/// Two gateways with a bridge each, before one Kafka and one Redis.
+async fn two_gateways(redis: &Redis, topic: &str, limit: Value) -> [Gateway; 2] {
+    let mut document = crate::rig::document(json!([{
+        "name": "orders",
+        "match": {"methods": ["POST"], "path": "/orders"},
+        "authentication": {"any_of": ["keys"]},
+        "action": "produce",
+        "limits": ["shared"],
+        "event": {"type": "com.example.order"},
+        "kafka": {"topic": topic},
+    }]));
+    document["rate_limits"] = json!({"shared": limit});
+    let url = redis.url();
+    let mut gateways = Vec::new();
+    for _ in 0..2 {
+        let flags = ["--limits-redis", &url, "--limits-redis-timeout", "1s"];
+        let bridge = Bridge::start(kafka::shared().bootstrap_servers(), &flags).await;
+        gateways.push(Gateway::start(&document, bridge).await);
+    }
+    gateways.try_into().expect("two")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_with_a_bridge_each_share_one_bound_and_kafka_has_no_more() {
+    let redis = Redis::start();
+    let name = format!("{}shared", unique_prefix());
+    let topics = Topic::create_named(kafka::shared(), &[(name.clone(), 1, MAX_RECORD_BYTES)]).await;
+    let limit = json!({"limit": 100, "period": "1s", "burst": 200, "key": ["consumer"], "scope": "global"});
+    let gateways = two_gateways(&redis, &name, limit).await;
+    let started = Instant::now();
+    let senders: Vec<_> = (0..16)
+        .map(|index| {
+            let client = gateways[index % 2].http1();
+            tokio::spawn(async move {
+                let mut accepted = 0;
+                while started.elapsed() < Duration::from_secs(8) {
+                    let request = client.request(Method::POST, "/orders").header("x-api-key", KEY);
+                    let answer = client.send(request.body(full("{}")).unwrap()).await;
+                    match answer.status.as_u16() {
+                        202 => accepted += 1,
+                        429 => {
+                            assert_eq!(answer.json()["violated-policies"], json!(["shared"]));
+                            assert_eq!(answer.header("retry-after"), "1");
+                            assert_eq!(answer.header("ratelimit-policy"), "\"shared\";q=100;w=1");
+                        }
+                        _ => panic!("{answer:?}"),
+                    }
+                }
+                accepted
+            })
+        })
+        .collect();
+    let mut accepted = 0;
+    for sender in senders {
+        accepted += sender.await.unwrap();
+    }
+    let bound = 200.0 + 100.0 * started.elapsed().as_secs_f64();
+    eprintln!("two gateways let {accepted} through together, the bound is {bound:.0}");
+    assert!(f64::from(accepted) <= bound, "{accepted} > {bound}");
+    assert!(f64::from(accepted) >= bound * 0.95, "{accepted} is much less than {bound}");
+    assert_eq!(topics[0].records().await.len(), accepted as usize);
+}
+
+#[tokio::test]
+async fn without_redis_a_shared_limit_does_as_it_says() {
+    for (on_error, status) in [("deny", 503), ("allow", 202)] {
+        let redis = Redis::start();
+        let name = format!("{}shared", unique_prefix());
+        let topics = Topic::create_named(kafka::shared(), &[(name.clone(), 1, MAX_RECORD_BYTES)]).await;
+        let limit = json!({"limit": 5, "period": "1h", "scope": "global", "on_error": on_error});
+        let gateways = two_gateways(&redis, &name, limit).await;
+        let post = async |gateway: &Gateway| {
+            let client = gateway.http1();
+            let request = client.request(Method::POST, "/orders").header("x-api-key", KEY);
+            client.send(request.body(full("{}")).unwrap()).await
+        };
+        for (index, left) in [(0, 4), (1, 3), (0, 2)] {
+            let answer = post(&gateways[index]).await;
+            assert_eq!(answer.status, 202, "{answer:?}");
+            assert!(answer.header("ratelimit").starts_with(&format!("\"shared\";r={left};t=")), "{answer:?}");
+        }
+        drop(redis);
+        for gateway in &gateways {
+            for _ in 0..5 {
+                let answer = post(gateway).await;
+                assert_eq!(answer.status, status, "{answer:?}");
+                if status == 503 {
+                    assert_eq!(answer.json()["violated-policies"], json!(["shared"]));
+                }
+            }
+        }
+        let written = if status == 202 { 13 } else { 3 };
+        assert_eq!(topics[0].records().await.len(), written);
+    }
 }

@@ -105,7 +105,9 @@ async fn take(
     let deadline = Instant::now() + shared.limits.answer_timeout;
     match taken {
         Taken::One((enqueued, id)) => answer(receive::settle(enqueued, deadline).await, id),
-        Taken::Many(enqueued) => results::answer(receive::settle_all(enqueued, deadline).await, BATCH_ANSWER),
+        Taken::Many(enqueued) => {
+            results::answer(receive::settle_all(enqueued, deadline).await, Vec::new(), BATCH_ANSWER)
+        }
     }
 }
 
@@ -240,6 +242,8 @@ fn answer(result: RecordResult, id: String) -> Result<Response, Problem> {
         RecordResult::TooLarge => {
             Problem::new(Kind::TooLarge, "the record is larger than the topic or the producer takes")
         }
+        // Only calls of the filter ask for limits.
+        RecordResult::Limited => Problem::new(Kind::QuotaExceeded, "a limit does not let it through"),
         RecordResult::Conflict => Problem::new(
             Kind::IdempotencyConflict,
             "another event with the same source and id came before; this one was not written",

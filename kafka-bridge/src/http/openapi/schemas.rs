@@ -57,6 +57,11 @@ pub(super) fn all() -> Value {
             "required": ["records"],
             "properties": {
                 "records": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Record"}},
+                "limits": {
+                    "description": "What requests ask of limits that gateways share, in the order of their records.",
+                    "type": "array",
+                    "items": {"$ref": "#/components/schemas/LimitedRequest"},
+                },
             },
             "additionalProperties": false,
         },
@@ -65,8 +70,28 @@ pub(super) fn all() -> Value {
             "description": "One for each record, in their order.",
             "type": "object",
             "required": ["results"],
-            "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}},
+            "properties": {
+                "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}},
+                "limits": {
+                    "description": "What the limits of each request have said, in the order of the call.",
+                    "type": "array",
+                    "items": {"type": "array", "items": {"$ref": "#/components/schemas/LimitState"}},
+                },
+            },
             "additionalProperties": false,
+        },
+        "LimitedRequest": limited_request(),
+        "LimitState": {
+            "description": "What a limit has said.",
+            "type": "object",
+            "required": ["name", "allowed", "remaining", "next"],
+            "properties": {
+                "name": {"type": "string"},
+                "allowed": {"description": "null: it could not be counted.", "type": ["boolean", "null"]},
+                "remaining": {"description": "Units that are left.", "type": "integer", "minimum": 0},
+                "next": {"description": "Milliseconds until there is one more.", "type": "integer", "minimum": 0},
+                "retry_after": {"description": "Milliseconds until it would be let through.", "type": "integer", "minimum": 0},
+            },
         },
         "Topic": {
             "description": "Neither . nor ..",
@@ -156,6 +181,36 @@ fn checked_cloud_event() -> Value {
                 },
             },
         ],
+    })
+}
+
+/// What one request of a call asks of limits that gateways share.
+fn limited_request() -> Value {
+    let positive = json!({"type": "integer", "minimum": 1});
+    let name = json!({"type": "string", "pattern": "^[a-zA-Z0-9._-]{1,64}$"});
+    json!({
+        "type": "object",
+        "required": ["first", "count", "limits"],
+        "properties": {
+            "first": {"description": "The place of its first record.", "type": "integer", "minimum": 0},
+            "count": positive,
+            "limits": {"type": "array", "minItems": 1, "maxItems": 8, "items": {
+                "type": "object",
+                "required": ["name", "key", "limit", "period", "burst", "cost"],
+                "properties": {
+                    "name": name,
+                    "key": name,
+                    "limit": positive,
+                    "period": positive,
+                    "burst": positive,
+                    "cost": {"type": "integer", "minimum": 0},
+                    "dry_run": {"type": "boolean"},
+                    "allow_uncounted": {"type": "boolean"},
+                },
+                "additionalProperties": false,
+            }},
+        },
+        "additionalProperties": false,
     })
 }
 
@@ -256,6 +311,7 @@ fn result() -> Value {
             acknowledged,
             outcome("invalid", Some(("detail", json!({"type": "string"})))),
             outcome("too_large", None),
+            outcome("limited", None),
             outcome("conflict", None),
             outcome("refused", None),
             outcome("unavailable", Some(("retry_after", json!({"type": "integer", "minimum": 0})))),

@@ -1,7 +1,7 @@
 //! The Redis that bridges share: how it is reached, whether it answers, and what its answers mean.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,48 +57,88 @@ pub(super) enum Silence {
     NoAnswer,
 }
 
-/// Where Redis is, and how each side proves to the other who it is.
+/// Where a Redis is said to be, and how each side proves to the other who it is.
+#[derive(Clone, Copy, Debug)]
+pub struct RedisFlags<'c> {
+    /// The flag that names the Redis; the others begin with it.
+    pub flag: &'static str,
+    /// `redis://` or `rediss://`; `None` if there is none.
+    pub url: Option<&'c str>,
+    /// Holds the password.
+    pub password_file: Option<&'c Path>,
+    /// Holds authorities.
+    pub ca_file: Option<&'c Path>,
+    /// Holds the bridge's own certificate.
+    pub certificate_file: Option<&'c Path>,
+    /// Holds the key to it.
+    pub key_file: Option<&'c Path>,
+}
+
+impl<'c> RedisFlags<'c> {
+    fn of_idempotency(config: &'c Config) -> Self {
+        Self {
+            flag: "--idempotency-redis",
+            url: config.idempotency_redis.as_deref(),
+            password_file: config.idempotency_redis_password_file.as_deref(),
+            ca_file: config.idempotency_redis_ca_file.as_deref(),
+            certificate_file: config.idempotency_redis_certificate_file.as_deref(),
+            key_file: config.idempotency_redis_key_file.as_deref(),
+        }
+    }
+
+    /// A flag of this Redis, with the file that it names.
+    fn file(&self, name: &str, file: Option<&'c Path>) -> (String, Option<&'c Path>) {
+        (format!("{}-{name}-file", self.flag), file)
+    }
+}
+
+/// The Redis that remembers events, as [`client_of`].
+///
+/// # Errors
+/// As there.
+pub fn client(config: &Config) -> Result<Option<Client>, Vec<String>> {
+    client_of(&RedisFlags::of_idempotency(config))
+}
+
+/// The client of a Redis, which connects to nothing yet.
 ///
 /// # Errors
 /// What is wrong with the settings, each with the next step and without secrets.
-pub fn client(config: &Config) -> Result<Option<Client>, Vec<String>> {
-    let Some(url) = &config.idempotency_redis else {
+pub fn client_of(flags: &RedisFlags<'_>) -> Result<Option<Client>, Vec<String>> {
+    let flag = flags.flag;
+    let Some(url) = flags.url else {
         let files = [
-            ("--idempotency-redis-password-file", &config.idempotency_redis_password_file),
-            ("--idempotency-redis-ca-file", &config.idempotency_redis_ca_file),
-            ("--idempotency-redis-certificate-file", &config.idempotency_redis_certificate_file),
-            ("--idempotency-redis-key-file", &config.idempotency_redis_key_file),
+            flags.file("password", flags.password_file),
+            flags.file("ca", flags.ca_file),
+            flags.file("certificate", flags.certificate_file),
+            flags.file("key", flags.key_file),
         ];
         let left_over = files.iter().filter(|(_, file)| file.is_some());
-        let errors: Vec<_> =
-            left_over.map(|(flag, _)| format!("{flag}: wanted --idempotency-redis with it")).collect();
+        let errors: Vec<_> = left_over.map(|(name, _)| format!("{name}: wanted {flag} with it")).collect();
         return if errors.is_empty() { Ok(None) } else { Err(errors) };
     };
-    let wanted = |what: &str| vec![format!("--idempotency-redis: wanted {what}")];
+    let wanted = |what: &str| vec![format!("{flag}: wanted {what}")];
     let mut errors = Vec::new();
     // The library's own error could show the password.
-    let Ok(info) = url.as_str().into_connection_info() else {
+    let Ok(info) = url.into_connection_info() else {
         return Err(wanted(
             "redis://HOST:PORT, or rediss://HOST:PORT for TLS, with USER@ before the host for another user than the \
              default one, and /NUMBER behind the port for another database than 0",
         ));
     };
     if info.redis_settings().password().is_some() {
-        errors
-            .extend(wanted("no password in it; --idempotency-redis-password-file names a file that has it"));
+        errors.extend(wanted(&format!("no password in it; {flag}-password-file names a file that has it")));
     }
     let mut settings = info.redis_settings().clone();
-    if let Some(path) = &config.idempotency_redis_password_file {
+    if let Some(path) = flags.password_file {
         match fs::read_to_string(path) {
             Ok(text) => settings = settings.set_password(text.trim_end_matches(['\r', '\n'])),
-            Err(error) => {
-                errors.push(format!("--idempotency-redis-password-file {}: {error}", path.display()));
-            }
+            Err(error) => errors.push(format!("{flag}-password-file {}: {error}", path.display())),
         }
     } else if settings.username().is_some() {
-        errors.extend(wanted("--idempotency-redis-password-file with it, as it names a user"));
+        errors.extend(wanted(&format!("{flag}-password-file with it, as it names a user")));
     }
-    let certificates = certificates(config, info.addr(), &mut errors);
+    let certificates = certificates(flags, info.addr(), &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -108,51 +148,50 @@ pub fn client(config: &Config) -> Result<Option<Client>, Vec<String>> {
         None => Client::open(info),
     };
     // What the files hold is in no error of the library, and each of them was read above.
-    client.map(Some).map_err(|error| vec![format!("--idempotency-redis: {error}")])
+    client.map(Some).map_err(|error| vec![format!("{flag}: {error}")])
 }
 
 /// What TLS takes; `None` without TLS. Adds what is wrong to `errors`.
 fn certificates(
-    config: &Config,
+    flags: &RedisFlags<'_>,
     address: &ConnectionAddr,
     errors: &mut Vec<String>,
 ) -> Option<TlsCertificates> {
-    let ca = ("--idempotency-redis-ca-file", &config.idempotency_redis_ca_file);
-    let certificate = ("--idempotency-redis-certificate-file", &config.idempotency_redis_certificate_file);
-    let key = ("--idempotency-redis-key-file", &config.idempotency_redis_key_file);
+    let flag = flags.flag;
+    let ca = flags.file("ca", flags.ca_file);
+    let certificate = flags.file("certificate", flags.certificate_file);
+    let key = flags.file("key", flags.key_file);
     let ConnectionAddr::TcpTls { insecure, .. } = address else {
         let files = [ca, certificate, key].into_iter().filter(|(_, file)| file.is_some());
-        errors.extend(
-            files.map(|(flag, _)| format!("{flag}: no --idempotency-redis rediss://HOST:PORT uses it")),
-        );
+        errors.extend(files.map(|(name, _)| format!("{name}: no {flag} rediss://HOST:PORT uses it")));
         return None;
     };
     if *insecure {
-        errors.push("--idempotency-redis: wanted no #insecure, which takes any certificate; --idempotency-redis-ca-file names the authority of the one that Redis has".to_owned());
+        errors.push(format!("{flag}: wanted no #insecure, which takes any certificate; {flag}-ca-file names the authority of the one that Redis has"));
     }
-    let both = [certificate, key];
-    for ((flag, file), (other, missing)) in both.iter().zip(both.iter().rev()) {
+    let both = [&certificate, &key];
+    for ((name, file), (other, missing)) in both.iter().zip(both.iter().rev()) {
         if file.is_some() && missing.is_none() {
-            errors.push(format!("{flag}: wanted {other} with it"));
+            errors.push(format!("{name}: wanted {other} with it"));
         }
     }
-    let mut read = |(flag, file): (&str, &Option<PathBuf>), holds: fn(&[u8]) -> bool, what: &str| {
-        let path = file.as_ref()?;
+    let mut read = |(name, file): &(String, Option<&Path>), holds: fn(&[u8]) -> bool, what: &str| {
+        let path = (*file)?;
         match fs::read(path) {
             Ok(text) if holds(&text) => Some(text),
             Ok(_) => {
-                errors.push(format!("{flag} {}: wanted {what} in PEM", path.display()));
+                errors.push(format!("{name} {}: wanted {what} in PEM", path.display()));
                 None
             }
             Err(error) => {
-                errors.push(format!("{flag} {}: {error}", path.display()));
+                errors.push(format!("{name} {}: {error}", path.display()));
                 None
             }
         }
     };
-    let root_cert = read(ca, has_certificates, "certificates");
-    let client_cert = read(certificate, has_certificates, "certificates");
-    let client_key = read(key, |text| PrivateKeyDer::from_pem_slice(text).is_ok(), "a private key");
+    let root_cert = read(&ca, has_certificates, "certificates");
+    let client_cert = read(&certificate, has_certificates, "certificates");
+    let client_key = read(&key, |text| PrivateKeyDer::from_pem_slice(text).is_ok(), "a private key");
     let client_tls = client_cert
         .zip(client_key)
         .map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });

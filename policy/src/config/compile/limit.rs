@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::document::{
-    self, ConcurrencyLimit, Document, LimitCost, LimitCounts, RateLimit, RateOverride,
+    self, ConcurrencyLimit, Document, LimitCost, LimitCounts, LimitScope, RateLimit, RateOverride,
 };
 use super::super::error::{Mistakes, quoted};
 use super::ANONYMOUS;
@@ -62,6 +62,7 @@ pub(super) fn compile_all(
                 overrides,
                 cost: limit.cost,
                 counts: limit.counts,
+                global: limit.scope == LimitScope::Global,
                 table: Table::new(name, limit.slots),
             }),
             dry_run: limit.dry_run,
@@ -150,6 +151,9 @@ fn check_counts(limit: &RateLimit, key: &[Option<NamedPart>], path: &str, mistak
     if key.iter().flatten().any(needs_principal) {
         let wanted = "parts that are known of a caller whose credential is wrong, such as address";
         mistakes.add(format!("{path}.key"), wanted, "consumer or a claim");
+    }
+    if limit.scope == LimitScope::Global {
+        mistakes.add(format!("{path}.scope"), "local, where failed authentications are counted", "global");
     }
     if limit.cost != LimitCost::Request {
         mistakes.add(format!("{path}.cost"), "request, where failed authentications are counted", "another");
@@ -295,6 +299,10 @@ fn check_cost(
     {
         let got = "it where nobody is";
         mistakes.add(path, "a limit on failed authentications only where callers are authenticated", got);
+    }
+    if rate.global && route.action == document::Action::Pass {
+        let wanted = "a global limit only where requests go to kafka-bridge: produce or tee";
+        mistakes.add(path, wanted, "it where the action is pass");
     }
     let (cost, what, at_most) = match rate.cost {
         LimitCost::Request => return,

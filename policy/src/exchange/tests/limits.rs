@@ -3,6 +3,8 @@
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use wicketgate_envelope::hop::SharedLimit;
+
 use super::*;
 
 const DOCUMENT: &str = r#"{
@@ -17,7 +19,9 @@ const DOCUMENT: &str = r#"{
     "consumer": { "limit": 2, "period": "1m", "key": ["consumer"] },
     "guesses": { "limit": 2, "period": "10m", "key": ["address"], "counts": "failed_authentications" },
     "bytes": { "limit": 100, "period": "1m", "cost": "body_bytes" },
-    "events": { "limit": 4, "period": "1m", "cost": "events" }
+    "events": { "limit": 4, "period": "1m", "cost": "events" },
+    "global": { "limit": 10, "period": "1m", "cost": "events", "scope": "global", "key": ["address"] },
+    "global-bytes": { "limit": 500, "period": "1m", "cost": "body_bytes", "scope": "global", "on_error": "allow" }
   },
   "concurrency_limits": { "flight": { "limit": 1 } },
   "unmatched": "reject",
@@ -30,6 +34,11 @@ const DOCUMENT: &str = r#"{
       "event": { "type": "a" }, "kafka": { "topic": "a" } },
     { "name": "events", "match": { "methods": ["POST"], "path": "/events" }, "limits": ["events"],
       "authentication": { "any_of": ["anonymous"] }, "action": "produce",
+      "accept": { "formats": ["json_array"], "batch_events": 4 },
+      "event": { "type": "a" }, "kafka": { "topic": "a" } },
+    { "name": "global", "match": { "methods": ["POST"], "path": "/global" },
+      "limits": ["events", "global", "global-bytes"],
+      "authentication": { "any_of": ["anonymous"] }, "action": "tee", "on_error": "continue",
       "accept": { "formats": ["json_array"], "batch_events": 4 },
       "event": { "type": "a" }, "kafka": { "topic": "a" } },
     { "name": "pass", "match": { "methods": ["GET"], "path": "/pass" }, "limits": ["flight"],
@@ -84,6 +93,35 @@ impl Gateway {
             other => panic!("{other:?}"),
         }
     }
+}
+
+impl Gateway {
+    /// The exchange of two events whose records are on their way, and what is asked of shared limits.
+    fn sent(&mut self) -> (Exchange, Vec<SharedLimit>) {
+        let (effect, mut exchange) = self.head("/global", &[("content-type", "application/json")], false);
+        assert_eq!(effect, Effect::Wait);
+        let event = Event::BodyBuffered { len: 5, end_of_stream: true };
+        assert_eq!(exchange.step(event, &mut self.env), Effect::ReadBody { len: 5 });
+        match exchange.step(Event::Body(b"[1,2]"), &mut self.env) {
+            Effect::Dispatch { mut records, .. } => {
+                assert!(records[1].limits.is_empty());
+                (exchange, records.remove(0).limits)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the exchange comes to when limits say this and each of its two records has this outcome.
+    fn end(&mut self, exchange: &mut Exchange, states: &[LimitState], result: &RecordResult) -> Effect {
+        assert_eq!(exchange.step(Event::Limits(states), &mut self.env), Effect::Nothing);
+        let event = |index| Event::Outcome { index, outcome: Outcome::Answered(result.clone()) };
+        assert_eq!(exchange.step(event(0), &mut self.env), Effect::Nothing);
+        exchange.step(event(1), &mut self.env)
+    }
+}
+
+fn state(name: &str, allowed: Option<bool>, remaining: u64, retry_after: Option<u64>) -> LimitState {
+    LimitState { name: name.to_owned(), allowed, remaining, next: 1_500, retry_after }
 }
 
 fn field<'r>(reply: &'r LocalReply, name: &str) -> Option<&'r str> {
@@ -190,4 +228,59 @@ fn successes_carry_the_fields_and_pages_may_read_them() {
     let outcome = Outcome::Answered(RecordResult::Unavailable { retry_after: 1 });
     let (status, _, reply) = replied(exchange.step(Event::Outcome { index: 0, outcome }, &mut gateway.env));
     assert_eq!((status, field(&reply, "ratelimit").is_some()), (503, true));
+}
+
+#[test]
+fn limits_that_gateways_share_are_asked_with_the_records_by_what_those_came_to() {
+    let mut gateway = Gateway::new();
+    let (_, asked) = gateway.sent();
+    let [events, bytes] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((events.name.as_str(), events.cost, events.allow_uncounted), ("global", 2, false));
+    assert_eq!((bytes.name.as_str(), bytes.cost, bytes.allow_uncounted), ("global-bytes", 5, true));
+    assert_eq!((events.limit, events.period, events.burst), (10, 60, 10));
+    // Another gateway asks for the same caller by the same key; keys say nothing of the caller.
+    assert_eq!(Gateway::new().sent().1, asked);
+    assert!(events.key.len() == 32 && events.key.bytes().all(|byte| byte.is_ascii_hexdigit()));
+}
+
+#[test]
+fn a_shared_limit_that_refuses_is_told_and_gives_back_what_local_ones_counted() {
+    let mut gateway = Gateway::new();
+    for _ in 0..3 {
+        let (mut exchange, _) = gateway.sent();
+        let states =
+            [state("global", Some(false), 1, Some(6_001)), state("global-bytes", Some(true), 400, None)];
+        // Even though the route goes on without a copy.
+        let (status, content, reply) = replied(gateway.end(&mut exchange, &states, &RecordResult::Limited));
+        assert_eq!((status, &content["violated-policies"]), (429, &serde_json::json!(["global"])));
+        assert_eq!(field(&reply, "retry-after"), Some("7"));
+        assert_eq!(
+            field(&reply, "ratelimit"),
+            Some(r#""global";r=1;t=2, "global-bytes";r=400;t=2, "events";r=4"#)
+        );
+    }
+    assert_eq!(gateway.chunked("/events", b"[1,2,3,4]"), 0);
+}
+
+#[test]
+fn a_shared_limit_that_cannot_be_counted_is_503_where_it_says_so() {
+    let mut gateway = Gateway::new();
+    let (mut exchange, _) = gateway.sent();
+    let states = [state("global", None, 0, None), state("global-bytes", None, 0, None)];
+    let (status, content, _) = replied(gateway.end(&mut exchange, &states, &RecordResult::Limited));
+    assert_eq!((status, &content["violated-policies"]), (503, &serde_json::json!(["global"])));
+}
+
+#[test]
+fn what_is_left_of_a_shared_limit_is_told_on_success() {
+    let mut gateway = Gateway::new();
+    let (mut exchange, _) = gateway.sent();
+    let states = [state("global", Some(true), 3, None), state("global-bytes", Some(true), 400, None)];
+    let refused = RecordResult::Unavailable { retry_after: 1 };
+    assert_eq!(gateway.end(&mut exchange, &states, &refused), Effect::Resume);
+    let Effect::SetResponseHeaders { add, .. } = exchange.step(Event::ResponseHead, &mut gateway.env) else {
+        panic!("no fields");
+    };
+    let value = add.iter().find(|(field, _)| field == "ratelimit").map(|(_, value)| value.as_str());
+    assert_eq!(value, Some(r#""global";r=3;t=2, "events";r=2;t=15, "global-bytes";r=400;t=2"#));
 }

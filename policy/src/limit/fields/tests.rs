@@ -16,6 +16,7 @@ fn report(name: &str, limit: u64, seconds: u64, remaining: u64, next: u64, verdi
         overrides: Vec::new(),
         cost: Cost::Request,
         counts: Counts::Requests,
+        global: false,
         table: Table::new(name, 16),
     });
     let policy = Rc::new(Policy { name: Rc::from(name), kind, dry_run: false, on_error: OnError::Deny });

@@ -24,6 +24,7 @@ fn limit(
         overrides: Vec::new(),
         cost: Cost::Request,
         counts: Counts::Requests,
+        global: false,
         table: Table::new(name, 16),
     };
     let mut policy = Policy {

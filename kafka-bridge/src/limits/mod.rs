@@ -1,0 +1,349 @@
+//! Limits that gateways share, counted in a Redis that bridges share.
+//!
+//! All that the requests of a call ask goes to Redis in one script, so in one round trip and one atomic step: a limit is never
+//! exceeded, however many bridges ask at a time. What Redis does not answer in time is decided by each limit's own
+//! word, and for a second after that nobody waits for it again but one request, which finds out whether it is back.
+
+mod rate;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{RedisError, Value};
+use wicketgate_envelope::hop::{LimitState, LimitedRequest, MAX_LIMITS, SharedLimit};
+
+use crate::config::Config;
+use crate::idempotency::{RedisFlags, redis_client_of};
+use rate::Rate;
+
+const SCRIPT: &str = include_str!("script.lua");
+/// Before every key.
+const PREFIX: &str = "wicketgate:limit:";
+/// How long Redis is left alone after it has failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is counted of limits. By name they are counted in the gateways, which know the names.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    allowed: Counter,
+    denied: Counter,
+    uncounted: Counter,
+    redis_up: Gauge,
+}
+
+impl Metrics {
+    /// Adds them to the registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("limits_allowed", "Requests that shared limits let through", self.allowed.clone());
+        registry.register("limits_denied", "Requests that shared limits refused", self.denied.clone());
+        registry.register(
+            "limits_uncounted",
+            "Requests that shared limits could not count, let through or refused as each limit says",
+            self.uncounted.clone(),
+        );
+        registry.register(
+            "limits_redis_up",
+            "Whether the Redis of shared limits answered the last time that it was asked",
+            self.redis_up.clone(),
+        );
+    }
+}
+
+/// The limits that gateways share.
+#[allow(missing_debug_implementations, reason = "a connection has nothing to show")]
+pub struct SharedLimits {
+    redis: Option<Redis>,
+}
+
+struct Redis {
+    connection: ConnectionManager,
+    timeout: Duration,
+    start: Instant,
+    /// Milliseconds after `start` before which nobody asks; 0 while Redis answers.
+    not_before: AtomicU64,
+    down: AtomicBool,
+}
+
+/// What is said to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Whether it is let through.
+    pub through: bool,
+    /// What each limit has said.
+    pub states: Vec<LimitState>,
+}
+
+/// Where the Redis of shared limits is said to be.
+pub fn flags(config: &Config) -> RedisFlags<'_> {
+    RedisFlags {
+        flag: "--limits-redis",
+        url: config.limits_redis.as_deref(),
+        password_file: config.limits_redis_password_file.as_deref(),
+        ca_file: config.limits_redis_ca_file.as_deref(),
+        certificate_file: config.limits_redis_certificate_file.as_deref(),
+        key_file: config.limits_redis_key_file.as_deref(),
+    }
+}
+
+impl SharedLimits {
+    /// Connects when it is first asked. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// What is wrong with the settings, each with the next step and without secrets.
+    pub fn new(config: &Config) -> Result<Self, Vec<String>> {
+        let Some(client) = redis_client_of(&flags(config))? else { return Ok(Self { redis: None }) };
+        let timeout = config.limits_redis_timeout;
+        let settings = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout));
+        let connection = ConnectionManager::new_lazy_with_config(client, settings)
+            .map_err(|error| vec![format!("--limits-redis: {error}")])?;
+        let (start, not_before, down) = (Instant::now(), AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Self { redis: Some(Redis { connection, timeout, start, not_before, down }) })
+    }
+
+    /// Asks for each request, in one round trip for all of them.
+    pub async fn ask(
+        &self,
+        requests: &[LimitedRequest],
+        metrics: &Arc<crate::metrics::Metrics>,
+    ) -> Vec<Said> {
+        if requests.is_empty() {
+            return Vec::new();
+        }
+        let metrics = &metrics.limits;
+        let said = match &self.redis {
+            Some(redis) => redis.ask(requests, metrics).await,
+            None => None,
+        };
+        let said = said.unwrap_or_else(|| requests.iter().map(uncounted).collect());
+        for said in &said {
+            let counted = said.states.iter().all(|state| state.allowed.is_some());
+            match (counted, said.through) {
+                (false, _) => metrics.uncounted.inc(),
+                (true, true) => metrics.allowed.inc(),
+                (true, false) => metrics.denied.inc(),
+            };
+        }
+        said
+    }
+}
+
+/// What each limit's own word is where it cannot be counted.
+fn uncounted(request: &LimitedRequest) -> Said {
+    let state = |limit: &SharedLimit| LimitState {
+        name: limit.name.clone(),
+        allowed: None,
+        remaining: 0,
+        next: 0,
+        retry_after: None,
+    };
+    Said {
+        through: request.limits.iter().all(|limit| limit.allow_uncounted || limit.dry_run),
+        states: request.limits.iter().map(state).collect(),
+    }
+}
+
+impl Redis {
+    async fn ask(&self, requests: &[LimitedRequest], metrics: &Metrics) -> Option<Vec<Said>> {
+        let rates = requests.iter().flat_map(|request| &request.limits).map(Rate::of);
+        // What no filter asks is not counted.
+        let rates = rates.collect::<Option<Vec<_>>>()?;
+        if !self.may_ask() {
+            return None;
+        }
+        let command = command(requests, &rates);
+        let mut connection = self.connection.clone();
+        let asked = command.query_async::<Value>(&mut connection);
+        let error = match tokio::time::timeout(self.timeout, asked).await {
+            Ok(Ok(reply)) => match read(&reply, requests, &rates) {
+                Some(said) => {
+                    self.not_before.store(0, Ordering::Relaxed);
+                    metrics.redis_up.set(1);
+                    if self.down.swap(false, Ordering::Relaxed) {
+                        tracing::info!("the Redis of shared limits answers again");
+                    }
+                    return Some(said);
+                }
+                None => "it answers something else than what it was asked".to_owned(),
+            },
+            Ok(Err(error)) => describe(&error),
+            Err(_) => format!("no answer within {:?}", self.timeout),
+        };
+        self.not_before.store(self.elapsed() + millis(RETRY), Ordering::Relaxed);
+        metrics.redis_up.set(0);
+        if !self.down.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                error,
+                "the Redis of shared limits does not do its part; requests go as each limit's on_error says"
+            );
+        }
+        None
+    }
+
+    /// Always while it answers; else one request each [`RETRY`].
+    fn may_ask(&self) -> bool {
+        let (not_before, now) = (self.not_before.load(Ordering::Relaxed), self.elapsed());
+        let next = now + millis(RETRY);
+        not_before == 0
+            || now >= not_before
+                && self
+                    .not_before
+                    .compare_exchange(not_before, next, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok()
+    }
+
+    fn elapsed(&self) -> u64 {
+        millis(self.start.elapsed()).max(1)
+    }
+}
+
+fn describe(error: &RedisError) -> String {
+    match error.code() {
+        Some("NOPERM") => format!("{error}; allow this user +eval +get +set +time on ~{PREFIX}*"),
+        _ => error.to_string(),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn command(requests: &[LimitedRequest], rates: &[Rate]) -> redis::Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(SCRIPT).arg(rates.len());
+    for limit in requests.iter().flat_map(|request| &request.limits) {
+        command.arg(format!("{PREFIX}{}:{}", limit.name, limit.key));
+    }
+    command.arg(requests.len());
+    let mut rates = rates.iter();
+    for request in requests {
+        command.arg(request.limits.len());
+        for (limit, rate) in request.limits.iter().zip(&mut rates) {
+            command.arg(rate.interval.to_string()).arg(rate.capacity.to_string());
+            // What costs more than a burst is refused all the same, and stays exact.
+            command.arg(limit.cost.min(limit.burst.saturating_add(1)));
+            command.arg(rate.scale.to_string()).arg(u8::from(limit.dry_run));
+        }
+    }
+    command
+}
+
+/// Reads the script's reply.
+fn read(reply: &Value, requests: &[LimitedRequest], rates: &[Rate]) -> Option<Vec<Said>> {
+    let Value::Array(items) = reply else { return None };
+    let mut items = items.iter();
+    let mut rates = rates.iter();
+    let flag = |items: &mut std::slice::Iter<'_, Value>| match items.next()? {
+        Value::Int(number) => Some(*number == 1),
+        _ => None,
+    };
+    let mut all = Vec::with_capacity(requests.len());
+    for request in requests {
+        let through = flag(&mut items)?;
+        let mut states = Vec::with_capacity(request.limits.len());
+        for limit in &request.limits {
+            let allowed = flag(&mut items)?;
+            let used: String = redis::from_redis_value(items.next()?.clone()).ok()?;
+            states.push(rates.next()?.state(limit, allowed, used.parse().ok()?));
+        }
+        all.push(Said { through, states });
+    }
+    Some(all)
+}
+
+/// What is wrong with what a call asks, if something is.
+pub fn mistake(requests: &[LimitedRequest], records: usize) -> Option<&'static str> {
+    let mut end = 0;
+    for request in requests {
+        if request.first < end || request.count == 0 {
+            return Some("limits: wanted each request's records after those of the one before");
+        }
+        end = request.first.saturating_add(request.count);
+        if request.limits.is_empty() || request.limits.len() > MAX_LIMITS {
+            return Some("limits: wanted 1 to 8 limits of a request");
+        }
+        let plain = |limit: &SharedLimit| {
+            let text = |text: &str, most: usize| {
+                (1..=most).contains(&text.len())
+                    && text
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+            };
+            text(&limit.name, 64) && text(&limit.key, 64)
+        };
+        if !request.limits.iter().all(plain) {
+            return Some("limits: wanted names and keys of 1 to 64 of the characters a-z A-Z 0-9 . _ -");
+        }
+    }
+    (end > records).then_some("limits: wanted no more records than the call has")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(first: usize, count: usize, names: &[&str]) -> LimitedRequest {
+        let limit = |name: &&str| SharedLimit {
+            name: (*name).to_owned(),
+            key: "k".to_owned(),
+            limit: 1,
+            period: 1,
+            burst: 1,
+            cost: 1,
+            dry_run: false,
+            allow_uncounted: *name == "allow",
+        };
+        LimitedRequest { first, count, limits: names.iter().map(limit).collect() }
+    }
+
+    #[test]
+    fn calls_that_no_filter_makes_are_refused() {
+        assert_eq!(mistake(&[], 1), None);
+        assert_eq!(mistake(&[request(0, 2, &["a"]), request(3, 1, &["a"])], 4), None);
+        for (requests, records) in [
+            (vec![request(0, 2, &["a"])], 1),
+            (vec![request(0, 0, &["a"])], 1),
+            (vec![request(0, 1, &[])], 1),
+            (vec![request(0, 1, &["a"; 9])], 1),
+            (vec![request(0, 1, &["a b"])], 1),
+            (vec![request(0, 1, &["a:b"])], 1),
+            (vec![request(1, 1, &["a"]), request(0, 1, &["a"])], 2),
+            (vec![request(0, 2, &["a"]), request(1, 1, &["a"])], 2),
+            (vec![request(usize::MAX, usize::MAX, &["a"])], 2),
+        ] {
+            assert!(mistake(&requests, records).is_some(), "{requests:?}");
+        }
+    }
+
+    #[test]
+    fn without_redis_each_limit_says_for_itself() {
+        assert!(uncounted(&request(0, 1, &["allow", "allow"])).through);
+        assert!(!uncounted(&request(0, 1, &["allow", "deny"])).through);
+    }
+
+    #[test]
+    fn replies_that_are_none_are_not_believed() {
+        let requests = [request(0, 1, &["a"])];
+        let rates: Vec<Rate> = requests[0].limits.iter().filter_map(Rate::of).collect();
+        let array = |items: &[Value]| Value::Array(items.to_vec());
+        let number = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let good = array(&[Value::Int(1), Value::Int(1), number("1000000000000")]);
+        assert!(read(&good, &requests, &rates).is_some());
+        for bad in [
+            Value::Nil,
+            array(&[]),
+            array(&[Value::Int(1), Value::Int(1)]),
+            array(&[Value::Int(1), Value::Int(1), number("-1")]),
+            array(&[Value::Int(1), number("1"), number("1")]),
+        ] {
+            assert_eq!(read(&bad, &requests, &rates), None, "{bad:?}");
+        }
+    }
+}
