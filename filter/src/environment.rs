@@ -5,25 +5,31 @@ use std::rc::Rc;
 
 use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_policy::auth::Memory;
-use wicketgate_policy::env::{Env, SharedError, SharedStore, Version};
+use wicketgate_policy::env::{Count, Env, SharedError, SharedStore, Version};
 
 use crate::host::{Host, Status};
+use crate::metrics::Metrics;
 
 /// The host, and what a VM remembers for one configuration.
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) host: Rc<dyn Host>,
     memory: RefCell<Memory>,
+    metrics: RefCell<Metrics>,
 }
 
 impl Environment {
     pub(crate) fn new(host: Rc<dyn Host>) -> Rc<Self> {
-        Rc::new(Self { host, memory: RefCell::default() })
+        Rc::new(Self { host, memory: RefCell::default(), metrics: RefCell::default() })
     }
 
     /// For one step of the core, which calls nobody back; so never twice at a time.
     pub(crate) fn lend(&self) -> HostEnv<'_> {
-        HostEnv { host: self.host.as_ref(), memory: self.memory.borrow_mut() }
+        HostEnv {
+            host: self.host.as_ref(),
+            memory: self.memory.borrow_mut(),
+            metrics: self.metrics.borrow_mut(),
+        }
     }
 }
 
@@ -32,6 +38,7 @@ impl Environment {
 pub(crate) struct HostEnv<'a> {
     host: &'a (dyn Host + 'a),
     memory: RefMut<'a, Memory>,
+    metrics: RefMut<'a, Metrics>,
 }
 
 impl Env for HostEnv<'_> {
@@ -55,6 +62,10 @@ impl Env for HostEnv<'_> {
 
     fn shared(&mut self) -> &mut dyn SharedStore {
         self
+    }
+
+    fn count(&mut self, count: Count<'_>) {
+        self.metrics.count(count, self.host.calls());
     }
 }
 

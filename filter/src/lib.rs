@@ -10,6 +10,7 @@ mod entry;
 mod environment;
 mod fetches;
 pub mod host;
+mod metrics;
 mod outbox;
 pub mod root;
 pub mod stream;

@@ -212,6 +212,14 @@ impl Envoy {
         text.lines().filter_map(pair).collect()
     }
 
+    /// The lines of Envoy's own page of metrics that are of the filter.
+    pub async fn prometheus(&self) -> String {
+        let answer = Client::http1(self.admin).try_get("/stats/prometheus").await;
+        let answer = answer.expect("Envoy's admin interface answers");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        text.lines().filter(|line| line.starts_with("wicketgate_")).map(|line| format!("{line}\n")).collect()
+    }
+
     /// How many connections each worker has taken.
     pub async fn connections_by_worker(&self) -> Vec<u64> {
         let stats = self.stats().await;

@@ -4,7 +4,7 @@ use std::ptr::null_mut;
 
 use std::time::Duration;
 
-use super::{Buffer, Calls, HeaderMap, HttpCall, Status};
+use super::{Buffer, Calls, HeaderMap, HttpCall, MetricKind, Status};
 
 /// The host that this VM runs in.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,8 @@ unsafe extern "C" {
     fn proxy_register_shared_queue(name: *const u8, name_size: usize, queue: *mut u32) -> u32;
     fn proxy_enqueue_shared_queue(queue: u32, data: *const u8, size: usize) -> u32;
     fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32) -> u32;
+    fn proxy_increment_metric(metric: u32, by: i64) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
         key_size: usize,
@@ -199,6 +201,18 @@ impl Calls for Abi {
         let result =
             unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) };
         status(result)
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32> {
+        let mut metric = 0;
+        // SAFETY: all pointers are to memory that outlives the call, and the host only reads the name.
+        let result = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut metric) };
+        (result == OK).then_some(metric)
+    }
+
+    fn add_to_metric(&self, metric: u32, by: i64) -> bool {
+        // SAFETY: no pointer is involved.
+        unsafe { proxy_increment_metric(metric, by) == OK }
     }
 }
 

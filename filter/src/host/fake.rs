@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Buffer, Calls, Envoy, HeaderMap, Host, HttpCall, Status, encode_pairs};
+use super::{Buffer, Calls, Envoy, HeaderMap, Host, HttpCall, MetricKind, Status, encode_pairs};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Fake {
     answer: RefCell<(Vec<u8>, Vec<u8>)>,
     shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
     random: Cell<u8>,
+    /// Names and values of metrics, in the order in which they were defined.
+    pub(crate) metrics: RefCell<Vec<(String, i64)>>,
     /// What [`Calls::buffer`] has been asked for.
     pub(crate) read: RefCell<VecDeque<Buffer>>,
 }
@@ -142,6 +144,17 @@ impl Calls for Fake {
 
     fn shared_data(&self, key: &str) -> Result<(Vec<u8>, u32), Status> {
         self.shared.borrow().get(key).cloned().ok_or(Status::NotFound)
+    }
+
+    fn define_metric(&self, _: MetricKind, name: &str) -> Option<u32> {
+        let mut metrics = self.metrics.borrow_mut();
+        metrics.push((name.to_owned(), 0));
+        u32::try_from(metrics.len() - 1).ok()
+    }
+
+    fn add_to_metric(&self, metric: u32, by: i64) -> bool {
+        let mut metrics = self.metrics.borrow_mut();
+        metrics.get_mut(metric as usize).map(|(_, value)| *value += by).is_some()
     }
 
     /// As `SharedData::set` in proxy-wasm-cpp-host.

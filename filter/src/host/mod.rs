@@ -45,6 +45,16 @@ pub enum Buffer {
     PluginConfiguration = 7,
 }
 
+/// `proxy_metric_type_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum MetricKind {
+    /// It only grows.
+    Counter = 0,
+    /// It grows and shrinks.
+    Gauge = 1,
+}
+
 /// `proxy_action_t`: whether a stream goes on when a callback returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -137,6 +147,12 @@ pub trait Calls {
     /// # Errors
     /// [`Status::CasMismatch`] if its version is another.
     fn set_shared_data(&self, key: &str, value: &[u8], version: u32) -> Result<(), Status>;
+
+    /// Defines a metric, and returns the host's number of it. A host keeps each definition for ever, so each is made once.
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32>;
+
+    /// Adds to a metric. Says whether the host took it; hosts refuse to add nothing to a counter.
+    fn add_to_metric(&self, metric: u32, by: i64) -> bool;
 }
 
 /// One kind of proxy.

@@ -230,6 +230,16 @@ async fn a_table_that_is_full_does_as_its_limit_says_and_takes_no_more_memory() 
             }
         }
     }
+    let page = scene.envoy.prometheus().await;
+    for (limit, verdict, count) in
+        [("deny", "denied_uncounted", statuses[1]), ("allow", "allowed_uncounted", 300 - statuses[0])]
+    {
+        let line =
+            format!("wicketgate_limit_requests_total{{limit=\"{limit}\",verdict=\"{verdict}\"}} {count}");
+        assert!(page.contains(&line), "{line}\n{page}");
+    }
+    let line = format!("wicketgate_limit_slots{{limit=\"deny\"}} {}", statuses[0]);
+    assert!(page.contains(&line), "{line}\n{page}");
     // Sets fill up unevenly, and none has more than its share.
     assert!((40..=64).contains(&statuses[0]) && statuses[0] + statuses[1] == 300, "{statuses:?}");
     assert_eq!(statuses[2], 300);
