@@ -181,3 +181,48 @@ mod properties {
         }
     }
 }
+
+#[cfg(not(target_family = "wasm"))]
+mod memory {
+    use super::*;
+
+    /// As many callers as there are, a million to a second: what is kept of them does not grow with them.
+    fn kept(callers: u64) -> (usize, usize) {
+        let table = Table::new("a", 4_096);
+        let mut store = LocalStore::default();
+        for caller in 0..callers {
+            let now = at(caller * 1_000);
+            let place = table.place(&SEED, &caller.to_le_bytes());
+            let set = place.read(&mut store).unwrap();
+            // Whether there is room for it is not what counts here.
+            let Ok(tat) = place.tat(&set, now) else { continue };
+            if let Some(tat) = rate().decide(tat, now, 1).write {
+                place.write(&mut store, &set, tat, now, rate().capacity()).unwrap();
+            }
+        }
+        let values =
+            (0..table.sets()).filter_map(|set| store.get(&format!("wicketgate/limits/a/{set}")).unwrap());
+        values.fold((0, 0), |(count, bytes), (value, _)| (count + 1, bytes + value.len()))
+    }
+
+    #[test]
+    fn what_is_kept_does_not_grow_with_the_number_of_callers() {
+        for callers in [20_000, 200_000] {
+            let (values, bytes) = kept(callers);
+            assert!(values <= 256 && bytes <= 4_096 * SLOT, "{callers}: {values} values of {bytes} bytes");
+        }
+    }
+
+    /// With four slots for each key that is live, no set is full.
+    #[test]
+    fn a_table_with_room_to_spare_counts_every_key() {
+        let table = Table::new("a", 40_000);
+        let mut store = LocalStore::default();
+        for key in 0..10_000_u64 {
+            let place = table.place(&SEED, &key.to_le_bytes());
+            let set = place.read(&mut store).unwrap();
+            let tat = rate().decide(place.tat(&set, at(0)).unwrap(), at(0), 1).write.unwrap();
+            place.write(&mut store, &set, tat, at(0), rate().capacity()).unwrap();
+        }
+    }
+}
