@@ -51,7 +51,7 @@ impl Redis {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()
     }
 
-    fn command(&self, words: &[&str]) -> redis::Value {
+    pub(crate) fn command(&self, words: &[&str]) -> redis::Value {
         let (command, arguments) = words.split_first().unwrap();
         redis::cmd(command).arg(arguments).query(&mut self.connection()).unwrap()
     }

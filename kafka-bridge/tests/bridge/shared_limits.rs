@@ -188,8 +188,9 @@ async fn calls_whose_limits_no_filter_would_write_are_refused() {
 
 #[tokio::test]
 async fn a_user_of_its_own_needs_four_commands_on_these_keys() {
-    let acl = "user limits on >s3cret ~wicketgate:limit:* +eval +get +set +time";
-    let redis = Redis::start(&["--user", acl.strip_prefix("user ").unwrap()]);
+    let redis = Redis::start(&[]);
+    let rights = ["~wicketgate:limit:*", "+eval", "+get", "+set", "+time"];
+    redis.command(&[&["ACL", "SETUSER", "limits", "on", ">s3cret"][..], &rights].concat());
     let cluster = cluster();
     let file = std::env::temp_dir().join(format!("wicketgate-limits-{}", std::process::id()));
     std::fs::write(&file, "s3cret\n").unwrap();
