@@ -20,6 +20,7 @@ pub(crate) struct Recorder {
     resolved: RefCell<Vec<Resolved>>,
     /// How often it heard that an authority has answered.
     pub(crate) fetched: Cell<usize>,
+    limited: RefCell<Vec<LimitState>>,
 }
 
 impl Waiter for Recorder {
@@ -32,6 +33,11 @@ impl Waiter for Recorder {
     fn fetched(self: Rc<Self>) {
         self.fake.effective_context.set(self.context);
         self.fetched.set(self.fetched.get() + 1);
+    }
+
+    fn limited(self: Rc<Self>, states: &[LimitState]) {
+        assert!(self.resolved.borrow().is_empty(), "limits are told before outcomes");
+        self.limited.borrow_mut().extend_from_slice(states);
     }
 }
 
@@ -70,6 +76,7 @@ impl Bench {
             context,
             fake: Rc::clone(&self.fake),
             resolved: RefCell::default(),
+            limited: RefCell::default(),
             fetched: Cell::new(0),
         })
     }
@@ -393,4 +400,51 @@ fn records_of_one_request_keep_their_order_and_their_places() {
     );
     let unavailable = Outcome::Answered(RecordResult::Unavailable { retry_after: 3 });
     assert_eq!(resolved(&request), [(4, REFUSED), (1, unavailable)]);
+}
+
+#[test]
+fn each_request_asks_its_own_limits_and_hears_what_they_say() {
+    let bench = bench();
+    let limit = |name: &str| SharedLimit {
+        name: name.to_owned(),
+        key: "k".to_owned(),
+        limit: 1,
+        period: 1,
+        burst: 1,
+        cost: 1,
+        dry_run: false,
+        allow_uncounted: false,
+    };
+    let requests: Vec<_> = (0..3).map(|_| bench.request()).collect();
+    for (request, limits) in requests.iter().zip([vec![limit("a")], Vec::new(), vec![limit("b")]]) {
+        bench.outbox.post(Parcel {
+            holder: Holder::Unknown,
+            waiter: Rc::downgrade(request) as Weak<dyn Waiter>,
+            request_id: "r".to_owned(),
+            lane: Lane { cluster: None, topic: "orders".to_owned(), ack: Ack::All },
+            records: vec![(0, b"1".to_vec()), (1, b"2".to_vec())],
+            limits,
+        });
+    }
+    bench.flush();
+    let of = |name: &str, first: u32| {
+        format!(
+            r#"{{"first":{first},"count":2,"limits":[{{"name":"{name}","key":"k","limit":1,"period":1,"burst":1,"cost":1}}]}}"#
+        )
+    };
+    let wanted = format!(r#"{{"records":[1,2,1,2,1,2],"limits":[{},{}]}}"#, of("a", 0), of("b", 4));
+    assert_eq!(bench.fake.bodies(), [wanted]);
+    let states = r#"[[{"name":"a","allowed":false,"remaining":0,"next":5}],[{"name":"b","allowed":true}]]"#;
+    let limited = r#"{"outcome":"limited"}"#;
+    let refused = r#"{"outcome":"refused"}"#;
+    let results = format!("{limited},{limited},{refused},{refused},{refused},{refused}");
+    bench.answer(1, "207", true, &format!(r#"{{"results":[{results}],"limits":{states}}}"#));
+    let said = |request: &Rc<Recorder>| {
+        let limited = request.limited.borrow();
+        limited.iter().map(|state| (state.name.clone(), state.allowed)).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&requests[0]), [("a".to_owned(), Some(false))]);
+    assert_eq!(said(&requests[1]), []);
+    assert_eq!(said(&requests[2]), [("b".to_owned(), Some(true))]);
+    assert!(requests.iter().all(|request| request.resolved.borrow().len() == 2));
 }
