@@ -27,6 +27,7 @@ use crate::reshape::{Outgoing, Record, reshape};
 use crate::route::{Action, Matched, Obstacle, Route};
 use crate::shares::Holder;
 use crate::unending::Unending;
+use crate::webhook_handshake;
 
 /// What happened.
 #[derive(Debug)]
@@ -191,6 +192,7 @@ struct Progress {
 /// What the path of a request leads to.
 enum Found {
     Route(Rc<Route>, Vec<String>),
+    Permission(webhook_handshake::Fields),
     Preflight(Preflight),
     Unmatched,
 }
@@ -365,6 +367,9 @@ impl Exchange {
                     Err(problem) => self.deny(&problem, &candidate.request_id),
                 }
             }
+            Ok(Found::Permission(fields)) => {
+                (State::Done, Effect::Reply(permission_answer(fields, &request_id)))
+            }
             Ok(Found::Preflight(preflight)) => {
                 (State::Done, Effect::Reply(preflight_answer(preflight, &request_id)))
             }
@@ -394,6 +399,9 @@ impl Exchange {
         let routes = &self.config.routes;
         if let Some(preflight) = routes.preflight(head, host, &path) {
             return Ok(Found::Preflight(preflight));
+        }
+        if let Some(permission) = routes.permission(head, host, &path) {
+            return Ok(Found::Permission(permission));
         }
         match routes.find(head, host, &path) {
             Matched::Route(route, parameters) => {
@@ -792,6 +800,14 @@ fn challenge_answer(text: String, request_id: &str) -> LocalReply {
         ("x-request-id".into(), request_id.to_owned()),
     ];
     LocalReply { status: 200, headers, body: text.into_bytes() }
+}
+
+/// CloudEvents, HTTP 1.1 Web Hooks, section 4.2.
+fn permission_answer(fields: webhook_handshake::Fields, request_id: &str) -> LocalReply {
+    let mut headers =
+        vec![("x-request-id".into(), request_id.to_owned()), ("allow".into(), "POST".to_owned())];
+    headers.extend(fields.into_iter().map(|(name, value)| (name.into(), value)));
+    LocalReply { status: 200, headers, body: Vec::new() }
 }
 
 fn preflight_answer(preflight: Preflight, request_id: &str) -> LocalReply {

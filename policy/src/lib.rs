@@ -52,3 +52,4 @@ pub mod topic;
 mod trace_context;
 mod unending;
 pub mod webhook;
+pub mod webhook_handshake;

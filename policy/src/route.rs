@@ -29,6 +29,7 @@ use crate::limit::RouteLimit;
 use crate::path::CanonicalPath;
 use crate::path_pattern::PathPattern;
 use crate::plan::Plan;
+use crate::webhook_handshake::{self, Handshake};
 
 /// A compiled route.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Route {
     pub(crate) matcher: Matcher,
     /// Which pages in browsers may call it, if any of other origins may.
     pub(crate) cors: Option<Cors>,
+    /// Which senders may ask whether they may send events (CloudEvents' handshake), if any may.
+    pub(crate) handshake: Option<Handshake>,
     /// How often it may be called.
     pub(crate) limits: Vec<RouteLimit>,
     /// From whom it takes requests.
@@ -222,6 +225,22 @@ impl Routes {
     /// Whether some route does not let everybody in.
     pub(crate) fn are_guarded(&self) -> bool {
         self.guards.iter().any(|guard| !guard.is_open())
+    }
+
+    /// The permission for a sender of events that asks for one (CloudEvents' handshake), by the first route that gives it;
+    /// `None` for every other request. Events are sent with `POST`.
+    pub fn permission(
+        &self,
+        head: &RequestHead,
+        host: Option<&str>,
+        path: &CanonicalPath,
+    ) -> Option<webhook_handshake::Fields> {
+        webhook_handshake::origin(head)?;
+        let mut entries = self.exact.matching(host, path.segments()).into_iter();
+        entries.find_map(|entry| {
+            let takes_events = entry.route.matcher.has_method(b"POST");
+            entry.route.handshake.as_ref().filter(|_| takes_events)?.permit(head)
+        })
     }
 
     /// The answer to a CORS preflight; `None` for every other request, and where no route that the preflight asks

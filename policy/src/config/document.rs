@@ -590,6 +590,10 @@ pub struct Route {
     /// Which web pages of other origins may call (CORS). Without it, none.
     #[serde(default)]
     pub cors: Option<Cors>,
+    /// Which senders of events may ask whether they may send them here (CloudEvents, HTTP 1.1 Web Hooks, section 4).
+    /// Without it, none. It lets nobody in: events have to be authenticated as `authentication` says.
+    #[serde(default)]
+    pub webhook_handshake: Option<WebhookHandshake>,
     /// Which bodies are taken, and how they are read.
     #[serde(default)]
     pub accept: Accept,

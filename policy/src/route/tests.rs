@@ -22,6 +22,7 @@ pub(super) fn route(name: &str, takes: &str, headers: &[&str]) -> Rc<Route> {
             conditions,
         },
         cors: None,
+        handshake: None,
         limits: Vec::new(),
         requirement: Requirement::AnyOf(Vec::new()),
         authorization: None,

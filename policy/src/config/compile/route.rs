@@ -21,6 +21,7 @@ use crate::limit::fields::{LimitFields, NAMES};
 use crate::path_pattern::PathPattern;
 use crate::redact::HashKey;
 use crate::route::{Action, Earlier, Guard, Matcher, Route};
+use crate::webhook_handshake::Handshake;
 
 /// What routes refer to.
 pub(super) struct Surroundings<'d> {
@@ -100,6 +101,7 @@ fn compile(
         _ => limit_fields(surroundings.document.limit_fields),
     };
     let cors = compile_cors(route.cors.as_ref(), &route.matches.methods, fields, path, mistakes);
+    let handshake = compile_handshake(route, path, mistakes);
     let matcher = compile_match(&route.matches, path, mistakes);
     let success = compile_reply(&route.reply, path, mistakes);
     let parameters = matcher.as_ref().map(|matcher| matcher.pattern.parameters());
@@ -153,6 +155,7 @@ fn compile(
         guard,
         credentials,
         cors,
+        handshake,
         limits,
         action,
     })
@@ -241,6 +244,20 @@ fn compile_match(matches: &document::Match, path: &str, mistakes: &mut Mistakes)
             None
         }
     }
+}
+
+fn compile_handshake(route: &document::Route, path: &str, mistakes: &mut Mistakes) -> Option<Handshake> {
+    let handshake = route.webhook_handshake.as_ref()?;
+    let path = format!("{path}.webhook_handshake");
+    if !route.matches.methods.iter().any(|method| method == "POST") {
+        mistakes.add(path.as_str(), "it only where the route takes POST", "it where it does not");
+    }
+    if handshake.rate == Some(0) {
+        mistakes.add(format!("{path}.rate"), "1 or more", "0");
+    }
+    let compiled = Handshake::new(&handshake.origins, handshake.rate);
+    let wanted = "names of hosts, such as eventemitter.example.com, or * alone";
+    compiled.map_err(|got| mistakes.add(format!("{path}.origins"), wanted, quoted(&got))).ok()
 }
 
 fn compile_cors(

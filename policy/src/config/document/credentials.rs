@@ -252,3 +252,17 @@ pub struct EnvoyJwtAuthn {
     #[serde(default)]
     pub groups_claim: Option<String>,
 }
+
+/// Which senders of events may ask whether they may send them (`OPTIONS` with `WebHook-Request-Origin`).
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct WebhookHandshake {
+    /// What the senders call themselves, such as `eventemitter.example.com`; or `*` alone, for all.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+    pub origins: Vec<String>,
+    /// How many events a minute they are told that they may send. It is not enforced; `limits` are. Default: any.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub rate: Option<u32>,
+}

@@ -236,3 +236,39 @@ fn each_mistake_about_a_token_that_others_check_is_told_and_no_secret_is() {
         assert!(!told[0].contains("s3cr3t"), "{told:?}");
     }
 }
+
+#[test]
+fn each_mistake_in_a_handshake_is_told() {
+    let of = |handshake: &str, methods: &str| {
+        let to = format!(r#""webhook_handshake": {handshake}, "match": {{ "methods": [{methods}],"#);
+        mistakes(r#""match": { "methods": ["POST"],"#, &to)
+    };
+    assert_eq!(of(r#"{ "origins": ["emitter.example.com"], "rate": 120 }"#, r#""POST""#), [""; 0]);
+    assert_eq!(of(r#"{ "origins": ["*"] }"#, r#""POST""#), [""; 0]);
+    for (handshake, methods, wanted) in [
+        (
+            r#"{ "origins": ["https://a"] }"#,
+            r#""POST""#,
+            "routes[0].webhook_handshake.origins: wanted names of hosts",
+        ),
+        (
+            r#"{ "origins": ["*", "a"] }"#,
+            r#""POST""#,
+            "routes[0].webhook_handshake.origins: wanted names of hosts",
+        ),
+        (
+            r#"{ "origins": [] }"#,
+            r#""POST""#,
+            "routes[0].webhook_handshake.origins: wanted at least one item",
+        ),
+        (r#"{ "origins": ["a"], "rate": 0 }"#, r#""POST""#, "routes[0].webhook_handshake.rate: wanted"),
+        (
+            r#"{ "origins": ["a"] }"#,
+            r#""PUT""#,
+            "routes[0].webhook_handshake: wanted it only where the route takes POST",
+        ),
+    ] {
+        let told = of(handshake, methods);
+        assert!(told.iter().any(|told| told.starts_with(wanted)), "{handshake}: {told:?}");
+    }
+}

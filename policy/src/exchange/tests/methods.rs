@@ -309,3 +309,41 @@ fn a_request_waits_for_what_the_server_says_of_its_token() {
         }
     }
 }
+
+#[test]
+fn a_sender_of_events_is_permitted_to_send_them_and_let_in_by_its_credential_only() {
+    let document = DOCUMENT.replace(
+        r#""name": "partners", "match": { "methods": ["POST"], "path": "/partners" },"#,
+        r#""name": "partners", "match": { "methods": ["POST"], "path": "/partners" },
+           "webhook_handshake": { "origins": ["emitter.example.com"], "rate": 120 },"#,
+    );
+    let hash = crate::password::Stored::derive("open sesame", b"0123456789abcdef", 10_000).to_string();
+    let document = document.replace("$pbkdf2-sha256$i=10000$MDEyMzQ1Njc4OWFiY2RlZg$HASH", &hash);
+    let config = Rc::new(Config::from_json(document.as_bytes()).unwrap());
+    let decide = |fields: &[(&str, &str)]| {
+        let event = Event::Head { head: head(fields, &[("x-request-id", b"r1")]), end_of_stream: true };
+        match step(&mut Exchange::new(Rc::clone(&config)), event) {
+            Effect::Reply(reply) => reply,
+            other => panic!("{other:?}"),
+        }
+    };
+    let options = [(":method", "OPTIONS"), (":path", "/partners")];
+    let origin = ("webhook-request-origin", "emitter.example.com");
+    let reply = decide(&[&options[..], &[origin]].concat());
+    assert_eq!((reply.status, reply.body.len()), (200, 0));
+    for (name, value) in [
+        ("allow", "POST"),
+        ("webhook-allowed-origin", "emitter.example.com"),
+        ("webhook-allowed-rate", "120"),
+    ] {
+        assert!(reply.headers.contains(&(name.into(), value.to_owned())), "{reply:?}");
+    }
+    let other = ("webhook-request-origin", "other.example.com");
+    for fields in [&options[..], &[&options[..], &[other]].concat()] {
+        let reply = decide(fields);
+        assert_eq!(reply.status, 405);
+        assert!(!reply.headers.iter().any(|(name, _)| name.starts_with("webhook-")), "{reply:?}");
+    }
+    assert_eq!(decide(&[(":method", "OPTIONS"), (":path", "/stripe"), origin]).status, 405);
+    assert_eq!(decide(&[(":method", "POST"), (":path", "/partners"), origin]).status, 401);
+}
