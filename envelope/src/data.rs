@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use crate::media_type;
+use crate::{json_fault, media_type};
 
 /// The payload of an event, borrowed from where it was read wherever it stands there as it is.
 #[derive(Clone, Debug)]
@@ -24,11 +24,12 @@ pub enum Data<'a> {
 #[derive(Debug)]
 pub struct InvalidJson {
     source: serde_json::Error,
+    fault: String,
 }
 
 impl fmt::Display for InvalidJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the body is not JSON: {}", self.source)
+        write!(f, "the body is not JSON: {}", self.fault)
     }
 }
 
@@ -77,7 +78,10 @@ impl<'a> Data<'a> {
         if body.is_empty() {
             Ok(Self::Absent)
         } else if media_type::is_json(media_type) {
-            serde_json::from_slice(body).map(Self::Json).map_err(|source| InvalidJson { source })
+            serde_json::from_slice(body).map(Self::Json).map_err(|source| {
+                let fault = json_fault::of_body(body, &source);
+                InvalidJson { source, fault }
+            })
         } else if let (true, Ok(text)) = (media_type::is_utf8_text(media_type), std::str::from_utf8(body))
             && len_in_json(text) <= text.len().saturating_mul(2)
         {
@@ -145,6 +149,15 @@ mod tests {
         for body in [&b"{"[..], b"{} {}", b"\xff", b"\"\xff\"", b" ", b"NaN", b"\xef\xbb\xbf{}"] {
             assert!(Data::from_body(Some("application/json"), body).is_err(), "{body:?}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_told() {
+        let error = Data::from_body(Some("application/json"), b"\xef\xbb\xbf{}").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the body is not JSON: it begins with a byte order mark (U+FEFF), which JSON must not have"
+        );
     }
 
     #[test]

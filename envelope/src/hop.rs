@@ -49,7 +49,7 @@ pub const MAX_HEADER_BYTES: usize = 256 << 10;
 
 /// What one call carries. [`RecordWriter`] writes it without building it first.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `records`")]
 pub struct RecordsRequest<'a> {
     /// In the order in which they are produced.
     #[serde(borrow)]
@@ -61,7 +61,7 @@ pub struct RecordsRequest<'a> {
 
 /// One record for Kafka.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a record, which is an object")]
 pub struct Record<'a> {
     /// The topic.
     #[serde(borrow)]
@@ -102,7 +102,7 @@ pub struct Record<'a> {
 /// What tells a record from others, besides what its event says. Two records are the same if they have the same name
 /// (who sent them, where they go, and the `id` and `source` of the event) and say the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Identity<'a> {
     /// Whether records of the same name are the same whatever they say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -126,7 +126,7 @@ fn headers<'de, D: Deserializer<'de>>(
         type Value = Vec<(Cow<'de, str>, Octets<'de>)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a sequence")
+            f.write_str("an array")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -144,6 +144,7 @@ fn headers<'de, D: Deserializer<'de>>(
 
 /// A string that is borrowed where it can be, which `Cow` by itself never is.
 #[derive(Deserialize)]
+#[serde(expecting = "a string")]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// How an event lies in a Kafka record.

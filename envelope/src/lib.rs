@@ -10,6 +10,7 @@ pub mod event;
 pub mod hop;
 pub mod http_event;
 pub mod http_header;
+pub mod json_fault;
 pub mod kafka;
 pub mod media_type;
 pub mod octets;

@@ -196,11 +196,34 @@ fn idempotency_key(head: &RequestHead) -> Result<Option<String>, Problem> {
     let refuse = |what: &str| Problem::BadRequest(format!("idempotency-key: {what}"));
     let value = head.single("idempotency-key").map_err(|repeated| refuse(&repeated.to_string()))?;
     let Some(value) = value else { return Ok(None) };
-    let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-    let plain = (1..=255).contains(&value.len())
-        && value.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
-    match std::str::from_utf8(value) {
-        Ok(key) if plain => Ok(Some(key.to_owned())),
-        _ => Err(refuse("wanted 1 to 255 visible ASCII characters, got something else")),
+    let text =
+        std::str::from_utf8(value).map_err(|_| refuse("wanted visible ASCII characters, got other bytes"))?;
+    match text.strip_prefix('"') {
+        None => check_key(text, refuse).map(Some),
+        Some(quoted) => match quoted.split_once('"') {
+            Some((key, "")) => check_key(key, refuse).map(Some),
+            Some((_, rest)) if rest.trim_start().starts_with(';') => {
+                Err(refuse("wanted a key in quotes and nothing else, got parameters behind it"))
+            }
+            Some(_) => Err(refuse("wanted one key in quotes and nothing else, got more behind it")),
+            None => Err(refuse("wanted a quote at the end of the key as at its start, got none")),
+        },
     }
 }
+
+fn check_key(key: &str, refuse: impl Fn(&str) -> Problem) -> Result<String, Problem> {
+    let wrong = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\');
+    Err(match key.bytes().find(|byte| wrong(byte)) {
+        _ if key.is_empty() => refuse("wanted a key, got nothing"),
+        _ if key.len() > MAX_KEY => {
+            refuse(&format!("wanted at most {MAX_KEY} characters, got {}", key.len()))
+        }
+        Some(b' ' | b'\t') => refuse("wanted a key without white space, got some"),
+        Some(b'"' | b'\\') => refuse("wanted a key without quotes and backslashes in it, got one"),
+        Some(_) => refuse("wanted visible ASCII characters, got others"),
+        None => return Ok(key.to_owned()),
+    })
+}
+
+/// The longest key, in bytes.
+const MAX_KEY: usize = 255;

@@ -10,6 +10,7 @@ use crate::quote::quote;
 /// The attributes of an event that decide where it goes and what its receipt says; everything else is passed
 /// over unread, and stays in the record as it came.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "a CloudEvent, which is an object")]
 pub struct Attributes<'a> {
     /// Must be [`SPEC_VERSION`].
     #[serde(borrow)]

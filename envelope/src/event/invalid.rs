@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::MAX_EXTENSIONS;
+use crate::json_fault::in_words;
 use crate::quote::quote;
 
 /// Something that is not a CloudEvent.
@@ -10,6 +11,8 @@ use crate::quote::quote;
 pub enum InvalidEvent {
     /// Not JSON; or, from [`super::Attributes`], an attribute is missing, repeated or of the wrong type.
     Json(serde_json::Error),
+    /// Not JSON by its first bytes already; the text tells what it is.
+    Start(&'static str),
     /// JSON, but not an object.
     NotAnObject,
     /// An attribute is not as CloudEvents has it. `data` and `data_base64` count as attributes here.
@@ -41,7 +44,8 @@ impl InvalidEvent {
 impl fmt::Display for InvalidEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Json(error) => write!(f, "not a CloudEvent in JSON: {error}"),
+            Self::Json(error) => write!(f, "not a CloudEvent in JSON: {}", in_words(error)),
+            Self::Start(fault) => write!(f, "not a CloudEvent in JSON: {fault}"),
             Self::NotAnObject => f.write_str("not a CloudEvent in JSON: wanted an object"),
             Self::Attribute { name, wanted, got } => write!(f, "{name}: wanted {wanted}, got {got}"),
             Self::Name(got) => {

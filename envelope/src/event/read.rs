@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::{Context, ContextBuilder, Extension, InvalidEvent};
 use crate::data::Data;
+use crate::json_fault;
 use crate::media_type;
 use crate::quote::quote;
 
@@ -32,6 +33,9 @@ pub struct ParsedEvent<'a> {
 /// # Errors
 /// [`InvalidEvent`] when this is not a CloudEvent.
 pub fn parse(json: &str) -> Result<ParsedEvent<'_>, InvalidEvent> {
+    if let Some(fault) = json_fault::by_its_start(json.as_bytes()) {
+        return Err(InvalidEvent::Start(fault));
+    }
     if !json.trim_ascii_start().starts_with('{') {
         serde_json::from_str::<&RawValue>(json).map_err(InvalidEvent::Json)?;
         return Err(InvalidEvent::NotAnObject);
@@ -141,6 +145,7 @@ impl<'de> Visitor<'de> for &mut Members<'de> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a string")]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A JSON value, told by its first character and read as far as an attribute can be.
@@ -271,7 +276,8 @@ mod tests {
         for json in ["[]", "1", "\"x\"", "null", " [\"1.0\",\"1\",\"/\",\"t\"]"] {
             assert!(matches!(parse(json), Err(InvalidEvent::NotAnObject)), "{json}");
         }
-        for json in ["", "\u{feff}{}", "{", "[", "nul"] {
+        assert!(matches!(parse("\u{feff}{}"), Err(InvalidEvent::Start(_))));
+        for json in ["", "{", "[", "nul"] {
             assert!(matches!(parse(json), Err(InvalidEvent::Json(_))), "{json}");
         }
         assert_eq!(error("{}"), "specversion: wanted \"1.0\", got none");

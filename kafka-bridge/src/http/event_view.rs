@@ -115,6 +115,7 @@ impl<'a> EventView<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a string")]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What was read, and what is wrong with it.

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use tokio::time::Instant;
 use wicketgate_envelope::event::Attributes;
 use wicketgate_envelope::hop::{self, RECORDS_CONTENT_TYPE, Record, RecordResult, RecordsRequest, ValueMode};
+use wicketgate_envelope::json_fault;
 use wicketgate_envelope::kafka::{self, Message};
 
 use crate::http::at_most::AtMost;
@@ -124,7 +125,8 @@ fn unreadable(bytes: &[u8], most: usize) -> Problem {
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
     let detail = match (Call { most, too_many: &mut false }).deserialize(tracked) {
-        Err(error) => format!("{}: {error}", track.path()),
+        Err(_) if let Some(fault) = json_fault::by_its_start(bytes) => format!("body: {fault}"),
+        Err(error) => format!("{}: {}", track.path(), json_fault::in_words(&error)),
         Ok(_) => "trailing characters after the call".to_owned(),
     };
     Problem::new(Kind::BadRequest, detail)
@@ -249,6 +251,16 @@ mod tests {
             (br#"{"records":[{"topic":"t","event":{},"ack":"most"}]}"#, "records[0].ack: unknown variant"),
             (br#"{"records":[]} x"#, "trailing characters"),
             (b"\xff", "expected value"),
+            (b"\xef\xbb\xbf{}", "body: it begins with a byte order mark (U+FEFF)"),
+            (
+                br#"{"records":[1]}"#,
+                "records[0]: invalid type: integer `1`, expected a record, which is an object",
+            ),
+            (br#"{"records":{}}"#, "records: invalid type: map, expected an array"),
+            (
+                br#"{"records":[{"topic":"t","event":{},"partition":"1"}]}"#,
+                "expected an integer from -2147483648 to 2147483647",
+            ),
         ] {
             let text = format!("{:?}", unreadable(body, 10));
             assert!(text.contains(wanted), "{}: {text}", String::from_utf8_lossy(body));

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::{self, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use wicketgate_envelope::json_fault;
 
 use super::Refused;
 
@@ -16,7 +17,9 @@ pub(super) fn is_array(body: &[u8]) -> bool {
 /// The elements of a JSON array, at most `max`.
 pub(super) fn array(body: &[u8], max: usize) -> Result<Vec<&RawValue>, Refused> {
     if !is_array(body) {
-        return Err(Refused::BadRequest("body: wanted a JSON array, got something else".to_owned()));
+        let fault = json_fault::by_its_start(body);
+        let got = fault.map_or_else(|| ", got something else".to_owned(), |fault| format!(", but {fault}"));
+        return Err(Refused::BadRequest(format!("body: wanted a JSON array{got}")));
     }
     let mut too_many = false;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -42,9 +45,12 @@ pub(super) fn lines(body: &[u8], max: usize) -> Result<Vec<&RawValue>, Refused> 
         }
         values.push(serde_json::from_slice(line).map_err(|error| {
             // Its line is the number of lines within this one.
+            let (number, column) = (index + 1, error.column());
+            if let Some(fault) = json_fault::by_its_start(line) {
+                return Refused::BadRequest(format!("body, line {number}: wanted a JSON value, but {fault}"));
+            }
             let text = error.to_string();
             let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-            let (number, column) = (index + 1, error.column());
             Refused::BadRequest(format!(
                 "body, line {number}: wanted a JSON value, got {reason} at column {column}"
             ))

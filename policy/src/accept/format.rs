@@ -60,6 +60,8 @@ pub struct Accepted {
     pub json_array: bool,
     /// How many events one request may bring.
     pub max_events: usize,
+    /// Whether a byte order mark before JSON is passed over.
+    pub strips_mark: bool,
     /// Which media types a payload may have; empty is any.
     pub media_types: Vec<MediaRange>,
     /// How bodies that are no CloudEvents are read, where it is not their media type that decides: the first range that
@@ -77,6 +79,7 @@ impl Default for Accepted {
             ndjson: false,
             json_array: false,
             max_events: 1000,
+            strips_mark: false,
             media_types: Vec::new(),
             read_as: Vec::new(),
         }
@@ -145,6 +148,15 @@ impl Accepted {
             Some(range) => content_type.is_some_and(|content_type| range.matches(content_type)),
         };
         self.read_as.iter().find_map(|(range, read_as)| matches(range).then_some(*read_as))
+    }
+
+    /// Whether the body of a request with this format is read as JSON.
+    pub(super) fn reads_json(&self, format: Format, content_type: Option<&str>) -> bool {
+        match (format, self.read_as(content_type)) {
+            (Format::Raw, Some(ReadAs::Binary)) => false,
+            (Format::Raw, None) | (Format::CloudEventBinary, _) => content_type.is_some_and(is_json),
+            _ => true,
+        }
     }
 
     /// A missing `Content-Type` is no fault before there is a body.

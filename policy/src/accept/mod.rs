@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use wicketgate_envelope::data::Data;
 use wicketgate_envelope::event::{Context, InvalidEvent, parse};
+use wicketgate_envelope::json_fault::{self, BYTE_ORDER_MARK};
 use wicketgate_envelope::media_type;
 
 use crate::head::RequestHead;
@@ -66,7 +67,13 @@ pub enum Refused {
 /// [`Refused`] when the route does not take it or it is not what it says it is. One bad event spoils its batch.
 pub fn accept<'a>(accepted: &Accepted, head: &'a RequestHead, body: &'a [u8]) -> Result<Batch<'a>, Refused> {
     let content_type = content_type(head)?;
-    let format = match accepted.format(head)? {
+    let format = accepted.format(head)?;
+    let body = if accepted.strips_mark && accepted.reads_json(format, content_type) {
+        body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+    } else {
+        body
+    };
+    let format = match format {
         // A route that takes single bodies too takes a JSON value that is no array as one.
         Format::JsonArray if accepted.raw && !batch::is_array(body) => Format::Raw,
         format => format,
@@ -75,8 +82,10 @@ pub fn accept<'a>(accepted: &Accepted, head: &'a RequestHead, body: &'a [u8]) ->
         Format::Raw => vec![raw(content_type, accepted.read_as(content_type), body)?],
         Format::CloudEventBinary => vec![binary::read(head, content_type, body)?],
         Format::CloudEventStructured => {
-            let text = std::str::from_utf8(body)
-                .map_err(|_| Refused::BadRequest("body: wanted UTF-8, got other bytes".to_owned()))?;
+            let text = std::str::from_utf8(body).map_err(|_| {
+                let fault = json_fault::by_its_start(body).map(|fault| format!("body: {fault}"));
+                Refused::BadRequest(fault.unwrap_or_else(|| "body: wanted UTF-8, got other bytes".to_owned()))
+            })?;
             vec![structured(text, Place::Body)?]
         }
         // Which may be empty (CloudEvents JSON Format 1.0.2, section 4).

@@ -154,7 +154,10 @@ fn what_is_wrong_with_a_single_event_is_named() {
     assert_bad(&[STRUCTURED], "{}", "body.specversion: wanted \"1.0\", got none");
     assert_bad(&[STRUCTURED], &event(r#","data":1,"data_base64":"""#), "body: wanted data or data_base64");
     let utf16 = accept(&everything(), &head(&[STRUCTURED]), b"\xff\xfe{\0").unwrap_err();
-    assert_eq!(utf16, Refused::BadRequest("body: wanted UTF-8, got other bytes".to_owned()));
+    let wide = "body: it is UTF-16 or UTF-32 by its byte order mark, and JSON is UTF-8";
+    assert_eq!(utf16, Refused::BadRequest(wide.to_owned()));
+    let latin1 = accept(&everything(), &head(&[STRUCTURED]), b"{\"\xe9\"").unwrap_err();
+    assert_eq!(latin1, Refused::BadRequest("body: wanted UTF-8, got other bytes".to_owned()));
     assert_bad(&BINARY[..3], "", "ce-type: wanted a non-empty string, got none");
     assert_bad(&[("ce-specversion", "0.3")], "", "ce-specversion: wanted \"1.0\", got \"0.3\"");
     assert_bad(&binary(("ce-id", "2")), "", "ce-id: wanted it at most once, got it repeated");

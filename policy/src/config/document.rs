@@ -795,6 +795,10 @@ pub struct Accept {
     /// stands for no media type at all. `formats` has to have what it leads to.
     #[serde(default)]
     pub read_as: BTreeMap<String, ReadAs>,
+    /// What happens to a byte order mark before JSON, which JSON must not have and some senders put there. Default:
+    /// `refuse`.
+    #[serde(default)]
+    pub byte_order_mark: ByteOrderMark,
     /// What happens to a body with a `Content-Encoding`. Default: `decode`.
     #[serde(default)]
     pub content_encoding: ContentEncoding,
@@ -845,6 +849,7 @@ impl Default for Accept {
             formats: Self::default_formats(),
             media_types: Vec::new(),
             read_as: BTreeMap::new(),
+            byte_order_mark: ByteOrderMark::default(),
             content_encoding: ContentEncoding::default(),
             decoded_bytes: None,
             batch_events: Self::default_batch_events(),
@@ -880,6 +885,18 @@ pub enum ReadAs {
     Ndjson,
     /// Not at all: as bytes.
     Binary,
+}
+
+/// What happens to a byte order mark before JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ByteOrderMark {
+    /// The body is answered with 400.
+    #[default]
+    Refuse,
+    /// It is passed over, and is not in the event.
+    Strip,
 }
 
 /// What happens to a body with a `Content-Encoding`.

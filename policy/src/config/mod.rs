@@ -10,6 +10,8 @@ mod warning;
 use std::rc::Rc;
 use std::time::Duration;
 
+use wicketgate_envelope::json_fault;
+
 pub use self::document::Unmatched;
 use self::error::Mistakes;
 pub use self::error::{ConfigError, ConfigErrors};
@@ -81,7 +83,11 @@ impl Config {
         let document = match parse(json, &mut mistakes) {
             Ok(document) => document,
             Err(error) => {
-                mistakes.add("", "a configuration document", error.to_string());
+                mistakes.add(
+                    "",
+                    "a configuration document",
+                    format!("none: {}", json_fault::of_body(json, &error)),
+                );
                 return Err(mistakes.into());
             }
         };

@@ -254,6 +254,10 @@ fn what_is_not_a_document_at_all_is_refused() {
         assert!(Config::from_json(text.as_bytes()).is_err(), "{text}");
     }
     assert!(Config::from_json(b"\xff").is_err());
+    assert_eq!(
+        Config::from_json("\u{feff}{}".as_bytes()).unwrap_err().to_string(),
+        "document: wanted a configuration document, got none: it begins with a byte order mark (U+FEFF), which JSON must not have"
+    );
     assert!(Config::from_json("[".repeat(100_000).as_bytes()).is_err());
 }
 

@@ -226,3 +226,62 @@ fn the_time_of_a_cloud_event_is_no_way_around() {
     let (status, detail) = outcome(&document, &request("1970-01-01T00:00:12Z")).unwrap_err();
     assert!(status == 400 && detail.contains("got an earlier one"), "{detail}");
 }
+
+#[test]
+fn a_byte_order_mark_is_told_or_passed_over() {
+    let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
+    for (formats, media_type, body) in [
+        (r#""raw""#, "application/json", r#"{"a":1}"#.to_owned()),
+        (r#""ndjson""#, "application/x-ndjson", "{\"a\":1}\n{\"a\":2}".to_owned()),
+        (r#""json_array""#, "application/json", r#"[{"a":1}]"#.to_owned()),
+        (r#""json_array", "raw""#, "application/json", r#"[{"a":1}]"#.to_owned()),
+        (r#""cloudevent""#, "application/cloudevents+json", event.to_owned()),
+        (r#""cloudevents_batch""#, "application/cloudevents-batch+json", format!("[{event}]")),
+    ] {
+        let accept = |more: &str| format!(r#"{{ "formats": [{formats}]{more} }}"#);
+        let head = format!("POST /here HTTP/1.1\nContent-Type: {media_type}\n\n");
+        let marked = format!("{head}\u{feff}{body}");
+        let (status, detail) = outcome(&document(&accept(""), "", ""), &marked).unwrap_err();
+        assert!(status == 400 && detail.contains("it begins with a byte order mark (U+FEFF)"), "{detail}");
+        let strip = document(&accept(r#", "byte_order_mark": "strip""#), "", "");
+        let data = |request: &str| {
+            let records = outcome(&strip, request).unwrap();
+            records.into_iter().map(|record| record["event"]["data"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(data(&marked), data(&format!("{head}{body}")), "{formats}");
+    }
+    // What is not read as JSON keeps it.
+    let strip = document(r#"{ "formats": ["raw"], "byte_order_mark": "strip" }"#, "", "");
+    let text = outcome(&strip, "POST /here HTTP/1.1\nContent-Type: text/plain\n\n\u{feff}{}").unwrap();
+    assert_eq!(text[0]["event"]["data"], "\u{feff}{}");
+}
+
+#[test]
+fn what_is_wrong_with_an_idempotency_key_is_told() {
+    let id = |key: &str| {
+        let request = format!("POST /here HTTP/1.1\nIdempotency-Key: {key}\n\n");
+        outcome(&document(RAW, "", ""), &request)
+            .map(|records| records[0]["event"]["id"].as_str().unwrap().to_owned())
+    };
+    for (key, wanted) in [("k-1", "k-1"), ("\"k-1\"", "k-1"), ("a;b=c", "a;b=c")] {
+        assert_eq!(id(key).as_deref(), Ok(wanted));
+    }
+    for (key, wanted) in [
+        ("\"k\";a=1", "got parameters behind it"),
+        ("\"k\" ; a", "got parameters behind it"),
+        ("\"k\", \"l\"", "wanted one key in quotes and nothing else, got more behind it"),
+        ("\"k", "wanted a quote at the end of the key"),
+        ("k\"", "without quotes and backslashes in it"),
+        ("\"a\\\"b\"", "got more behind it"),
+        ("\"\"", "wanted a key, got nothing"),
+        ("a b", "without white space"),
+        ("grün", "wanted visible ASCII characters, got others"),
+        (&"k".repeat(256), "wanted at most 255 characters, got 256"),
+    ] {
+        let (status, detail) = id(key).unwrap_err();
+        assert!(
+            status == 400 && detail.starts_with("idempotency-key: ") && detail.contains(wanted),
+            "{key}: {detail}"
+        );
+    }
+}

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use wicketgate_envelope::event::{Extension as Attribute, ParsedEvent, parse};
 use wicketgate_envelope::hop::{self, RecordResult, ValueMode};
 use wicketgate_envelope::http_event::Mode;
+use wicketgate_envelope::json_fault;
 use wicketgate_envelope::kafka::{self, BinaryParts, CONTENT_TYPE, Message};
 
 use crate::clusters::Cluster;
@@ -223,7 +224,8 @@ fn elements(body: &[u8], most: usize) -> Result<Vec<&RawValue>, Problem> {
             Err(Problem::new(Kind::TooLarge, detail))
         }
         Err(error) => {
-            let detail = format!("body: wanted a JSON array of events: {error}");
+            let detail =
+                format!("body: wanted a JSON array of events: {}", json_fault::of_body(body, &error));
             Err(Problem::new(Kind::BadRequest, detail))
         }
     }

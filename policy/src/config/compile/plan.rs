@@ -7,7 +7,9 @@ use wicketgate_envelope::event::{is_attribute_name, is_uri_reference};
 use wicketgate_envelope::hop::{Ack, MAX_CALL_BYTES, ValueMode, is_cluster_name};
 use wicketgate_envelope::timestamp::parse_millis;
 
-use super::super::document::{self, ContentEncoding, EventAttributes, Format, Identity, Kafka};
+use super::super::document::{
+    self, ByteOrderMark, ContentEncoding, EventAttributes, Format, Identity, Kafka,
+};
 use super::super::error::{Mistakes, quoted};
 use super::is_plain_text;
 use super::route::Surroundings;
@@ -168,6 +170,7 @@ impl Planner<'_> {
             ndjson: takes(Format::Ndjson),
             json_array: takes(Format::JsonArray),
             max_events: accept.batch_events as usize,
+            strips_mark: accept.byte_order_mark == ByteOrderMark::Strip,
             media_types,
             read_as: self.read_as(accept, mistakes),
         }
@@ -317,7 +320,7 @@ impl Planner<'_> {
             mistakes.add(self.at("kafka.cluster"), wanted, quoted(name));
         }
         for name in kafka.headers.keys() {
-            if name.is_empty() || !is_plain_text(name) || name == "content-type" || name.starts_with("ce_") {
+            if name.is_empty() || !is_plain_text(name) || is_the_records_own(name) {
                 mistakes.add(
                     self.at(&format!("kafka.headers.{name}")),
                     "a name that is neither content-type nor begins with ce_, which are the record's own",
@@ -467,11 +470,7 @@ impl Planner<'_> {
                     "a header that carries no credential and is neither the connection's nor the record's own",
                     quoted(&header.name),
                 );
-            } else if rename.is_empty()
-                || !is_plain_text(&rename)
-                || rename == "content-type"
-                || rename.starts_with("ce_")
-            {
+            } else if rename.is_empty() || !is_plain_text(&rename) || is_the_records_own(&rename) {
                 mistakes.add(
                     format!("{path}.as"),
                     "a name that is neither content-type nor begins with ce_, which are the record's own",
@@ -489,4 +488,11 @@ impl Planner<'_> {
 /// Whether a field can be there and empty: record headers and extensions can.
 fn takes_empty(field: &str) -> bool {
     field.starts_with("kafka.headers.") || field.starts_with("event.extensions.")
+}
+
+/// Whether a record header, in whatever case, is one of those that say what an event says. Readers that care nothing for
+/// case would take it for that.
+fn is_the_records_own(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "content-type" || name.starts_with("ce_")
 }

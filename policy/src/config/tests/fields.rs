@@ -340,3 +340,20 @@ fn an_id_differs_from_event_to_event() {
         assert_eq!(id(text), [""; 0], "{text}");
     }
 }
+
+#[test]
+fn names_of_the_records_own_headers_are_reserved_in_every_case() {
+    for name in ["content-type", "Content-Type", "CONTENT-TYPE", "ce_id", "CE_Id", "Ce_anything"] {
+        let wanted =
+            "wanted a name that is neither content-type nor begins with ce_, which are the record's own";
+        assert_eq!(
+            with(&format!(r#", "headers": {{ "{name}": "x" }}"#), ""),
+            [format!("routes[0].kafka.headers.{name}: {wanted}, got \"{name}\"")]
+        );
+        assert_eq!(
+            with(&format!(r#", "forward_headers": [{{ "name": "x", "as": "{name}" }}]"#), ""),
+            [format!("routes[0].kafka.forward_headers[0].as: {wanted}, got \"{name}\"")]
+        );
+    }
+    assert_eq!(with(r#", "headers": { "Content-Type-Of": "x", "ce": "y" }"#, ""), [""; 0]);
+}
