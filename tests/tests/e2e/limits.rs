@@ -306,7 +306,7 @@ async fn what_is_in_flight_comes_free_when_it_is_answered_and_when_its_caller_go
 }
 
 /// Two gateways with a bridge each, before one Kafka and one Redis.
-async fn two_gateways(redis: &Redis, topic: &str, limit: Value) -> [Gateway; 2] {
+async fn two_gateways(redis: &Redis, topic: &str, limit: &Value) -> [Gateway; 2] {
     let mut document = crate::rig::document(json!([{
         "name": "orders",
         "match": {"methods": ["POST"], "path": "/orders"},
@@ -333,7 +333,7 @@ async fn two_gateways_with_a_bridge_each_share_one_bound_and_kafka_has_no_more()
     let name = format!("{}shared", unique_prefix());
     let topics = Topic::create_named(kafka::shared(), &[(name.clone(), 1, MAX_RECORD_BYTES)]).await;
     let limit = json!({"limit": 100, "period": "1s", "burst": 200, "key": ["consumer"], "scope": "global"});
-    let gateways = two_gateways(&redis, &name, limit).await;
+    let gateways = two_gateways(&redis, &name, &limit).await;
     let started = Instant::now();
     let senders: Vec<_> = (0..16)
         .map(|index| {
@@ -375,7 +375,7 @@ async fn without_redis_a_shared_limit_does_as_it_says() {
         let name = format!("{}shared", unique_prefix());
         let topics = Topic::create_named(kafka::shared(), &[(name.clone(), 1, MAX_RECORD_BYTES)]).await;
         let limit = json!({"limit": 5, "period": "1h", "scope": "global", "on_error": on_error});
-        let gateways = two_gateways(&redis, &name, limit).await;
+        let gateways = two_gateways(&redis, &name, &limit).await;
         let post = async |gateway: &Gateway| {
             let client = gateway.http1();
             let request = client.request(Method::POST, "/orders").header("x-api-key", KEY);
