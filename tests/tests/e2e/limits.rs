@@ -339,7 +339,7 @@ async fn two_gateways_with_a_bridge_each_share_one_bound_and_kafka_has_no_more()
         .map(|index| {
             let client = gateways[index % 2].http1();
             tokio::spawn(async move {
-                let mut accepted = 0;
+                let mut accepted = 0_u32;
                 while started.elapsed() < Duration::from_secs(8) {
                     let request = client.request(Method::POST, "/orders").header("x-api-key", KEY);
                     let answer = client.send(request.body(full("{}")).unwrap()).await;
