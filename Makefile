@@ -1,6 +1,6 @@
 # Thin on purpose: every target calls one script, and the scripts run on their own just as well.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test delivery bench fuzz check audit generate clean
+.PHONY: help build demo test delivery costs bench fuzz check audit generate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## Run every test: core, wasm, real Envoy, real Kafka
 
 delivery: ## Play every fault against a real Kafka and write the table in docs/delivery.md
 	@scripts/delivery.sh
+
+costs: ## Write anew what each scenario of the filter costs (tests/emulator/costs.txt)
+	@scripts/costs.sh
 
 bench: ## Measure how many events the bridge takes, one a call and a hundred a call
 	@scripts/bench.sh

@@ -50,6 +50,8 @@ stage "Envoy, Kafka, a CloudEvents SDK and schema, and Schemathesis" fetch_serve
 stage "unit tests: envelope, policy, filter, command line, bridge" \
   cargo test --locked -p wicketgate-envelope -p wicketgate-policy -p wicketgate-filter -p wicketgate -p kafka-bridge
 stage "the core's tests as wasm, on Node" core_in_wasm
+stage "the filter in an emulated host: natively, and the shipped wasm at the cost that is written down" \
+  cargo test --locked -p wicketgate-emulator
 stage "the bridge against its OpenAPI document, with Schemathesis" scripts/test-openapi.sh
 stage "fuzz targets, for a short time" scripts/fuzz.sh
 stage "TLS and SASL: a bridge with OpenSSL and libcurl, real Kafka" \
