@@ -1,5 +1,8 @@
 //! The events of `envelope/events/both-ends.json`, from the gateway's side; kafka-bridge is held to the same.
 
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 #[derive(serde::Deserialize)]

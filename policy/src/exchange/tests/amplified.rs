@@ -1,5 +1,8 @@
 //! Requests that would become much more than they are.
 
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 /// Two routes for everything that is posted: one that decodes text, and one that copies a header to each line.

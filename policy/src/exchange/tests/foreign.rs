@@ -1,5 +1,8 @@
 //! Requests as other people's senders make them.
 
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 const SNS: &[u8] = include_bytes!("requests/sns-text-plain.http");

@@ -1,6 +1,8 @@
 //! What tells the events of requests apart.
 
 use serde_json::{Value, json};
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 

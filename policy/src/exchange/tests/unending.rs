@@ -1,5 +1,8 @@
 //! Requests whose body need not end.
 
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 fn exchange_of(action: &str) -> Exchange {
