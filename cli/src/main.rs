@@ -12,7 +12,7 @@ use wicketgate::explain::envoy::Envoy;
 use wicketgate::explain::{Options, explain};
 use wicketgate::message::Message;
 use wicketgate::render::{
-    self, Admin, BridgeAddress, BridgeLink, BridgeTls, EnvoyOptions, HostPort, Underscores,
+    self, Admin, Authority, BridgeAddress, BridgeLink, BridgeTls, EnvoyOptions, HostPort, Underscores,
 };
 use wicketgate::secrets;
 use wicketgate_policy::config::{self, Config, Warning};
@@ -112,6 +112,10 @@ enum Render {
         /// Where requests go that the document lets pass.
         #[arg(long, value_name = "HOST:PORT", default_value_t = EnvoyOptions::default().upstream)]
         upstream: HostPort,
+        /// Where an authority is that the document names as an upstream, such as idp=https://idp.example. May be given
+        /// several times. A certificate has to be the host's own and be signed by one of the system's authorities.
+        #[arg(long = "authority", value_name = "NAME=URL")]
+        authorities: Vec<Authority>,
         /// The path of wicketgate.wasm as Envoy sees it.
         #[arg(long, value_name = "PATH", default_value_t = EnvoyOptions::default().wasm)]
         wasm: String,
@@ -275,8 +279,17 @@ fn run(command: Command) -> Result<String, String> {
         }
         Command::Schema => Ok(format!("{:#}\n", config::generated_schema())),
         Command::Render(render) => {
-            let Render::Envoy { document, listen, admin, no_admin, bridge, upstream, wasm, callers } =
-                *render;
+            let Render::Envoy {
+                document,
+                listen,
+                admin,
+                no_admin,
+                bridge,
+                upstream,
+                wasm,
+                authorities,
+                callers,
+            } = *render;
             let Callers { underscores, http10, websocket, request_timeout, max_heap, max_connections } =
                 callers;
             let options = EnvoyOptions {
@@ -291,6 +304,7 @@ fn run(command: Command) -> Result<String, String> {
                 request_timeout,
                 max_heap: max_heap.saturating_mul(1 << 20),
                 max_connections,
+                authorities,
             };
             render::envoy(&read_document(&document)?, &options).map_err(|error| error.to_string())
         }

@@ -36,6 +36,8 @@ struct Asked {
     upstream: String,
     max_bytes: usize,
     waiters: Vec<Weak<dyn Waiter>>,
+    /// Whether it is asked even if nobody waits.
+    background: bool,
 }
 
 /// The calls to one upstream.
@@ -55,6 +57,22 @@ pub(crate) struct Finished {
 }
 
 impl Fetches {
+    /// Takes a question that no request waits for, unless it is being asked already.
+    pub(crate) fn ask_in_background(&mut self, fetch: Fetch) {
+        let line = self.lines.entry(fetch.upstream.clone()).or_default();
+        if !self.asked.contains_key(&fetch.key) && line.behind.len() < MAX_IN_LINE {
+            let Fetch { key, upstream, max_bytes, .. } = &fetch;
+            let asked = Asked {
+                upstream: upstream.clone(),
+                max_bytes: *max_bytes,
+                waiters: Vec::new(),
+                background: true,
+            };
+            self.asked.insert(key.clone(), asked);
+            line.behind.push_back(fetch);
+        }
+    }
+
     /// Takes a request's question. Says whether it did: false if too many are asked already.
     pub(crate) fn ask(&mut self, fetch: Fetch, waiter: Weak<dyn Waiter>) -> bool {
         if self.waiting >= MAX_WAITING {
@@ -71,7 +89,12 @@ impl Fetches {
                 return false;
             }
             let Fetch { key, upstream, max_bytes, .. } = &fetch;
-            let asked = Asked { upstream: upstream.clone(), max_bytes: *max_bytes, waiters: vec![waiter] };
+            let asked = Asked {
+                upstream: upstream.clone(),
+                max_bytes: *max_bytes,
+                waiters: vec![waiter],
+                background: false,
+            };
             self.asked.insert(key.clone(), asked);
             line.behind.push_back(fetch);
         }
@@ -85,8 +108,10 @@ impl Fetches {
             while line.out < MAX_OUT
                 && let Some(fetch) = line.behind.pop_front()
             {
-                let waiters = self.asked.get(&fetch.key).map_or(&[][..], |asked| &asked.waiters);
-                if waiters.iter().any(|waiter| waiter.strong_count() > 0) {
+                let asked = self.asked.get(&fetch.key);
+                let waiters = asked.map_or(&[][..], |asked| &asked.waiters);
+                let background = asked.is_some_and(|asked| asked.background);
+                if background || waiters.iter().any(|waiter| waiter.strong_count() > 0) {
                     line.out += 1;
                     return Some(fetch);
                 }
@@ -104,7 +129,7 @@ impl Fetches {
 
     /// The host has not taken the call, or has made it.
     pub(crate) fn over(&mut self, key: FetchKey) -> Option<Finished> {
-        let Asked { upstream, max_bytes, waiters } = self.asked.remove(&key)?;
+        let Asked { upstream, max_bytes, waiters, .. } = self.asked.remove(&key)?;
         self.waiting = self.waiting.saturating_sub(waiters.len());
         if let Some(line) = self.lines.get_mut(&upstream) {
             line.out = line.out.saturating_sub(1);

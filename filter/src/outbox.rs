@@ -22,6 +22,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use wicketgate_envelope::hop::{Ack, LimitState, LimitedRequest, RecordWriter, SharedLimit};
+use wicketgate_policy::auth::Errands;
 use wicketgate_policy::callout::{Outcome, is_call_too_large, limit_states, outcomes};
 use wicketgate_policy::config::Bridge;
 use wicketgate_policy::env::Env;
@@ -71,7 +72,7 @@ pub(crate) struct Outbox {
     wake: Box<dyn Wake>,
     environment: Rc<Environment>,
     state: RefCell<State>,
-    fetches: RefCell<Fetches>,
+    pub(crate) fetches: RefCell<Fetches>,
 }
 
 #[derive(Debug)]
@@ -186,6 +187,16 @@ impl Outbox {
         taken
     }
 
+    /// Does what the core wants done for no request in particular.
+    pub(crate) fn run_errands(&self) {
+        let Errands { fetches, notes } = self.environment.lend().memory().errands();
+        notes.iter().for_each(|note| log::warn!("{note}"));
+        if !fetches.is_empty() {
+            fetches.into_iter().for_each(|fetch| self.fetches.borrow_mut().ask_in_background(fetch));
+            self.ask_to_be_woken(&mut self.state.borrow_mut());
+        }
+    }
+
     fn ask_to_be_woken(&self, state: &mut State) {
         if !state.wake_asked {
             // Without it nothing would ever leave; then it leaves at the next one that the host takes.
@@ -235,6 +246,7 @@ impl Outbox {
             let now = env.now();
             env.memory().fetched(&over.key, response.map(callout::Answer::as_fetched), now);
         }
+        self.run_errands();
         over.tell();
     }
 

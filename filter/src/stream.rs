@@ -141,12 +141,14 @@ impl Request {
 
     fn step(self: &Rc<Self>, event: Event<'_>) -> Action {
         let effect = self.exchange.borrow_mut().step(event, &mut self.environment.lend());
+        self.outbox.run_errands();
         self.perform(effect)
     }
 
     /// A step in a callback of the root context.
     fn step_later(self: &Rc<Self>, event: Event<'_>) {
         let effect = self.exchange.borrow_mut().step(event, &mut self.environment.lend());
+        self.outbox.run_errands();
         if effect == Effect::Nothing {
             return;
         }

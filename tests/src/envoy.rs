@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use wicketgate::render::{self, Admin, BridgeLink, EnvoyOptions, RenderError};
+use wicketgate::render::{self, Admin, Authority, BridgeLink, EnvoyOptions, RenderError};
+use wicketgate_policy::config::Config;
 
 use crate::artefacts;
 use crate::http_client::Client;
@@ -100,6 +101,7 @@ impl Envoy {
         static VMS: AtomicU32 = AtomicU32::new(0);
         let Reload { file, options } =
             self.reload.as_ref().expect("an Envoy that was started to be reloaded");
+        let options = &EnvoyOptions { authorities: authorities(document), ..options.clone() };
         let mut listener = listener_of(&render::envoy(document, options).expect("a good document"));
         if new_vms {
             let number = VMS.fetch_add(1, Ordering::Relaxed);
@@ -152,6 +154,7 @@ impl Envoy {
         render: &dyn Fn(&str, &EnvoyOptions) -> Result<String, RenderError>,
     ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        let options = &EnvoyOptions { authorities: authorities(document), ..options.clone() };
         let yaml =
             render(document, options).unwrap_or_else(|error| panic!("the document is refused:\n{error}"));
         let file = artefacts::run_dir().join(format!("envoy-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed)));
@@ -236,6 +239,17 @@ impl Envoy {
 
 /// Stands where the name of the file with the listeners goes.
 const WATCHED: &str = "@WATCHED@";
+
+/// Where the authorities are that a document names: those of the tests have their port in their name; at the others
+/// nobody answers.
+fn authorities(document: &str) -> Vec<Authority> {
+    let named = Config::from_json(document.as_bytes()).map(|config| config.authorities).unwrap_or_default();
+    let authority = |name: String| {
+        let port = name.strip_prefix("authority-").unwrap_or("9");
+        format!("{name}=http://127.0.0.1:{port}").parse().expect("the name of a cluster")
+    };
+    named.into_iter().map(authority).collect()
+}
 
 /// As [`render::envoy`], with the listeners in a file of their own, which Envoy watches.
 fn split(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {

@@ -14,6 +14,7 @@
 )]
 
 pub mod artefacts;
+pub mod authority;
 pub mod bridge;
 pub mod certificates;
 pub mod cloudevents;

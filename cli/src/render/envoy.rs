@@ -8,6 +8,7 @@ use std::str::FromStr;
 use wicketgate_policy::config::{Config, ConfigErrors};
 
 use super::admin::Admin;
+use super::authority::Authority;
 use super::bridge::{BridgeLink, is_plain};
 
 /// The file, with a `@NAME@` for everything that varies.
@@ -45,6 +46,8 @@ pub struct EnvoyOptions {
     pub max_heap: u64,
     /// The most connections of callers.
     pub max_connections: u32,
+    /// The authorities that the document names.
+    pub authorities: Vec<Authority>,
 }
 
 /// What is done with header fields that have an underscore in their name.
@@ -73,6 +76,7 @@ impl Default for EnvoyOptions {
             request_timeout: None,
             max_heap: MEBIBYTE * 1024,
             max_connections: 1024,
+            authorities: Vec::new(),
         }
     }
 }
@@ -130,12 +134,20 @@ pub enum RenderError {
     Document(ConfigErrors),
     /// A path or a name cannot stand in YAML as it is: which option's, and the text.
     Text(&'static str, String),
+    /// The document names an authority of which no option says where it is.
+    UnknownAuthority(String),
 }
 
 impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Document(errors) => errors.fmt(f),
+            Self::UnknownAuthority(name) => {
+                write!(
+                    f,
+                    "the document asks the upstream {name:?}: say where it is with --authority {name}=https://HOST"
+                )
+            }
             Self::Text(option, text) => {
                 write!(
                     f,
@@ -168,6 +180,10 @@ struct Needs {
 /// [`RenderError`] when the filter would refuse the document.
 pub fn envoy(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
     let config = Config::from_json(document.as_bytes())?;
+    let known = |name: &&String| options.authorities.iter().any(|authority| authority.name == **name);
+    if let Some(name) = config.authorities.iter().find(|name| !known(name)) {
+        return Err(RenderError::UnknownAuthority(name.clone()));
+    }
     let needs = Needs { body_bytes: config.max_body_bytes as u64, passes: config.lets_pass() };
     render(document, &needs, options)
 }
@@ -223,6 +239,7 @@ fn placeholders(needs: &Needs, options: &EnvoyOptions) -> Vec<(&'static str, Str
         ("@MAX_HEAP_BYTES@", options.max_heap.to_string()),
         ("@MAX_CONNECTIONS@", options.max_connections.to_string()),
         ("@ADMIN@\n", options.admin.section()),
+        ("@AUTHORITIES@\n", options.authorities.iter().map(Authority::cluster).collect()),
         ("@BRIDGE_CLUSTER_TYPE@", options.bridge.cluster_type().to_owned()),
         ("@BRIDGE_PROTOCOL_OPTIONS@", options.bridge.protocol_options().to_owned()),
         ("@BRIDGE_TRANSPORT_SOCKET@\n", options.bridge.transport_socket()),

@@ -137,6 +137,20 @@ fn a_question_that_nobody_waits_for_does_not_leave() {
 }
 
 #[test]
+fn a_question_in_the_background_leaves_although_nobody_waits_and_only_once() {
+    let bench = bench();
+    bench.outbox.fetches.borrow_mut().ask_in_background(keys());
+    bench.outbox.fetches.borrow_mut().ask_in_background(keys());
+    bench.flush();
+    assert_eq!(bench.paths(), ["/keys"]);
+    let request = bench.ask(keys());
+    bench.flush();
+    assert_eq!(bench.paths(), ["/keys"], "who comes later waits for the same");
+    bench.answer(1, "200", false, "{}");
+    assert_eq!(request.fetched.get(), 1);
+}
+
+#[test]
 fn a_call_that_the_host_refuses_is_an_answer_at_once() {
     let bench = bench();
     bench.fake.refuses_calls.set(1);

@@ -136,6 +136,18 @@ impl Method {
         }
     }
 
+    /// The upstream that is asked about credentials, if one is.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        match self {
+            Self::Jwt(method) => match &method.keys {
+                KeySource::Remote(source) => Some(&source.upstream),
+                KeySource::Inline(_) => None,
+            },
+            Self::Introspection(method) => Some(&method.server.upstream),
+            _ => None,
+        }
+    }
+
     /// Whether an upstream gets the credential.
     pub(crate) fn is_forwarded(&self) -> bool {
         match self {

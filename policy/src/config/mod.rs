@@ -35,6 +35,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// What happens to a request that no route matches.
     pub(crate) unmatched: Unmatched,
+    /// What the host calls the authorities by that methods of authentication ask: on Envoy, names of clusters.
+    pub authorities: Vec<String>,
     /// The names of all limits.
     pub limit_names: Vec<String>,
     /// Whose address counts where a limit counts by address.

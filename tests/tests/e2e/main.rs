@@ -45,6 +45,7 @@ mod replies;
 mod rig;
 mod signed;
 mod spooled;
+mod tokens;
 mod topics;
 mod uploads;
 mod webhooks;

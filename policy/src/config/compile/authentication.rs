@@ -184,6 +184,14 @@ pub(super) fn places<'m>(methods: impl Iterator<Item = &'m Method>, stripped: bo
     places
 }
 
+/// The upstreams that these methods ask, each once.
+pub(super) fn authorities<'m>(methods: impl Iterator<Item = &'m Method>) -> Vec<String> {
+    let mut names: Vec<String> = methods.filter_map(Method::authority).map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 pub(super) fn compile_methods(
     methods: &BTreeMap<String, AuthenticationMethod>,
     consumers: &Consumers,

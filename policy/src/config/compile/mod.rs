@@ -60,6 +60,7 @@ pub(super) fn compile(document: &Document, mistakes: &mut Mistakes) -> Config {
         client_address: limit::compile_client_address(&document.client_address),
         limit_fields: document.limit_fields,
         stripped: Rc::clone(&surroundings.stripped),
+        authorities: authentication::authorities(surroundings.methods.values()),
         limit_names: surroundings.limits.keys().cloned().collect(),
         routes: Routes::new(&routes),
     }

@@ -1,0 +1,267 @@
+//! Tokens of an issuer whose keys are fetched, and tokens that a server is asked about.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use wicketgate_tests::authority::{Authority, Behaviour, IssuerKey, key_set};
+use wicketgate_tests::envoy::WORKERS;
+use wicketgate_tests::http_client::{Answer, full};
+use wicketgate_tests::wait::until;
+
+use crate::expect;
+use crate::rig::{Rig, document};
+
+const ISSUER: &str = "https://issuer.example";
+
+/// A rig with three routes for whoever has the scope `write`: records, a copy, and a way to the service behind.
+async fn rig(method: Value) -> Rig {
+    let route = |name: &str, action: &str| {
+        let mut route = json!({
+            "name": name,
+            "match": {"methods": ["POST"], "path": format!("/{name}")},
+            "authentication": {"any_of": ["tokens"]},
+            "authorization": {"scopes": ["write"]},
+            "action": action,
+        });
+        if action != "pass" {
+            route["event"] = json!({"type": "com.example.token"});
+            route["kafka"] = json!({"topic": "tokens", "key": "{claim:tenant|optional}"});
+        }
+        route
+    };
+    let mut document =
+        document(json!([route("produce", "produce"), route("tee", "tee"), route("pass", "pass")]));
+    document["authentication"]["tokens"] = method;
+    Rig::start(document, &["tokens"]).await
+}
+
+fn jwt(issuer: &Authority) -> Value {
+    json!({
+        "type": "jwt", "issuer": ISSUER, "audiences": ["orders"], "algorithms": ["EdDSA"],
+        "jwks_uri": format!("{ISSUER}/keys"), "upstream": issuer.upstream(),
+        "refresh": "10s", "timeout": "500ms", "leeway": "0s",
+    })
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Claims of a token that is good, with some of them changed.
+fn claims(changes: &Value) -> Value {
+    let mut claims = json!({
+        "iss": ISSUER, "aud": "orders", "sub": "user-1", "scope": "read write", "tenant": "acme",
+        "iat": now() - 1, "exp": now() + 600,
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    claims
+}
+
+async fn post(rig: &Rig, path: &str, token: &str) -> Answer {
+    let request = rig.client.request(Method::POST, path).header("authorization", format!("Bearer {token}"));
+    rig.client.send(request.body(full("x")).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_token_opens_and_is_seen_by_nobody_and_its_keys_are_fetched_once_a_worker() {
+    let key = IssuerKey::new("k1", 1);
+    let issuer = Authority::start(Behaviour::json(&key_set(&[&key])));
+    let rig = rig(jwt(&issuer)).await;
+    let token = key.token(&claims(&json!({})));
+    let all = (0..100).map(|_| async {
+        let client = rig.gateway.http1();
+        let request =
+            client.request(Method::POST, "/produce").header("authorization", format!("bearer {token}"));
+        expect::accepted(&client.send(request.body(full("x")).unwrap()).await);
+    });
+    futures(all).await;
+    let asked = issuer.asked();
+    assert!((1..=WORKERS as usize).contains(&asked.len()), "asked {} times", asked.len());
+    assert!(asked.iter().all(|(path, _)| path == "/keys"));
+    assert_eq!(post(&rig, "/pass", &token).await.status, 200);
+    assert_eq!(post(&rig, "/tee", &token).await.status, 200);
+    for seen in rig.gateway.upstream.seen() {
+        assert!(!seen.headers.contains_key("authorization"), "{:?}", seen.headers);
+    }
+    let records = rig.topic("tokens").records().await;
+    assert_eq!(records.len(), 101);
+    for record in &records {
+        let event = record.event();
+        assert_eq!((&event["authtype"], &event["authid"]), (&json!("app_user"), &json!("user-1")));
+        assert_eq!(record.key.as_deref(), Some(&b"acme"[..]));
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let text = event.to_string();
+        assert!(!text.contains(signed) && !text.contains(signature));
+    }
+}
+
+/// Waits for all of these at once.
+async fn futures<F: Future<Output = ()>>(all: impl Iterator<Item = F>) {
+    let mut all: Vec<_> = all.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        all.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_a_good_token_reaches_nothing() {
+    let (key, other) = (IssuerKey::new("k1", 1), IssuerKey::new("k1", 2));
+    let issuer = Authority::start(Behaviour::json(&key_set(&[&key])));
+    let rig = rig(jwt(&issuer)).await;
+    let good = key.token(&claims(&json!({})));
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (header, payload) = signed.split_once('.').unwrap();
+    let bad = [
+        ("altered", format!("{signed}.A{}", signature.get(1..).unwrap())),
+        ("another's key", other.token(&claims(&json!({})))),
+        (
+            "of another header",
+            format!("{}.{payload}.{signature}", other.token(&json!({})).split_once('.').unwrap().0),
+        ),
+        ("unsigned", format!("{header}.{payload}.")),
+        ("none", key.token_with(&json!({"alg": "none"}), &claims(&json!({})))),
+        ("confused", key.token_with(&json!({"alg": "HS256", "kid": "k1"}), &claims(&json!({})))),
+        (
+            "critical",
+            key.token_with(&json!({"alg": "EdDSA", "kid": "k1", "crit": ["x"], "x": 1}), &claims(&json!({}))),
+        ),
+        ("expired", key.token(&claims(&json!({"exp": now() - 1})))),
+        ("not yet", key.token(&claims(&json!({"nbf": now() + 60})))),
+        ("without an end", key.token(&claims(&json!({"exp": null})))),
+        ("of another issuer", key.token(&claims(&json!({"iss": "https://issuer.example/"})))),
+        ("for another service", key.token(&claims(&json!({"aud": ["billing"]})))),
+        ("opaque", "0123456789".to_owned()),
+    ];
+    for path in ["/produce", "/tee", "/pass"] {
+        for (what, token) in &bad {
+            let answer = post(&rig, path, token).await;
+            expect::problem(&answer, 401, "unauthenticated");
+            let challenge = answer.header("www-authenticate");
+            assert_eq!(challenge, "Bearer realm=\"wicketgate\", error=\"invalid_token\"", "{what}");
+        }
+        let lacking = post(&rig, path, &key.token(&claims(&json!({"scope": "read"})))).await;
+        expect::problem(&lacking, 403, "forbidden");
+        assert!(lacking.header("www-authenticate").contains("insufficient_scope"), "{lacking:?}");
+        let none = rig.client.send(rig.client.request(Method::POST, path).body(full("x")).unwrap()).await;
+        expect::problem(&none, 401, "unauthenticated");
+        assert_eq!(none.header("www-authenticate"), "Bearer realm=\"wicketgate\"");
+        let twice = rig.client.request(Method::POST, path).header("authorization", format!("Bearer {good}"));
+        let twice = twice.header("authorization", format!("Bearer {good}"));
+        expect::problem(&rig.client.send(twice.body(full("x")).unwrap()).await, 400, "bad-request");
+    }
+    rig.assert_nothing_happened().await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_lies_or_dies_lets_nobody_in_and_is_asked_again() {
+    let key = IssuerKey::new("k1", 1);
+    let issuer = Authority::start(Behaviour::Hang);
+    let rig = rig(jwt(&issuer)).await;
+    let token = key.token(&claims(&json!({})));
+    let large = Bytes::from(vec![b' '; 100 << 20]);
+    for behaviour in [
+        Behaviour::Hang,
+        Behaviour::Close,
+        Behaviour::Answer(500, Bytes::new()),
+        Behaviour::Answer(200, Bytes::from_static(b"<html>")),
+        Behaviour::Answer(200, Bytes::from_static(br#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#)),
+        Behaviour::Answer(200, large),
+    ] {
+        issuer.set(behaviour);
+        for path in ["/produce", "/tee", "/pass"] {
+            let answer = post(&rig, path, &token).await;
+            expect::problem(&answer, 503, "authority-unavailable");
+            assert_eq!(answer.header("retry-after"), "1");
+        }
+    }
+    rig.assert_nothing_happened().await;
+    issuer.set(Behaviour::json(&key_set(&[&key])));
+    let accepted = until(Duration::from_secs(10), || async {
+        (post(&rig, "/produce", &token).await.status == 202).then_some(())
+    });
+    assert!(accepted.await.is_ok(), "the issuer is well again");
+}
+
+#[tokio::test]
+async fn keys_are_rotated_refreshed_and_kept_while_the_issuer_is_down() {
+    let (old, new) = (IssuerKey::new("old", 1), IssuerKey::new("new", 2));
+    let issuer = Authority::start(Behaviour::json(&key_set(&[&old])));
+    let rig = rig(jwt(&issuer)).await;
+    let (by_old, by_new) = (old.token(&claims(&json!({}))), new.token(&claims(&json!({}))));
+    // Each worker has fetched the keys once.
+    let all_know = until(Duration::from_secs(10), || async {
+        expect::accepted(&post(&rig, "/produce", &by_old).await);
+        let client = rig.gateway.http1();
+        let request =
+            client.request(Method::POST, "/produce").header("authorization", format!("Bearer {by_old}"));
+        expect::accepted(&client.send(request.body(full("x")).unwrap()).await);
+        (issuer.asked().len() == WORKERS as usize).then_some(())
+    });
+    assert!(all_know.await.is_ok());
+
+    issuer.set(Behaviour::json(&key_set(&[&new])));
+    let rotated = until(Duration::from_secs(30), || async {
+        (post(&rig, "/produce", &by_new).await.status == 202).then_some(())
+    });
+    assert!(rotated.await.is_ok(), "the new key is asked for");
+    expect::problem(&post(&rig, "/produce", &by_old).await, 401, "unauthenticated");
+
+    issuer.set(Behaviour::Close);
+    let asked = issuer.asked().len();
+    let refreshed = until(Duration::from_secs(30), || async {
+        expect::accepted(&post(&rig, "/produce", &by_new).await);
+        (issuer.asked().len() > asked).then_some(())
+    });
+    assert!(refreshed.await.is_ok(), "keys that get old are asked for in the background");
+    expect::accepted(&post(&rig, "/produce", &by_new).await);
+}
+
+#[tokio::test]
+async fn a_server_is_asked_about_a_token_once_and_its_word_counts() {
+    let active =
+        json!({"active": true, "sub": "user-1", "scope": "read write", "tenant": "acme", "exp": now() + 600});
+    let server = Authority::start(Behaviour::json(&active));
+    let rig = rig(json!({
+        "type": "introspection", "url": format!("{ISSUER}/introspect"), "upstream": server.upstream(),
+        "client_id": "gateway", "client_secret": "0123456789abcdef", "timeout": "500ms",
+    }))
+    .await;
+    for _ in 0..20 {
+        expect::accepted(&post(&rig, "/produce", "opaque-1").await);
+    }
+    let asked = server.asked();
+    assert!((1..=WORKERS as usize).contains(&asked.len()), "asked {} times", asked.len());
+    let question = String::from_utf8(asked[0].1.to_vec()).unwrap();
+    assert!(question.contains("token=opaque-1"), "{question}");
+    assert_eq!(rig.topic("tokens").records().await.len(), 20);
+
+    for (token, behaviour, status, kind) in [
+        ("t1", Behaviour::json(&json!({"active": false})), 401, "unauthenticated"),
+        ("t2", Behaviour::json(&json!({"active": "true"})), 401, "unauthenticated"),
+        ("t3", Behaviour::json(&json!({"active": true, "scope": "read"})), 403, "forbidden"),
+        (
+            "t4",
+            Behaviour::json(&json!({"active": true, "scope": "write", "exp": now() - 1})),
+            401,
+            "unauthenticated",
+        ),
+        ("t5", Behaviour::Answer(401, Bytes::new()), 503, "authority-unavailable"),
+        ("t6", Behaviour::Answer(200, Bytes::from_static(b"yes")), 503, "authority-unavailable"),
+        ("t7", Behaviour::Hang, 503, "authority-unavailable"),
+        ("t8", Behaviour::Close, 503, "authority-unavailable"),
+    ] {
+        server.set(behaviour);
+        for path in ["/produce", "/tee", "/pass"] {
+            let answer = post(&rig, path, token).await;
+            expect::problem(&answer, status, kind);
+        }
+    }
+    assert_eq!(rig.topic("tokens").records().await.len(), 20);
+    assert!(rig.gateway.upstream.seen().is_empty());
+}
