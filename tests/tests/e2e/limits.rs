@@ -282,8 +282,17 @@ async fn what_is_in_flight_comes_free_when_it_is_answered_and_when_its_caller_go
     };
     let free = || async { (scene.get("/pass/a", &[]).await.status == 200).then_some(()) };
     let taken = || async { (scene.get("/pass/a", &[]).await.status == 429).then_some(()) };
+    // One that asks whether they are taken would take the place of one that has not come yet.
+    let arrived = async |count: u64| {
+        let active = || async {
+            let stats = scene.envoy.stats().await;
+            (stats.get("http.gateway.downstream_rq_active") == Some(&count)).then_some(())
+        };
+        until(WAIT, active).await.expect("as many requests as were begun");
+    };
     let (one, first) = hold();
     let (_two, second) = hold();
+    arrived(2).await;
     until(WAIT, taken).await.expect("two that have not ended are in flight");
     let answer = scene.get("/pass/a", &[]).await;
     assert_eq!(
@@ -297,6 +306,7 @@ async fn what_is_in_flight_comes_free_when_it_is_answered_and_when_its_caller_go
     assert_eq!(first.await.unwrap().unwrap().status, 200);
     until(WAIT, free).await.expect("the one that was answered has come free");
     let (three, third) = hold();
+    arrived(2).await;
     until(WAIT, taken).await.expect("two are in flight again");
     // The caller of the other goes away.
     second.abort();
