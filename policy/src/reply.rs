@@ -222,8 +222,8 @@ impl Problem {
                 "The credential is valid and does not allow this request.".to_owned()
             }
             Self::AuthorityUnavailable => {
-                "The authority that knows the credential does not answer. The request was not forwarded, and no event \
-                 was written. Trying again later is safe."
+                "The authority that knows the credential does not answer, or too many credentials are being checked. The \
+                 request was not forwarded, and no event was written. Trying again later is safe."
                     .to_owned()
             }
             Self::QuotaExceeded { policies, retry_after } => {

@@ -14,9 +14,10 @@ const WASI: [&str; 6] =
 
 /// What the filter calls of the ABI. The SDK's traits name most others, too; those are imported and never called, which
 /// tests/emulator holds the filter to.
-const CALLED: [&str; 17] = [
+const CALLED: [&str; 19] = [
     "proxy_add_header_map_value",
     "proxy_continue_stream",
+    "proxy_define_metric",
     "proxy_dequeue_shared_queue",
     "proxy_enqueue_shared_queue",
     "proxy_get_buffer_bytes",
@@ -25,6 +26,7 @@ const CALLED: [&str; 17] = [
     "proxy_get_property",
     "proxy_get_shared_data",
     "proxy_http_call",
+    "proxy_increment_metric",
     "proxy_log",
     "proxy_register_shared_queue",
     "proxy_remove_header_map_value",
@@ -69,8 +71,9 @@ const NEEDED: [&str; 12] = [
     "proxy_on_vm_start",
 ];
 
-/// The largest the file may be, in bytes: 1.5 MB.
-const BUDGET: usize = 1_500_000;
+/// The largest the file may be, in bytes: 2 MB, of which the algorithms that verify tokens take 330 KB and the decoders
+/// of bodies 290 KB.
+const BUDGET: usize = 2_000_000;
 
 fn module() -> Vec<u8> {
     fs::read(artefacts::wasm()).expect("wicketgate.wasm is readable")

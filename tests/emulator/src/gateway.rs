@@ -231,7 +231,7 @@ impl Gateway {
             match action {
                 None => return,
                 Some(Deferred::Reply { stream, status, headers, body }) => {
-                    self.local_reply(worker, stream, status, headers, body);
+                    self.local_reply(worker, stream, status, headers, &body);
                 }
                 Some(Deferred::Resume { stream }) => self.go_on(worker, stream),
                 Some(Deferred::Failure { token }) => self.call_failed(worker, token),
@@ -301,7 +301,7 @@ impl Gateway {
             return;
         };
         if was_held && size > BUFFER_LIMIT {
-            self.local_reply(worker, id, 413, Pairs::new(), b"Payload Too Large".to_vec());
+            self.local_reply(worker, id, 413, Pairs::new(), b"Payload Too Large");
             return;
         }
         let callback =
@@ -354,7 +354,7 @@ impl Gateway {
     }
 
     /// The answer to a request that is not the upstream's: it runs the response phase, and the request ends.
-    fn local_reply(&mut self, worker: usize, id: u32, status: u32, headers: Pairs, body: Vec<u8>) {
+    fn local_reply(&mut self, worker: usize, id: u32, status: u32, headers: Pairs, body: &[u8]) {
         let mut all = pairs(&[(":status", &status.to_string())]);
         all.extend(headers);
         let Some(()) = self.stream(id, |stream| stream.response_headers = Some(all)) else { return };
@@ -363,7 +363,7 @@ impl Gateway {
             let size = u32::try_from(body.len()).unwrap();
             self.call(worker, Callback::ResponseBody { context: id, size, end_of_stream: true });
         }
-        let reply = Reply { status, headers, body: text(&body) };
+        let reply = Reply { status, headers, body: text(body) };
         let outcome = self.outcomes.get_mut(&id).unwrap();
         assert_eq!(outcome.reply.replace(reply), None, "request {id} is answered twice");
         self.end(id);

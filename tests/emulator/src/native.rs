@@ -6,7 +6,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use wicketgate_filter::host::{Action, Buffer, Calls, Envoy, HeaderMap, HttpCall, Status, encode_pairs};
+use wicketgate_filter::host::{
+    Action, Buffer, Calls, Envoy, HeaderMap, HttpCall, MetricKind, Status, encode_pairs,
+};
 use wicketgate_filter::root::Root;
 use wicketgate_filter::stream::Stream;
 
@@ -198,5 +200,13 @@ impl Calls for NativeCalls {
 
     fn set_shared_data(&self, key: &str, value: &[u8], version: u32) -> Result<(), Status> {
         self.world.borrow_mut().set_shared_data(key.as_bytes(), value, version).map_err(status)
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32> {
+        Some(self.world.borrow_mut().define_metric(kind as u32, name))
+    }
+
+    fn add_to_metric(&self, metric: u32, by: i64) -> bool {
+        self.world.borrow_mut().increment_metric(metric, by).is_ok()
     }
 }

@@ -313,6 +313,19 @@ fn define_shared(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     )?;
     linker.func_wrap(
         "env",
+        "proxy_define_metric",
+        |mut host: Host<'_>, kind: u32, name: u32, len: u32, metric: u32| {
+            let name = String::from_utf8_lossy(&read(&host, name, len)).into_owned();
+            let id = host.data().world.borrow_mut().define_metric(kind, &name);
+            write_number(&mut host, metric, id);
+            0_u32
+        },
+    )?;
+    linker.func_wrap("env", "proxy_increment_metric", |host: Host<'_>, metric: u32, by: i64| {
+        code(host.data().world.borrow_mut().increment_metric(metric, by))
+    })?;
+    linker.func_wrap(
+        "env",
         "proxy_set_shared_data",
         |host: Host<'_>, key: u32, key_len: u32, value: u32, len: u32, version: u32| {
             let (key, value) = (read(&host, key, key_len), read(&host, value, len));

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) violations: Vec<String>,
     pub(crate) logs: Vec<String>,
     pub(crate) costs: Costs,
+    /// Kind, name and value of each metric. Each definition is one more.
+    pub(crate) metrics: Vec<(u32, String, i64)>,
 }
 
 /// A shared queue, and which worker's root context is called back for it.
@@ -123,6 +125,7 @@ impl World {
             violations: Vec::new(),
             logs: Vec::new(),
             costs: Costs::default(),
+            metrics: Vec::new(),
         }))
     }
 
@@ -393,6 +396,29 @@ impl World {
         self.shared.insert(key.to_vec(), (value.to_vec(), self.next_version));
         self.next_version += 1;
         Ok(())
+    }
+
+    /// Envoy makes a new metric of each definition, so a second one of the same name is a leak.
+    pub(crate) fn define_metric(&mut self, kind: u32, name: &str) -> u32 {
+        self.count("proxy_define_metric");
+        self.metrics.push((kind, name.to_owned(), 0));
+        u32::try_from(self.metrics.len()).unwrap()
+    }
+
+    pub(crate) fn increment_metric(&mut self, metric: u32, by: i64) -> Result<(), Status> {
+        const COUNTER: u32 = 0;
+        self.count("proxy_increment_metric");
+        match self.metrics.get_mut((metric as usize).wrapping_sub(1)) {
+            Some((COUNTER, ..)) if by <= 0 => {
+                self.violation("adds nothing to a counter");
+                Err(Status::BadArgument)
+            }
+            Some((_, _, value)) => {
+                *value += by;
+                Ok(())
+            }
+            None => Err(Status::NotFound),
+        }
     }
 
     pub(crate) fn log(&mut self, level: u32, message: &str) {

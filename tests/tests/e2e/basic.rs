@@ -102,8 +102,9 @@ async fn anything_else_is_refused_and_goes_nowhere() {
             assert_eq!(answer.header("www-authenticate"), "Basic realm=\"wicketgate\", charset=\"UTF-8\"");
         }
         expect::problem(&post(&client, "/people", &[]).await, 401, "unauthenticated");
+        // Envoy joins the two with a comma, which makes neither of them.
         let twice = [("authorization", right.as_str()), ("authorization", &right)];
-        expect::problem(&post(&client, "/people", &twice).await, 400, "bad-request");
+        expect::problem(&post(&client, "/people", &twice).await, 401, "unauthenticated");
         // A wrong password is not passed over for a right key.
         let wrong = basic("grace:wrong");
         let both = [("authorization", wrong.as_str()), ("x-api-key", KEY)];
@@ -116,8 +117,9 @@ async fn anything_else_is_refused_and_goes_nowhere() {
 async fn guesses_are_bounded_and_shut_nobody_out_who_is_known() {
     let rig = rig().await;
     let right = basic("grace:open sesame");
-    // On one connection, so that all of it is one worker's.
-    let client = rig.gateway.http1();
+    // On one connection, so that all of it is one worker's. Over HTTP/1.1, Envoy ends it with an answer that comes before
+    // the body.
+    let client = rig.gateway.http2();
     expect::accepted(&post(&client, "/people", &[("authorization", &right)]).await);
     let mut refused = 0;
     for number in 0..400 {

@@ -117,13 +117,15 @@ async fn what_is_not_a_good_token_reaches_nothing() {
     let good = key.token(&claims(&json!({})));
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let (header, payload) = signed.split_once('.').unwrap();
+    let renamed = key.token_with(&json!({"alg": "EdDSA", "kid": "k1", "typ": "JWT"}), &json!({}));
+    let renamed = renamed.split_once('.').unwrap().0;
     let bad = [
-        ("altered", format!("{signed}.A{}", signature.get(1..).unwrap())),
-        ("another's key", other.token(&claims(&json!({})))),
         (
-            "of another header",
-            format!("{}.{payload}.{signature}", other.token(&json!({})).split_once('.').unwrap().0),
+            "altered",
+            format!("{signed}.{}{}", if signature.starts_with('A') { "B" } else { "A" }, &signature[1..]),
         ),
+        ("another's key", other.token(&claims(&json!({})))),
+        ("of another header", format!("{renamed}.{payload}.{signature}")),
         ("unsigned", format!("{header}.{payload}.")),
         ("none", key.token_with(&json!({"alg": "none"}), &claims(&json!({})))),
         ("confused", key.token_with(&json!({"alg": "HS256", "kid": "k1"}), &claims(&json!({})))),
@@ -152,8 +154,9 @@ async fn what_is_not_a_good_token_reaches_nothing() {
         expect::problem(&none, 401, "unauthenticated");
         assert_eq!(none.header("www-authenticate"), "Bearer realm=\"wicketgate\"");
         let twice = rig.client.request(Method::POST, path).header("authorization", format!("Bearer {good}"));
+        // Envoy joins the two with a comma, which makes neither of them.
         let twice = twice.header("authorization", format!("Bearer {good}"));
-        expect::problem(&rig.client.send(twice.body(full("x")).unwrap()).await, 400, "bad-request");
+        expect::problem(&rig.client.send(twice.body(full("x")).unwrap()).await, 401, "unauthenticated");
     }
     rig.assert_nothing_happened().await;
 }
@@ -196,30 +199,41 @@ async fn keys_are_rotated_refreshed_and_kept_while_the_issuer_is_down() {
     let (by_old, by_new) = (old.token(&claims(&json!({}))), new.token(&claims(&json!({}))));
     // Each worker has fetched the keys once.
     let all_know = until(Duration::from_secs(10), || async {
-        expect::accepted(&post(&rig, "/produce", &by_old).await);
-        let client = rig.gateway.http1();
-        let request =
-            client.request(Method::POST, "/produce").header("authorization", format!("Bearer {by_old}"));
-        expect::accepted(&client.send(request.body(full("x")).unwrap()).await);
+        everywhere(&rig, &by_old).await?;
         (issuer.asked().len() == WORKERS as usize).then_some(())
     });
     assert!(all_know.await.is_ok());
 
     issuer.set(Behaviour::json(&key_set(&[&new])));
-    let rotated = until(Duration::from_secs(30), || async {
-        (post(&rig, "/produce", &by_new).await.status == 202).then_some(())
-    });
+    let rotated = until(Duration::from_secs(30), || everywhere(&rig, &by_new));
     assert!(rotated.await.is_ok(), "the new key is asked for");
     expect::problem(&post(&rig, "/produce", &by_old).await, 401, "unauthenticated");
 
     issuer.set(Behaviour::Close);
     let asked = issuer.asked().len();
     let refreshed = until(Duration::from_secs(30), || async {
-        expect::accepted(&post(&rig, "/produce", &by_new).await);
+        assert_eq!(
+            everywhere(&rig, &by_new).await,
+            Some(()),
+            "keys that are old are used while newer ones are asked for"
+        );
         (issuer.asked().len() > asked).then_some(())
     });
     assert!(refreshed.await.is_ok(), "keys that get old are asked for in the background");
-    expect::accepted(&post(&rig, "/produce", &by_new).await);
+    assert_eq!(everywhere(&rig, &by_new).await, Some(()), "and kept while the issuer does not answer");
+}
+
+/// Whether a token opens on so many connections that every worker has had one.
+async fn everywhere(rig: &Rig, token: &str) -> Option<()> {
+    for _ in 0..16 {
+        let client = rig.gateway.http1();
+        let request =
+            client.request(Method::POST, "/produce").header("authorization", format!("Bearer {token}"));
+        if client.send(request.body(full("x")).unwrap()).await.status != 202 {
+            return None;
+        }
+    }
+    Some(())
 }
 
 #[tokio::test]
@@ -228,8 +242,8 @@ async fn a_server_is_asked_about_a_token_once_and_its_word_counts() {
         json!({"active": true, "sub": "user-1", "scope": "read write", "tenant": "acme", "exp": now() + 600});
     let server = Authority::start(Behaviour::json(&active));
     let rig = rig(json!({
-        "type": "introspection", "url": format!("{ISSUER}/introspect"), "upstream": server.upstream(),
-        "client_id": "gateway", "client_secret": "0123456789abcdef", "timeout": "500ms",
+        "type": "introspection", "endpoint": format!("{ISSUER}/introspect"), "upstream": server.upstream(),
+        "client": {"type": "basic", "id": "gateway", "secret": "0123456789abcdef"}, "timeout": "500ms",
     }))
     .await;
     for _ in 0..20 {
