@@ -2,7 +2,7 @@
 //!
 //! What is not redacted keeps every byte. Where two readers could disagree about what is meant, all readings are
 //! redacted: every occurrence of a repeated name and every spelling of it, and in queries also what only those see who
-//! split at `;`, and names that some take for the same ([`parameter`]). A body can only be redacted as JSON: when [`Redaction::touches_body`] and the body isn't JSON, the
+//! split at `;`, and names that some take for the same (`redact/parameter.rs`). A body can only be redacted as JSON: when [`Redaction::touches_body`] and the body isn't JSON, the
 //! caller has to refuse the request, because what can't be read can't be redacted.
 
 mod attribute;
