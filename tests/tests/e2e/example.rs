@@ -31,15 +31,16 @@ const fn plan(
 const NO_KEY: (&str, &str, u16) = ("X-Api-Key: demo-key\n", "", 401);
 
 /// Every example.
-pub(crate) const PLANS: [Plan; 10] = [
+pub(crate) const PLANS: [Plan; 11] = [
     plan("audit-tee", &["audit"], ("demo-key", "wrong-key", 401)),
     plan("clickstream", &["clicks"], ("[{", "[{\"visitor\": ", 400)),
     plan("cloudevents-relay", &["events"], NO_KEY),
-    plan("github-webhook", &["github-webhooks"], ("X-Relay-Key: demo-key\n", "", 401)),
+    plan("github-webhook", &["github-webhooks"], ("sha256=", "sha256=00", 401)),
     plan("multi-tenant", &["tenant.acme.events", "tenant.globex.events", "eu.metrics", "us.metrics"], NO_KEY),
     plan("orders", &["orders"], NO_KEY),
     plan("payments", &["payments"], NO_KEY),
     plan("profiles", &["profiles"], NO_KEY),
+    plan("single-page-app", &["page-events"], ("Bearer e", "Bearer f", 401)),
     plan("stripe-webhook", &["stripe-events"], ("Stripe-Signature: ", "X-Signature: ", 404)),
     plan("telemetry", &["telemetry"], ("X-Device-Key: demo-key\n", "", 401)),
 ];

@@ -13,6 +13,7 @@ use crate::compressed::gzip;
 use crate::example::{Example, PLANS, agrees, folder, read, send};
 use crate::expect;
 use crate::explained::{assert_answered, explanation};
+use crate::webhooks::hmac;
 
 fn key(record: &Record) -> &str {
     std::str::from_utf8(record.key.as_deref().expect("a key")).unwrap()
@@ -105,6 +106,7 @@ async fn telemetry() {
 async fn github_webhook() {
     let example = Example::start("github-webhook").await;
     let delivery = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+    let delivery_of_example = delivery;
     assert_eq!((example.answer.status.as_u16(), example.answer.json()), (200, json!({"id": delivery})));
     let record = example.rig.topic("github-webhooks").record().await;
     let body = example.request.split_once("\n\n").unwrap().1.trim_end();
@@ -114,14 +116,17 @@ async fn github_webhook() {
         (&record.event()["id"], &record.event()["source"]),
         (&json!(delivery), &json!("https://github.com"))
     );
-    assert_eq!(record.header("x-hub-signature-256").len(), 1);
+    assert_eq!(record.event()["authid"], json!("github"));
     // An organization's hook has no repository, and what nobody is named in has no key.
     let ping = r#"{"zen": "Keep it simple.", "hook_id": 109948940, "hook": {"type": "Organization", "id": 109948940,
         "name": "web", "active": true, "events": ["*"]}, "organization": {"login": "acme-org", "id": 1}, "sender":
         {"login": "someone", "id": 2}}"#;
     let other = |delivery: &str, body: &str| {
-        let (head, _) = example.request.split_once("\n\n").unwrap();
-        format!("{head}\n\n{body}").replace("72d3162e-cc78-11e3-81ab-4c9367dc0958", delivery)
+        let (head, signed) = example.request.split_once("\n\n").unwrap();
+        let [of_signed, of_body] = [signed, body].map(|body| hmac("demo-webhook-secret", body.as_bytes()));
+        assert!(head.contains(&of_signed));
+        let head = head.replace(&of_signed, &of_body).replace(delivery_of_example, delivery);
+        format!("{head}\n\n{body}")
     };
     assert_eq!(agrees(&example.rig, &other("ping-1", ping)).await.status, 200);
     assert_eq!(agrees(&example.rig, &other("zen-1", r#"{"zen": "Keep it simple."}"#)).await.status, 200);
@@ -131,6 +136,32 @@ async fn github_webhook() {
     // Who sends no delivery is not GitHub.
     let answer = send(&example.rig, &example.changed("X-GitHub-Delivery", "X-Delivery"), None).await;
     expect::problem(&answer, 404, "not-found");
+}
+
+#[tokio::test]
+async fn single_page_app() {
+    let example = Example::start("single-page-app").await;
+    assert_eq!(example.answer.status, 202);
+    assert_eq!(example.answer.header("access-control-allow-origin"), "https://shop.example.com");
+    let record = example.rig.topic("page-events").record().await;
+    let event = record.event();
+    assert_eq!(
+        (key(&record), &event["subject"], &event["authid"]),
+        ("user-7", &json!("user-7"), &json!("user-7"))
+    );
+    let answer = denied_alike(&example, "/tenants/acme/", "/tenants/globex/").await;
+    expect::problem(&answer, 403, "forbidden");
+    assert_eq!(example.rig.topic("page-events").records().await.len(), 1);
+}
+
+/// The answer to the request of an example with a change for which it is denied, as it is explained.
+async fn denied_alike(example: &Example, from: &str, to: &str) -> Answer {
+    let request = example.changed(from, to);
+    let explained = explanation(&example.rig.document, request.as_bytes());
+    let answer = send(&example.rig, &request, None).await;
+    assert_eq!((explained.decision, explained.records.len()), ("reply", 0));
+    assert_answered(explained.reply.as_ref().unwrap(), &answer);
+    answer
 }
 
 #[tokio::test]
