@@ -278,6 +278,9 @@ pub fn mistake(requests: &[LimitedRequest], records: usize) -> Option<&'static s
             };
             text(&limit.name, 64) && text(&limit.key, 64)
         };
+        if request.limits.iter().any(|limit| limit.limit == 0 || limit.period == 0 || limit.burst == 0) {
+            return Some("limits: wanted a limit, a period and a burst of 1 or more");
+        }
         if !request.limits.iter().all(plain) {
             return Some("limits: wanted names and keys of 1 to 64 of the characters a-z A-Z 0-9 . _ -");
         }

@@ -3,7 +3,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use std::rc::Rc;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::config::Config;
 use crate::env::testing::TestEnv;
@@ -133,8 +135,12 @@ fn events_of_a_batch_have_ids_of_their_own_wherever_those_come_from() {
 #[test]
 fn senders_events_without_what_most_have_are_taken() {
     let github = include_str!("../../../envoy/examples/github-webhook.json");
-    let head = "POST /webhooks/github HTTP/1.1\nHost: hooks.example.com\nX-Relay-Key: demo-key\nX-GitHub-Event: ping\n\
-                X-GitHub-Delivery: 0b989ba4\nContent-Type: application/json\n\n";
+    let head = "POST /webhooks/github HTTP/1.1\nHost: hooks.example.com\nX-GitHub-Event: ping\n\
+                X-GitHub-Delivery: 0b989ba4\nContent-Type: application/json\nX-Hub-Signature-256: sha256=";
+    let sign = |body: &str| {
+        let mac = Hmac::<Sha256>::new_from_slice(b"demo-webhook-secret").unwrap().chain_update(body);
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
     for (body, wanted) in [
         (r#"{"repository":{"full_name":"a/b"},"organization":{"login":"a"}}"#, json!("a/b")),
         (r#"{"zen":"Keep it simple.","organization":{"login":"acme-org"}}"#, json!("acme-org")),
@@ -145,7 +151,8 @@ fn senders_events_without_what_most_have_are_taken() {
         (r#"{"sender":{"login":"someone"}}"#, json!("someone")),
         (r#"{"zen":"Keep it simple."}"#, Value::Null),
     ] {
-        let [record] = outcome(github, &format!("{head}{body}")).unwrap().try_into().unwrap();
+        let request = format!("{head}{}\n\n{body}", sign(body));
+        let [record] = outcome(github, &request).unwrap().try_into().unwrap();
         let subject = record["event"].get("subject").unwrap_or(&Value::Null);
         let key = record["event"].get("partitionkey").unwrap_or(&Value::Null);
         assert_eq!((subject, key), (&wanted, &wanted), "{body}");

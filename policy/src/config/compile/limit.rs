@@ -304,6 +304,13 @@ fn check_cost(
         let wanted = "a global limit only where requests go to kafka-bridge: produce or tee";
         mistakes.add(path, wanted, "it where the action is pass");
     }
+    let goes_on = route.on_error == Some(document::OnError::Continue);
+    if goes_on && (rate.global || rate.cost != LimitCost::Request) {
+        // What such a limit counts is known once there are records, and a request without any goes on all the same.
+        let wanted = "a local limit by request where on_error is continue, or on_error: deny";
+        let got = if rate.global { "a global limit" } else { "a limit by what the body is" };
+        mistakes.add(path, wanted, got);
+    }
     let (cost, what, at_most) = match rate.cost {
         LimitCost::Request => return,
         LimitCost::BodyBytes => {

@@ -30,7 +30,7 @@ const DOCUMENT: &str = r#"{
       "authentication": { "any_of": ["keys"] }, "action": "produce",
       "event": { "type": "a" }, "kafka": { "topic": "a" } },
     { "name": "bytes", "match": { "methods": ["POST"], "path": "/bytes" }, "limits": ["bytes"],
-      "authentication": { "any_of": ["anonymous"] }, "action": "tee", "on_error": "continue",
+      "authentication": { "any_of": ["anonymous"] }, "action": "tee",
       "event": { "type": "a" }, "kafka": { "topic": "a" } },
     { "name": "events", "match": { "methods": ["POST"], "path": "/events" }, "limits": ["events"],
       "authentication": { "any_of": ["anonymous"] }, "action": "produce",
@@ -38,7 +38,7 @@ const DOCUMENT: &str = r#"{
       "event": { "type": "a" }, "kafka": { "topic": "a" } },
     { "name": "global", "match": { "methods": ["POST"], "path": "/global" },
       "limits": ["events", "global", "global-bytes"],
-      "authentication": { "any_of": ["anonymous"] }, "action": "tee", "on_error": "continue",
+      "authentication": { "any_of": ["anonymous"] }, "action": "tee",
       "accept": { "formats": ["json_array"], "batch_events": 4 },
       "event": { "type": "a" }, "kafka": { "topic": "a" } },
     { "name": "pass", "match": { "methods": ["GET"], "path": "/pass" }, "limits": ["flight"],
@@ -168,15 +168,34 @@ fn bytes_are_counted_by_their_length_or_when_they_have_come() {
     let mut gateway = Gateway::new();
     let (effect, _) = gateway.head("/bytes", &[("content-length", "60")], false);
     assert_eq!(effect, Effect::Wait);
-    // What is refused before it is read is refused though the route goes on without a copy.
     let (effect, _) = gateway.head("/bytes", &[("content-length", "41")], false);
     assert_eq!(replied(effect).0, 429);
     assert_eq!(gateway.chunked("/bytes", &[b'x'; 41]), 429);
-    assert_eq!(gateway.chunked("/bytes", &[b'x'; 40]), 0);
+    assert_eq!(gateway.chunked("/bytes", &[b'1'; 40]), 0);
     assert_eq!(gateway.chunked("/bytes", b"x"), 429);
     // One that is too large is so whatever is left.
     let (effect, _) = Gateway::new().head("/bytes", &[("content-length", "101")], false);
-    assert_eq!(effect, Effect::Continue);
+    assert_eq!(replied(effect).0, 413);
+}
+
+#[test]
+fn a_limit_that_a_request_without_a_copy_would_get_past_is_refused() {
+    let copies = r#""action": "tee","#;
+    for (limits, wanted) in
+        [(r#"["bytes"]"#, true), (r#"["global"]"#, true), (r#"["events"]"#, true), (r#"["address"]"#, false)]
+    {
+        let document = DOCUMENT.replacen(copies, r#""action": "tee", "on_error": "continue","#, 1).replacen(
+            r#""limits": ["bytes"]"#,
+            &format!(r#""limits": {limits}"#),
+            1,
+        );
+        let errors = Config::from_json(document.as_bytes()).err().map(|errors| errors.to_string());
+        let wanted = wanted
+            .then_some("routes[1].limits[0]: wanted a local limit by request where on_error is continue");
+        assert_eq!(errors.is_some(), wanted.is_some(), "{limits}: {errors:?}");
+        let told = wanted.is_none_or(|wanted| errors.is_some_and(|errors| errors.starts_with(wanted)));
+        assert!(told, "{limits}");
+    }
 }
 
 #[test]
@@ -250,7 +269,6 @@ fn a_shared_limit_that_refuses_is_told_and_gives_back_what_local_ones_counted() 
         let (mut exchange, _) = gateway.sent();
         let states =
             [state("global", Some(false), 1, Some(6_001)), state("global-bytes", Some(true), 400, None)];
-        // Even though the route goes on without a copy.
         let (status, content, reply) = replied(gateway.end(&mut exchange, &states, &RecordResult::Limited));
         assert_eq!((status, &content["violated-policies"]), (429, &serde_json::json!(["global"])));
         assert_eq!(field(&reply, "retry-after"), Some("7"));
@@ -272,15 +290,15 @@ fn a_shared_limit_that_cannot_be_counted_is_503_where_it_says_so() {
 }
 
 #[test]
-fn what_is_left_of_a_shared_limit_is_told_on_success() {
+fn what_is_left_of_a_shared_limit_is_told() {
     let mut gateway = Gateway::new();
     let (mut exchange, _) = gateway.sent();
     let states = [state("global", Some(true), 3, None), state("global-bytes", Some(true), 400, None)];
     let refused = RecordResult::Unavailable { retry_after: 1 };
-    assert_eq!(gateway.end(&mut exchange, &states, &refused), Effect::Resume);
-    let Effect::SetResponseHeaders { add, .. } = exchange.step(Event::ResponseHead, &mut gateway.env) else {
-        panic!("no fields");
-    };
-    let value = add.iter().find(|(field, _)| field == "ratelimit").map(|(_, value)| value.as_str());
-    assert_eq!(value, Some(r#""global";r=3;t=2, "events";r=2;t=15, "global-bytes";r=400;t=2"#));
+    let (status, _, reply) = replied(gateway.end(&mut exchange, &states, &refused));
+    assert_eq!(status, 503);
+    assert_eq!(
+        field(&reply, "ratelimit"),
+        Some(r#""global";r=3;t=2, "events";r=2;t=15, "global-bytes";r=400;t=2"#)
+    );
 }
