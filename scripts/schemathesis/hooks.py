@@ -56,4 +56,12 @@ def without_limits(body):
 
 @schemathesis.hook
 def map_body(context, body):
-    return without_limits(without_fractions(body))
+    return without_fractions(body)
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Of all requests, since those that try a schema's bounds are not mapped."""
+    body = without_limits(case.body)
+    if body is not case.body:
+        case.body = body
