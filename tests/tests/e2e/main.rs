@@ -45,6 +45,7 @@ mod replies;
 mod rig;
 mod signed;
 mod spooled;
+mod streams;
 mod tokens;
 mod topics;
 mod uploads;
