@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Weak;
 
-use wicketgate_policy::fetch::{Fetch, FetchKey};
+use wicketgate_policy::fetch::{Fetch, FetchKey, FetchSubject};
 
 use crate::outbox::Waiter;
 
@@ -47,6 +47,22 @@ struct Line {
     behind: VecDeque<Fetch>,
 }
 
+impl Line {
+    /// Tokens are the callers' and stand in line. Of the others there are as many as the document has issuers, and no token is
+    /// verified without them.
+    fn take(&mut self, fetch: Fetch) {
+        if is_of_token(&fetch) {
+            self.behind.push_back(fetch);
+        } else {
+            self.behind.push_front(fetch);
+        }
+    }
+}
+
+fn is_of_token(fetch: &Fetch) -> bool {
+    matches!(fetch.key.subject, FetchSubject::Token(_))
+}
+
 /// A call that is over.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -60,7 +76,7 @@ impl Fetches {
     /// Takes a question that no request waits for, unless it is being asked already.
     pub(crate) fn ask_in_background(&mut self, fetch: Fetch) {
         let line = self.lines.entry(fetch.upstream.clone()).or_default();
-        if !self.asked.contains_key(&fetch.key) && line.behind.len() < MAX_IN_LINE {
+        if !self.asked.contains_key(&fetch.key) && (!is_of_token(&fetch) || line.behind.len() < MAX_IN_LINE) {
             let Fetch { key, upstream, max_bytes, .. } = &fetch;
             let asked = Asked {
                 upstream: upstream.clone(),
@@ -69,7 +85,7 @@ impl Fetches {
                 background: true,
             };
             self.asked.insert(key.clone(), asked);
-            line.behind.push_back(fetch);
+            line.take(fetch);
         }
     }
 
@@ -85,7 +101,7 @@ impl Fetches {
             asked.waiters.push(waiter);
         } else {
             let line = self.lines.entry(fetch.upstream.clone()).or_default();
-            if line.behind.len() >= MAX_IN_LINE {
+            if is_of_token(&fetch) && line.behind.len() >= MAX_IN_LINE {
                 return false;
             }
             let Fetch { key, upstream, max_bytes, .. } = &fetch;
@@ -96,7 +112,7 @@ impl Fetches {
                 background: false,
             };
             self.asked.insert(key.clone(), asked);
-            line.behind.push_back(fetch);
+            line.take(fetch);
         }
         self.waiting += 1;
         true

@@ -126,7 +126,12 @@ impl Waiter for Request {
     }
 
     fn fetched(self: Rc<Self>) {
-        self.step_later(Event::Fetched);
+        // The caller is found out in this step, and what the host says of a connection is of the effective context's.
+        if self.calls().set_effective_context(self.context_id) {
+            self.step_later(Event::Fetched);
+        } else {
+            log::error!("the host does not know the request any more that waits for an authority");
+        }
     }
 
     fn limited(self: Rc<Self>, states: &[LimitState]) {

@@ -106,7 +106,14 @@ impl Authorization {
         if self.request.is_empty() {
             return Ok(());
         }
-        let query = path::query(head.target()).map(Query::parse).transpose();
+        let raw = path::query(head.target());
+        // Some services split at `;` as others do at `&`, and would see other parameters.
+        if raw.is_some_and(|raw| raw.contains(&b';'))
+            && self.request.iter().any(|rule| rule.part.needs_query())
+        {
+            return Err(Forbidden::because("the query can be read in two ways"));
+        }
+        let query = raw.map(Query::parse).transpose();
         let Ok(query) = query else { return Err(Forbidden::because("the query cannot be read")) };
         let claims = principal.claims().map(Claims::json);
         let facts = Facts {
@@ -255,6 +262,29 @@ mod tests {
         ] {
             let shown = format!("{claim} {test:?}");
             assert_eq!(allowed(&rule(claim, test), &caller), wanted, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_can_be_read_in_two_ways_is_nobodys() {
+        let request = vec![RequestRule {
+            part: Template::parse("{query:tenant}", &crate::template::Scope::default()).unwrap(),
+            claim: ClaimPath::parse("tenant").unwrap(),
+        }];
+        let rules = Authorization { request, ..Authorization::default() };
+        for (query, wanted) in [
+            ("tenant=acme&x=1", true),
+            ("x=1;tenant=globex&tenant=acme", false),
+            ("tenant=acme&key=k;tenant=globex", false),
+            ("tenant=acme&tenant=acme", false),
+        ] {
+            let mut head = RequestHead::default();
+            head.push(b":path", format!("/orders?{query}").as_bytes());
+            assert_eq!(
+                rules.check(&principal(r#"{"tenant": "acme"}"#), &head, &[]).is_ok(),
+                wanted,
+                "{query}"
+            );
         }
     }
 

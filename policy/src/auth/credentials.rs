@@ -115,7 +115,14 @@ impl CredentialPlaces {
         if self.query.is_empty() || !query_pairs(head).any(|pair| is_credential(&pair)) {
             return None;
         }
-        let kept: Vec<&[u8]> = query_pairs(head).filter(|pair| !is_credential(pair)).collect();
+        // Separators stay as they are: a parameter that was none before must not become one.
+        let kept: Vec<Vec<u8>> = (path::query(head.target()).unwrap_or_default().split(|byte| *byte == b'&'))
+            .filter_map(|part| {
+                let left: Vec<&[u8]> =
+                    part.split(|byte| *byte == b';').filter(|pair| !is_credential(pair)).collect();
+                (!left.is_empty()).then(|| left.join(&b';'))
+            })
+            .collect();
         let mut target = path::without_query(head.target()).to_vec();
         if !kept.is_empty() {
             target.push(b'?');
@@ -222,6 +229,8 @@ mod tests {
             ("/a?b=1", &["c=2"][..], &[][..], vec![]),
             ("/a?key=s", &[], &[], vec![set(":path", "/a")]),
             ("/a?b=1&k%65y=s&c=%20", &[], &[], vec![set(":path", "/a?b=1&c=%20")]),
+            ("/a?q=a;b&key=s", &[], &[], vec![set(":path", "/a?q=a;b")]),
+            ("/a?q=a;key=s;b&c", &[], &[], vec![set(":path", "/a?q=a;b&c")]),
             ("/a", &["sid=s"], &["cookie"], vec![]),
             ("/a", &["a=1; sid=s", "b=2"], &[], vec![set("cookie", "a=1; b=2")]),
         ] {

@@ -16,7 +16,7 @@ use crate::auth::{
 };
 use crate::claims::{ClaimPath, Claims};
 use crate::head::is_field_name;
-use crate::template::{Scope, Template};
+use crate::template::{Piece, Scope, Template};
 
 /// Consumers, by each of the credentials that they can have.
 pub(super) struct Consumers {
@@ -413,7 +413,7 @@ fn compile_request_rule(
 ) -> Option<RequestRule> {
     let claim = compile_claim_path(&rule.claim, path, mistakes);
     match Template::parse(&rule.part, scope) {
-        Ok(part) if part.is_literal() => {
+        Ok(part) if !part.pieces().any(|piece| matches!(piece, Piece::Hole { known: false, .. })) => {
             let wanted = "a part of the request, such as {tenant} or {header:x-tenant}";
             mistakes.add(format!("{path}.part"), wanted, quoted(&rule.part));
             None

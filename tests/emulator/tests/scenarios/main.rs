@@ -8,6 +8,7 @@
     reason = "these are tests, and a panic is how a test fails"
 )]
 
+mod authorities;
 mod bodies;
 mod bridge;
 mod document;
@@ -22,7 +23,7 @@ use wicketgate_emulator::{Callout, Costs, Gateway, Kind, Reply, table};
 type Scenario = (&'static str, fn(Kind) -> Costs);
 
 fn scenarios() -> Vec<Scenario> {
-    [bridge::SCENARIOS, bodies::SCENARIOS, passing::SCENARIOS].concat()
+    [bridge::SCENARIOS, bodies::SCENARIOS, passing::SCENARIOS, authorities::SCENARIOS].concat()
 }
 
 /// kafka-bridge has written all records of a call.
