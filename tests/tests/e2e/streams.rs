@@ -10,7 +10,7 @@ use wicketgate_tests::raw_http;
 use crate::rig::{Rig, document};
 
 /// As `render envoy --websocket` has it.
-fn with_websockets(configuration: String) -> String {
+fn with_websockets(configuration: &str) -> String {
     let filters = "          http_filters:\n";
     assert!(configuration.contains(filters) && configuration.contains("regex: \".*\""), "{configuration}");
     configuration.replacen("regex: \".*\"", "regex: \"[^wW].*\"", 1).replacen(
@@ -41,7 +41,10 @@ async fn an_upgrade_goes_on_with_a_copy_of_its_head_or_is_refused_at_once() {
         route("refused", "tee", Some("refuse")),
         route("produced", "produce", None),
     ]));
-    let rig = Rig::start_altered(document, &[("streams", 1, MAX_RECORD_BYTES)], &with_websockets).await;
+    let rig = Rig::start_altered(document, &[("streams", 1, MAX_RECORD_BYTES)], &|configuration| {
+        with_websockets(&configuration)
+    })
+    .await;
     let ask = async |path: &str| {
         let request = format!(
             "GET /{path} HTTP/1.1\r\nHost: g\r\nX-Api-Key: {KEY}\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\
