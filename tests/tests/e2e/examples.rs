@@ -106,7 +106,6 @@ async fn telemetry() {
 async fn github_webhook() {
     let example = Example::start("github-webhook").await;
     let delivery = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
-    let delivery_of_example = delivery;
     assert_eq!((example.answer.status.as_u16(), example.answer.json()), (200, json!({"id": delivery})));
     let record = example.rig.topic("github-webhooks").record().await;
     let body = example.request.split_once("\n\n").unwrap().1.trim_end();
@@ -121,11 +120,11 @@ async fn github_webhook() {
     let ping = r#"{"zen": "Keep it simple.", "hook_id": 109948940, "hook": {"type": "Organization", "id": 109948940,
         "name": "web", "active": true, "events": ["*"]}, "organization": {"login": "acme-org", "id": 1}, "sender":
         {"login": "someone", "id": 2}}"#;
-    let other = |delivery: &str, body: &str| {
+    let other = |other: &str, body: &str| {
         let (head, signed) = example.request.split_once("\n\n").unwrap();
         let [of_signed, of_body] = [signed, body].map(|body| hmac("demo-webhook-secret", body.as_bytes()));
         assert!(head.contains(&of_signed));
-        let head = head.replace(&of_signed, &of_body).replace(delivery_of_example, delivery);
+        let head = head.replace(&of_signed, &of_body).replace(delivery, other);
         format!("{head}\n\n{body}")
     };
     assert_eq!(agrees(&example.rig, &other("ping-1", ping)).await.status, 200);
