@@ -3,12 +3,17 @@
 #
 # FUZZ_SECONDS is how long each runs (default 10). What they learn goes to target/fuzz/corpus and is where the next run
 # begins; an input that breaks something is kept in fuzz/artifacts, and how to run it again is said at the end.
+#
+# FUZZ_SEED makes a run repeatable: it starts from the seeds alone, and the same seed tries the same inputs in the same
+# order, as many as there is time for, up to 200,000.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 seconds="${FUZZ_SECONDS:-10}"
 [[ "$seconds" =~ ^[1-9][0-9]*$ ]] || fail "FUZZ_SECONDS: wanted a whole number of seconds, got '$seconds'"
+fuzz_seed="${FUZZ_SEED:-}"
+[[ "$fuzz_seed" =~ ^[0-9]*$ ]] || fail "FUZZ_SEED: wanted a whole number, got '$fuzz_seed'"
 
 need_rust
 need_c_toolchain
@@ -34,10 +39,15 @@ cargo fuzz build --sanitizer none --target "$host" --target-dir target/fuzz
 
 # fuzz TARGET: its log is shown only if it fails.
 fuzz() {
-  local learnt="target/fuzz/corpus/$1" artifacts="fuzz/artifacts/$1/"
+  local learnt="target/fuzz/corpus/$1" artifacts="fuzz/artifacts/$1/" repeatable=()
+  if [[ -n "$fuzz_seed" ]]; then
+    learnt="target/fuzz/repeatable/$1"
+    rm -rf "$learnt"
+    repeatable=(-seed="$fuzz_seed" -runs=200000)
+  fi
   mkdir -p "$learnt" "$artifacts" "$logs"
   RUST_BACKTRACE=0 "$programs/$1" "$learnt" "fuzz/corpus/$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 \
-    -artifact_prefix="$artifacts" -print_final_stats=1 >"$logs/$1.log" 2>&1
+    "${repeatable[@]}" -artifact_prefix="$artifacts" -print_final_stats=1 >"$logs/$1.log" 2>&1
 }
 
 failed=()

@@ -82,7 +82,8 @@ fn basic(value: &[u8]) {
 
 fn answer(body: &[u8]) {
     if let Answer::Active(active) = Answer::read(200, body) {
-        let json: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+        // What is passed over unread may be more than a tree of JSON can hold, such as 1e999.
+        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else { return };
         assert_eq!(json["active"], true);
         if let Some(expires) = active.expires {
             assert_eq!(json["exp"], expires);

@@ -53,12 +53,31 @@ const ONCE: &str = "it at most once";
 const NON_EMPTY: &str = "a non-empty string";
 
 impl<'a> ContextBuilder<'a> {
+    /// Whether an attribute of this name has been taken.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        match name {
+            "specversion" => self.specversion.is_some(),
+            "id" => self.id.is_some(),
+            "source" => self.source.is_some(),
+            "type" => self.type_.is_some(),
+            "subject" => self.subject.is_some(),
+            "time" => self.time.is_some(),
+            "dataschema" => self.data_schema.is_some(),
+            "datacontenttype" => self.data_content_type.is_some(),
+            _ => self.extensions.iter().any(|(known, _)| known == name),
+        }
+    }
+
     /// Takes one attribute. What is `null` in JSON is unset and is not to be handed over.
     ///
     /// # Errors
     /// [`InvalidEvent`] when the name is none, comes for the second time, or the value is not what CloudEvents 1.0.2,
     /// section 3, asks of it.
     pub fn set(&mut self, name: Cow<'a, str>, value: Extension<'a>) -> Result<(), InvalidEvent> {
+        if self.has(&name) {
+            return Err(InvalidEvent::new(&name, ONCE, "it repeated"));
+        }
         let (slot, wanted, valid): (_, _, fn(&str) -> bool) = match name.as_ref() {
             "specversion" => (&mut self.specversion, "\"1.0\"", |text| text == SPEC_VERSION),
             "id" => (&mut self.id, NON_EMPTY, is_not_empty),
@@ -72,9 +91,6 @@ impl<'a> ContextBuilder<'a> {
             }
             _ => return self.set_extension(name, value),
         };
-        if slot.is_some() {
-            return Err(InvalidEvent::new(&name, ONCE, "it repeated"));
-        }
         let text = checked_text(&name, wanted, value)?;
         if !valid(&text) {
             return Err(InvalidEvent::new(&name, wanted, quote(&text)));
@@ -88,9 +104,6 @@ impl<'a> ContextBuilder<'a> {
             |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if name.is_empty() || name == "data" || !letters(&name) {
             return Err(InvalidEvent::Name(quote(&name)));
-        }
-        if self.extensions.iter().any(|(known, _)| *known == name) {
-            return Err(InvalidEvent::new(&name, ONCE, "it repeated"));
         }
         if self.extensions.len() == MAX_EXTENSIONS {
             return Err(InvalidEvent::TooManyExtensions);

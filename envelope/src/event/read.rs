@@ -2,6 +2,7 @@
 //! its own spelling, and no input nests deeper than this code does.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
@@ -85,6 +86,9 @@ struct Members<'a> {
     context: ContextBuilder<'a>,
     data: Option<&'a RawValue>,
     data_base64: Option<Vec<u8>>,
+    /// The names that came with `null`. They count when a name comes for the second time, because readers of JSON
+    /// differ in which of the two they believe.
+    unset: BTreeSet<Cow<'a, str>>,
     /// Why reading stopped, when it was not for its JSON.
     invalid: Option<InvalidEvent>,
 }
@@ -97,10 +101,15 @@ impl<'a> Members<'a> {
                 Some(_) => Err(InvalidEvent::new("data", "it at most once", "it repeated")),
             };
         }
+        let repeated =
+            if name == "data_base64" { self.data_base64.is_some() } else { self.context.has(&name) };
+        if repeated || self.unset.contains(&name) {
+            return Err(InvalidEvent::new(&name, "it at most once", "it repeated"));
+        }
         match (name.as_ref(), Value::of(raw)) {
-            (_, Value::Null) => Ok(()),
-            ("data_base64", _) if self.data_base64.is_some() => {
-                Err(InvalidEvent::new("data_base64", "it at most once", "it repeated"))
+            (_, Value::Null) => {
+                self.unset.insert(name);
+                Ok(())
             }
             ("data_base64", Value::Attribute(Extension::Text(text))) => {
                 let bytes = STANDARD.decode(text.as_bytes()).map_err(|error| {
@@ -258,6 +267,13 @@ mod tests {
             (r#","data":"","datacontenttype":"text/plain;charset=latin1""#, "data: wanted data_base64 where"),
             (r#","id":"2""#, "id: wanted it at most once, got it repeated"),
             (r#","ext":1,"ext":1"#, "ext: wanted it at most once, got it repeated"),
+            (r#","id":null"#, "id: wanted it at most once, got it repeated"),
+            (r#","ext":null,"ext":1"#, "ext: wanted it at most once, got it repeated"),
+            (r#","time":null,"time":null"#, "time: wanted it at most once, got it repeated"),
+            (
+                r#","data_base64":null,"data_base64":"""#,
+                "data_base64: wanted it at most once, got it repeated",
+            ),
             (r#","e":2147483648"#, "e: wanted a string, a boolean or a 32-bit integer, got a number that"),
             (r#","e":1.0"#, "e: wanted a string, a boolean or a 32-bit integer, got a number that"),
             (r#","e":[1]"#, "e: wanted a string, a boolean or a 32-bit integer, got an array"),
