@@ -189,6 +189,11 @@ impl Problem {
         self
     }
 
+    /// What whoever made the request is told.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Gives `response`, which this problem was made into, its body.
     pub fn render(&self, response: Response, request_id: Option<&str>) -> Response {
         let (status, type_, title) = self.kind.row();

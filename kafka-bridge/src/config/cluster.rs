@@ -11,7 +11,7 @@ use super::Config;
 use super::file::Contents;
 use super::librdkafka::{self, Property};
 use super::load;
-use super::values::{bootstrap_servers, positive_duration};
+use super::values::{bootstrap_servers, positive_duration, within};
 use crate::topics::{self, Allowed, Pattern};
 
 /// The name of the cluster that the top-level settings are about.
@@ -41,15 +41,15 @@ pub struct Cluster {
     pub required: bool,
 
     /// The most records that may wait for this cluster; as for the default cluster if absent.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_parser = within::<u32>(1..=10_000_000))]
     pub queue_records: Option<u32>,
 
     /// The most memory, in KiB, that they may take; as for the default cluster if absent.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    #[arg(long, value_parser = within::<u32>(1..=2_000_000))]
     pub queue_kbytes: Option<u32>,
 
     /// The most that its spool takes on disk, in bytes; as for the default cluster if absent.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1 << 20..=1 << 50))]
+    #[arg(long, value_parser = within::<u64>(1 << 20..=1 << 50))]
     pub spool_max_bytes: Option<u64>,
 
     /// How old the oldest record in its spool may be while more are taken; as for the default cluster if absent.
@@ -102,9 +102,11 @@ impl Cluster {
                 Err(error) => errors.push(format!("{origin}.{key}: {error}")),
             }
         }
-        if !contents.settings.iter().any(|(key, _)| key == "bootstrap_servers") {
+        let is_there = contents.settings.iter().any(|(key, _)| key == "bootstrap_servers")
+            || contents.errors.iter().any(|error| error.starts_with("bootstrap_servers: "));
+        if !is_there {
             errors.push(format!(
-                "{origin}.bootstrap_servers: wanted HOST:PORT, or several separated by commas"
+                "{origin}.bootstrap_servers: wanted HOST:PORT, or several separated by commas, got nothing"
             ));
         }
         errors.extend(

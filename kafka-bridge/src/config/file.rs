@@ -29,6 +29,8 @@ pub(super) struct Contents {
 pub(super) enum Setting {
     /// As a flag would have it.
     Text(String),
+    /// Several, each as a flag would have it.
+    List(Vec<String>),
     /// For what is on or off.
     Switch(bool),
 }
@@ -78,7 +80,7 @@ fn parse(text: &str) -> Contents {
 }
 
 fn not_a_table(value: &Value) -> String {
-    format!("wanted a table, got a {}", value.type_str())
+    format!("wanted a table, got {}", kind_of(value))
 }
 
 /// Settings, and options of librdkafka in a table of that name.
@@ -102,10 +104,12 @@ fn setting(value: Value) -> Result<Setting, String> {
         Value::Boolean(on) => Ok(Setting::Switch(on)),
         Value::Array(values) => values
             .iter()
-            .map(Value::as_str)
-            .collect::<Option<Vec<_>>>()
-            .map(|texts| Setting::Text(texts.join(",")))
-            .ok_or_else(|| "wanted strings in the array".to_owned()),
+            .map(|value| match value {
+                Value::String(text) => Ok(text.clone()),
+                other => Err(format!("wanted strings in the array, got {}", kind_of(other))),
+            })
+            .collect::<Result<_, _>>()
+            .map(Setting::List),
         value => scalar(&value).map(Setting::Text),
     }
 }
@@ -114,8 +118,15 @@ fn scalar(value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
-        other => Err(format!("wanted a string or an integer, got a {}", other.type_str())),
+        other => Err(format!("wanted a string or an integer, got {}", kind_of(other))),
     }
+}
+
+/// What a value is, as TOML calls it.
+fn kind_of(value: &Value) -> String {
+    let kind = value.type_str();
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 /// Reads `"a.b" = 1`, and `a.b = 1`, which TOML takes for a table in a table.
@@ -169,7 +180,7 @@ mod tests {
         assert_eq!(
             settings,
             [
-                ("allowed_topics", text("a,b.*")),
+                ("allowed_topics", Setting::List(vec!["a".to_owned(), "b.*".to_owned()])),
                 ("delivery_timeout", text("3s")),
                 ("embedded_broker", Setting::Switch(true)),
                 ("max_records", text("7"))
@@ -197,12 +208,12 @@ mod tests {
             ("a = 1\nb = \"hunter2", "line 2: not TOML: "),
             ("a = 1\na = 2", "line 2: not TOML: "),
             ("a = 1.5", "a: wanted a string or an integer, got a float"),
-            ("a = [1]", "a: wanted strings in the array"),
+            ("a = [1]", "a: wanted strings in the array, got an integer"),
             ("[a]\nb = \"hunter2\"", "a: wanted a string or an integer, got a table"),
             ("librdkafka = \"hunter2\"\n[x]", "x: wanted"),
             (
                 "[librdkafka]\nx.y = [\"hunter2\"]",
-                "librdkafka.x.y: wanted a string or an integer, got a array",
+                "librdkafka.x.y: wanted a string or an integer, got an array",
             ),
             (
                 "[librdkafka]\nx = { file = \"/nonexistent/hunter\" }",

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 use clap::builder::Resettable;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
@@ -214,14 +214,24 @@ fn flag(argument: &Arg, value: &OsStr) -> Result<Option<OsString>, String> {
 pub(super) fn setting(argument: &Arg, setting: &Setting) -> Result<Option<OsString>, String> {
     let switch = matches!(argument.get_action(), ArgAction::SetTrue);
     let on_or_off = argument.get_value_parser().type_id() == std::any::TypeId::of::<bool>();
+    // Brokers are one value to librdkafka, and several to whoever writes them down.
+    let several = argument.get_value_delimiter().is_some() || argument.get_id() == "bootstrap_servers";
     match setting {
         Setting::Switch(on) if switch => {
             Ok(on.then(|| format!("--{}", argument.get_long().unwrap_or_default()).into()))
         }
         Setting::Switch(on) if on_or_off => flag(argument, OsStr::new(if *on { "true" } else { "false" })),
         Setting::Text(text) if !on_or_off => flag(argument, OsStr::new(text)),
+        // It would not be a list of nothing, but no list.
+        Setting::List(texts) if several && texts.is_empty() => {
+            Err("wanted at least one string in the array, got none; to have the default, leave it out"
+                .to_owned())
+        }
+        Setting::List(texts) if several => flag(argument, OsStr::new(&texts.join(","))),
         Setting::Switch(_) => Err("wanted a string or an integer, got a boolean".to_owned()),
-        Setting::Text(_) => Err("wanted true or false".to_owned()),
+        Setting::Text(text) => Err(format!("wanted true or false, got {text:?}")),
+        Setting::List(_) if on_or_off => Err("wanted true or false, got an array".to_owned()),
+        Setting::List(_) => Err("wanted one string or integer, got an array".to_owned()),
     }
 }
 
@@ -230,10 +240,17 @@ fn reason(error: &clap::Error) -> String {
     if let Some(source) = std::error::Error::source(error) {
         return source.to_string();
     }
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        return "wanted text in UTF-8, got other bytes".to_owned();
+    }
+    let got = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) => format!(", got {value:?}"),
+        _ => String::new(),
+    };
     match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => {
-            format!("wanted one of {}", values.join(", "))
+            format!("wanted one of {}{got}", values.join(", "))
         }
-        _ => "wanted a value".to_owned(),
+        _ => format!("wanted a value{got}"),
     }
 }

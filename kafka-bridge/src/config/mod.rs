@@ -22,6 +22,7 @@ pub use listen::Listen;
 pub use load::{Failure, Loaded, Said, load};
 use values::{
     bootstrap_servers, delivery_timeout, log_filter, otlp_endpoint, permission_bits, positive_duration,
+    within,
 };
 
 /// How long after the delivery timeout an answer may still be on its way. librdkafka looks for expired records
@@ -100,7 +101,7 @@ pub struct Config {
 
     /// How many signed requests of the last two minutes are remembered, so that each is let in once; further ones
     /// are answered 503.
-    #[arg(long, env = "BRIDGE_HOP_REPLAY_MEMORY", default_value_t = 1_000_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, env = "BRIDGE_HOP_REPLAY_MEMORY", default_value_t = 1_000_000, value_name = "COUNT", value_parser = within::<u32>(1..=100_000_000))]
     pub hop_replay_memory: u32,
 
     /// The topics that may be written, separated by commas; "orders.*" stands for all that start with "orders.".
@@ -128,7 +129,7 @@ pub struct Config {
     pub idempotency_window: Duration,
 
     /// The most events that are remembered; beyond that the oldest are forgotten. 0 remembers none.
-    #[arg(long, env = "BRIDGE_IDEMPOTENCY_ENTRIES", default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    #[arg(long, env = "BRIDGE_IDEMPOTENCY_ENTRIES", default_value_t = 100_000, value_name = "COUNT", value_parser = within::<u32>(0..=100_000_000))]
     pub idempotency_entries: u32,
 
     /// A directory, for this bridge alone, in which the events that are remembered outlive the process. With a spool
@@ -195,7 +196,7 @@ pub struct Config {
 
     /// The most connections at a time. If not set, what the operating system lets the process open besides what it needs
     /// itself, and 10000 at most.
-    #[arg(long, env = "BRIDGE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    #[arg(long, env = "BRIDGE_MAX_CONNECTIONS", value_name = "COUNT", value_parser = within::<u32>(8..=1_000_000))]
     pub max_connections: Option<u32>,
 
     /// How long a request's body may take to arrive, and its answer to be taken.
@@ -212,37 +213,37 @@ pub struct Config {
     pub idle_timeout: Duration,
 
     /// The most header fields in one request.
-    #[arg(long, env = "BRIDGE_MAX_HEADERS", default_value_t = 64, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env = "BRIDGE_MAX_HEADERS", default_value_t = 64, value_name = "COUNT", value_parser = within::<u32>(1..=1000))]
     pub max_headers: u32,
 
     /// The largest head of a request, in bytes: its target, and the name, the value and another 32 of each header field.
-    #[arg(long, env = "BRIDGE_MAX_HEADER_BYTES", default_value_t = 64 << 10, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..=1 << 20))]
+    #[arg(long, env = "BRIDGE_MAX_HEADER_BYTES", default_value_t = 64 << 10, value_name = "BYTES", value_parser = within::<u32>(1024..=1 << 20))]
     pub max_header_bytes: u32,
 
     /// The largest body of a request, in bytes.
-    #[arg(long, env = "BRIDGE_MAX_BODY_BYTES", default_value_t = MAX_CALL_BYTES, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    #[arg(long, env = "BRIDGE_MAX_BODY_BYTES", default_value_t = MAX_CALL_BYTES, value_name = "BYTES", value_parser = within::<u32>(1..=1 << 30))]
     pub max_body_bytes: u32,
 
     /// The largest record, key and headers included, in bytes. Topics have a limit of their own, 1 MiB unless
     /// changed.
-    #[arg(long, env = "BRIDGE_MAX_RECORD_BYTES", default_value_t = 8 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1_000..=1_000_000_000))]
+    #[arg(long, env = "BRIDGE_MAX_RECORD_BYTES", default_value_t = 8 << 20, value_name = "BYTES", value_parser = within::<u32>(1_000..=1_000_000_000))]
     pub max_record_bytes: u32,
 
     /// The most records in one request.
-    #[arg(long, env = "BRIDGE_MAX_RECORDS", default_value_t = 1024, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, env = "BRIDGE_MAX_RECORDS", default_value_t = 1024, value_name = "COUNT", value_parser = within::<u32>(1..=100_000))]
     pub max_records: u32,
 
     /// The most records that may wait for Kafka; further ones are answered 503 at once.
-    #[arg(long, env = "BRIDGE_QUEUE_RECORDS", default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, env = "BRIDGE_QUEUE_RECORDS", default_value_t = 100_000, value_name = "COUNT", value_parser = within::<u32>(1..=10_000_000))]
     pub queue_records: u32,
 
     /// The most topics of a cluster that records may be for, besides those that the configuration names; records for
     /// further ones are answered 503. librdkafka keeps each topic until the bridge ends.
-    #[arg(long, env = "BRIDGE_MAX_TOPICS", default_value_t = 5_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, env = "BRIDGE_MAX_TOPICS", default_value_t = 5_000, value_name = "COUNT", value_parser = within::<u32>(1..=1_000_000))]
     pub max_topics: u32,
 
     /// The most memory, in KiB, that records waiting for Kafka may take; further ones are answered 503 at once.
-    #[arg(long, env = "BRIDGE_QUEUE_KBYTES", default_value_t = 256 << 10, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    #[arg(long, env = "BRIDGE_QUEUE_KBYTES", default_value_t = 256 << 10, value_name = "KIB", value_parser = within::<u32>(1..=2_000_000))]
     pub queue_kbytes: u32,
 
     /// A directory of this bridge's own, on a disk that survives it, for records that are to be acknowledged once they are
@@ -251,7 +252,7 @@ pub struct Config {
     pub spool_dir: Option<PathBuf>,
 
     /// The most that the spool takes on disk, in bytes; further records are answered 503.
-    #[arg(long, env = "BRIDGE_SPOOL_MAX_BYTES", default_value_t = 1 << 30, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1 << 20..=1 << 50))]
+    #[arg(long, env = "BRIDGE_SPOOL_MAX_BYTES", default_value_t = 1 << 30, value_name = "BYTES", value_parser = within::<u64>(1 << 20..=1 << 50))]
     pub spool_max_bytes: u64,
 
     /// How old the oldest record in the spool may be while more are taken; further ones are answered 503.
@@ -259,7 +260,7 @@ pub struct Config {
     pub spool_max_age: Duration,
 
     /// After how many bytes the spool begins another file. A file goes when all of it is in Kafka.
-    #[arg(long, env = "BRIDGE_SPOOL_SEGMENT_BYTES", default_value_t = 64 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(64 << 10..=1 << 30))]
+    #[arg(long, env = "BRIDGE_SPOOL_SEGMENT_BYTES", default_value_t = 64 << 20, value_name = "BYTES", value_parser = within::<u64>(64 << 10..=1 << 30))]
     pub spool_segment_bytes: u64,
 
     /// Show the spooled records that Kafka has refused, or put them back to be tried again, and end. No bridge may be

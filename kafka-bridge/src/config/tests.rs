@@ -54,8 +54,8 @@ fn values_that_cannot_work_are_refused_with_what_was_wanted_wherever_they_are() 
         ("--delivery-timeout", "BRIDGE_DELIVERY_TIMEOUT", "5", "5s or 750ms"),
         ("--delivery-timeout", "BRIDGE_DELIVERY_TIMEOUT", "1ms", "100ms to 5m"),
         ("--shutdown-timeout", "BRIDGE_SHUTDOWN_TIMEOUT", "0s", "more than zero"),
-        ("--max-body-bytes", "BRIDGE_MAX_BODY_BYTES", "0", "1..=1073741824"),
-        ("--max-record-bytes", "BRIDGE_MAX_RECORD_BYTES", "999", "1000..=1000000000"),
+        ("--max-body-bytes", "BRIDGE_MAX_BODY_BYTES", "0", "a whole number from 1 to 1073741824, got \"0\""),
+        ("--max-record-bytes", "BRIDGE_MAX_RECORD_BYTES", "999", "from 1000 to 1000000000, got \"999\""),
         ("--listen", "BRIDGE_LISTEN", "8080", "wanted ADDRESS:PORT, tls:ADDRESS:PORT or unix:PATH"),
         ("--listen", "BRIDGE_LISTEN", "", "wanted ADDRESS:PORT, tls:ADDRESS:PORT or unix:PATH"),
         ("--listen", "BRIDGE_LISTEN", "127.0.0.1:1,unix:", "wanted unix:PATH"),
@@ -91,6 +91,97 @@ fn values_that_cannot_work_are_refused_with_what_was_wanted_wherever_they_are() 
     }
     let error = parse(&["--embedded-broker", "--queue-kbytes", "8191"]).unwrap_err();
     assert!(error.contains("--max-record-bytes 8388608"), "{error}");
+}
+
+/// Every setting of the file, and of a cluster's table, with a value of every wrong type: the error says where, what was
+/// wanted and what came, and no word of it is the program's own.
+#[test]
+fn a_value_of_a_wrong_type_is_told_with_what_was_wanted_and_what_came() {
+    use clap::CommandFactory as _;
+
+    let values = ["true", "1.5", "[]", "[1]", "[\"\"]", "[\"a\", \"\"]", "{ a = 1 }", "1979-05-27", "-1"];
+    let tables =
+        [(Config::command(), ""), (Cluster::command(), "[clusters.eu]\nbootstrap_servers = \"b:1\"\n")];
+    for (command, table) in tables {
+        let mut lists = Vec::new();
+        for argument in command.get_arguments() {
+            let key = argument.get_id().as_str();
+            if ["config", "check_config", "librdkafka", "spool_refused", "spool_check", "spool_salvage"]
+                .contains(&key)
+            {
+                continue;
+            }
+            let is_list = argument.get_value_delimiter().is_some();
+            lists.extend(is_list.then_some(key));
+            let is_switch = ["embedded_broker", "required"].contains(&key);
+            for value in values.into_iter().filter(|value| !(is_switch && *value == "true")) {
+                let setting = format!("{key} = {value}\n");
+                let file = match (table, key) {
+                    ("", "bootstrap_servers") => setting.clone(),
+                    ("", _) => format!("bootstrap_servers = \"a:1\"\n{setting}"),
+                    (_, "bootstrap_servers") => {
+                        format!("bootstrap_servers = \"a:1\"\n[clusters.eu]\n{setting}")
+                    }
+                    _ => format!("bootstrap_servers = \"a:1\"\n{table}{setting}"),
+                };
+                let errors = match with(&[], &[], Some(&file)) {
+                    Err(errors) => errors,
+                    // The name of a topic or a file can be a number.
+                    Ok(_) if value == "-1" => continue,
+                    Ok(config) => panic!("{setting}: {config:?}"),
+                };
+                let place = format!(".toml: {}{key}: ", if table.is_empty() { "" } else { "clusters.eu." });
+                let of_key: Vec<&String> = errors.iter().filter(|error| error.contains(&place)).collect();
+                // What is at no such path, and what goes with no other setting, is told by its flag.
+                if of_key.is_empty() && value == "-1" {
+                    continue;
+                }
+                assert_eq!(of_key.len(), 1, "{setting}: {errors:?}");
+                let error = of_key[0];
+                // The address of a collector may have a password in it.
+                let got = error.contains("got ") || key == "otlp_endpoint" && value == "-1";
+                assert!(error.contains("wanted ") && got, "{setting}: {error}");
+                for word in [
+                    "u32",
+                    "u64",
+                    "usize",
+                    "String",
+                    "Vec",
+                    "OsStr",
+                    "PathBuf",
+                    "Err(",
+                    "invalid digit",
+                    "..=",
+                ] {
+                    assert!(!error.contains(word), "{setting}: {error}");
+                }
+                if value == "[]" && (is_list || key == "bootstrap_servers") {
+                    assert!(error.contains("wanted at least one string in the array, got none"), "{error}");
+                }
+            }
+        }
+        let wanted: &[&str] = if table.is_empty() {
+            &["listen", "tls_client_names", "allowed_topics", "topics"]
+        } else {
+            &["allowed_topics", "topics"]
+        };
+        assert_eq!(lists, wanted);
+    }
+    // Variables and flags have no lists of nothing either.
+    for (flag, variable) in [
+        ("--listen", "BRIDGE_LISTEN"),
+        ("--tls-client-names", "BRIDGE_TLS_CLIENT_NAMES"),
+        ("--allowed-topics", "BRIDGE_ALLOWED_TOPICS"),
+        ("--topics", "BRIDGE_TOPICS"),
+    ] {
+        let errors = with(&["--embedded-broker"], &[(variable, "")], None).unwrap_err();
+        assert!(
+            matches!(&errors[..], [error] if error.starts_with(variable) && error.contains("wanted ")),
+            "{errors:?}"
+        );
+        let error = parse(&["--embedded-broker", &format!("{flag}=")]).unwrap_err();
+        assert!(error.contains(flag) && error.contains("wanted "), "{error}");
+    }
 }
 
 #[test]
@@ -190,13 +281,13 @@ fn all_that_is_wrong_is_told_at_once_with_its_place_and_without_secrets() {
         ".toml: listen: wanted ADDRESS:PORT",
         ".toml: max_recrods: there is no such setting",
         ".toml: config: there is no such setting",
-        ".toml: embedded_broker: wanted true or false",
+        ".toml: embedded_broker: wanted true or false, got \"yes\"",
         ".toml: max_body_bytes: wanted a string or an integer, got a boolean",
         ".toml: librdkafka.acks: the bridge sets it to all",
         ".toml: librdkafka.linger.ms: librdkafka does not take this value",
         ".toml: librdkafka.sasl.pasword: librdkafka has no such option",
         "BRIDGE_BODY_TIMEOUT: wanted more than zero",
-        "BRIDGE_MAX_RECORDS: invalid digit",
+        "BRIDGE_MAX_RECORDS: wanted a whole number from 1 to 100000, got \"none\"",
         "--librdkafka wanted NAME=VALUE",
         "--hop-secret-file /nonexistent: No such file",
     ] {
@@ -288,16 +379,16 @@ fn all_that_is_wrong_with_clusters_is_told_at_once_and_without_secrets() {
     let errors = with(&[], &[], Some(file)).unwrap_err();
     let all = errors.join("\n");
     for wanted in [
-        ".toml: clusters.x: wanted a table, got a integer",
+        ".toml: clusters.x: wanted a table, got an integer",
         ".toml: clusters.default: wanted another name",
         ".toml: clusters.E U: wanted a name of 1 to 64 of the characters a-z A-Z 0-9 . _ -",
         ".toml: clusters.E U.bootstrap_servers: wanted HOST:PORT",
         ".toml: clusters.E U.required: wanted true or false",
-        ".toml: clusters.E U.queue_records: 0 is not in 1..=10000000",
+        ".toml: clusters.E U.queue_records: wanted a whole number from 1 to 10000000, got \"0\"",
         ".toml: clusters.E U.allowed_topics: wanted the name of a topic",
         ".toml: clusters.E U.listen: a cluster has no such setting",
         ".toml: clusters.E U.librdkafka.acks: the bridge sets it to all",
-        ".toml: clusters.E U.librdkafka.x: wanted a string or an integer, got a array",
+        ".toml: clusters.E U.librdkafka.x: wanted a string or an integer, got an array",
         ".toml: clusters.us.bootstrap_servers: wanted HOST:PORT",
         ".toml: clusters.us.librdkafka.sasl.pasword: librdkafka has no such option",
     ] {
@@ -307,7 +398,7 @@ fn all_that_is_wrong_with_clusters_is_told_at_once_and_without_secrets() {
     assert!(!all.contains("hunter2"), "{all}");
     let errors = with(&[], &[], Some("bootstrap_servers = \"a:1\"\nclusters = 1")).unwrap_err();
     assert!(
-        errors.len() == 1 && errors[0].ends_with("clusters: wanted a table, got a integer"),
+        errors.len() == 1 && errors[0].ends_with("clusters: wanted a table, got an integer"),
         "{errors:?}"
     );
 

@@ -1,5 +1,8 @@
 //! Reading the values of settings that have a form of their own.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::Uri;
@@ -7,19 +10,36 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
-    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| {
+        format!("wanted a level, or directives such as warn,kafka_bridge=debug, got {text:?}: {error}")
+    })
+}
+
+/// A whole number in this range.
+pub(super) fn within<N>(
+    range: RangeInclusive<N>,
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: Clone + Display + FromStr + PartialOrd + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            format!("wanted a whole number from {} to {}, got {text:?}", range.start(), range.end())
+        })
+    }
 }
 
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration: Duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; wanted a number and a unit, such as 5s or 750ms"))?;
-    if duration.is_zero() { Err("wanted more than zero".to_owned()) } else { Ok(duration) }
+        .map_err(|_| format!("wanted a number and a unit, such as 5s or 750ms, got {text:?}"))?;
+    if duration.is_zero() { Err(format!("wanted more than zero, got {text:?}")) } else { Ok(duration) }
 }
 
 pub(super) fn delivery_timeout(text: &str) -> Result<Duration, String> {
-    const ALLOWED: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
+    const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
     let duration = positive_duration(text)?;
-    if ALLOWED.contains(&duration) { Ok(duration) } else { Err("wanted 100ms to 5m".to_owned()) }
+    if ALLOWED.contains(&duration) { Ok(duration) } else { Err(format!("wanted 100ms to 5m, got {text:?}")) }
 }
 
 pub(super) fn bootstrap_servers(text: &str) -> Result<String, String> {

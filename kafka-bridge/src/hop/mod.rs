@@ -20,7 +20,7 @@ pub(crate) use certificates::authorities;
 pub use certificates::{ClientName, Presented};
 use replays::{Admission, Replays};
 
-/// Why a request is not let in. For metrics only: whoever calls is told nothing of it.
+/// Why a request is not let in. For metrics and the log only: whoever calls is told nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It brings no proof, or none of a kind that is configured.
@@ -53,6 +53,31 @@ impl Refusal {
             Self::Certificate => "certificate",
             Self::Replayed => "replayed",
             Self::Full => "replay_memory_full",
+        }
+    }
+
+    /// What is to be done about it, where the caller is one that should have been let in.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Missing => {
+                "give the gateway's document a bridge.secret, one of those in --hop-secret-file; or send a token, or a certificate"
+            }
+            Self::Token => "send one of the tokens in --hop-token-file",
+            Self::Malformed => {
+                "see that gateway and bridge are of one release, and that no proxy between them changes headers"
+            }
+            Self::Time => "set the clocks of gateway and bridge, which are more than a minute apart",
+            Self::Signature => {
+                "have bridge.secret of the gateway's document be one of those in --hop-secret-file; \
+                                and see that no proxy between them changes method, path or body"
+            }
+            Self::Certificate => {
+                "send a certificate that one of --tls-client-ca-file has signed, with a name of --tls-client-names"
+            }
+            Self::Replayed => {
+                "see that no proxy between gateway and bridge sends a call again; it may also be an attack"
+            }
+            Self::Full => "raise --hop-replay-memory",
         }
     }
 }

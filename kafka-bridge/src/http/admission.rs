@@ -1,7 +1,7 @@
 //! Lets in who has a proof, before anything of the request's body is looked into.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -12,9 +12,13 @@ use wicketgate_envelope::signature::SIGNATURE_HEADER;
 
 use crate::hop::{Presented, Refusal};
 use crate::http::body_memory::Share;
-use crate::http::{Shared, body, route_label};
+use crate::http::{Shared, body, request_id, route_label};
 use crate::problem::Problem;
 use crate::server::Connection;
+use crate::sparse::Sparse;
+
+/// Requests that bring no proof can come without end.
+static REFUSED: LazyLock<Sparse> = LazyLock::new(Sparse::default);
 
 /// How a request was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +68,20 @@ async fn traced(
 }
 
 async fn admit(shared: &Shared, request: Request) -> Result<(Request, Proof), Problem> {
+    let id = request_id(request.headers());
     let refused = |refusal: Refusal| {
-        shared.metrics.hop_refused(refusal.label());
+        let reason = refusal.label();
+        shared.metrics.hop_refused(reason);
+        if let Some(left_out) = REFUSED.take(reason, Instant::now()) {
+            let (request_id, remedy) = (id.as_deref(), refusal.remedy());
+            tracing::warn!(
+                reason,
+                remedy,
+                request_id,
+                left_out,
+                "a call is refused for want of a good proof"
+            );
+        }
         if refusal == Refusal::Full {
             Problem::unavailable("the bridge has seen as many calls as it can remember", 1)
         } else {

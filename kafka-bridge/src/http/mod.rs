@@ -14,8 +14,8 @@ mod records;
 mod results;
 mod shortened;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -33,6 +33,7 @@ use crate::idempotency::Memory;
 use crate::limits::SharedLimits;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::sparse::Sparse;
 use crate::spool::Spools;
 use crate::telemetry::Telemetry;
 use crate::topics::Topics;
@@ -229,12 +230,37 @@ async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next)
         Err(problem) => problem.into_response(),
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        tracing::debug!(route, request_id = request_id.as_deref(), ?problem, "answered with a problem");
-        response = problem.render(response, request_id.as_deref());
+        let request_id = request_id.as_deref();
+        tracing::debug!(route, request_id, ?problem, "answered with a problem");
+        if route == RECORDS_PATH {
+            warn_of_another_version(response.status().as_u16(), problem.detail(), request_id);
+        }
+        response = problem.render(response, request_id);
     }
     response.headers_mut().insert(BRIDGE_HEADER, VERSION);
     shared.metrics.request(route, response.status().as_u16());
     response
+}
+
+/// Gateways send what their bridge can read. A call that is refused for what it is comes from another release, or was changed
+/// on its way.
+fn warn_of_another_version(status: u16, detail: &str, request_id: Option<&str>) {
+    static REFUSED: LazyLock<Sparse> = LazyLock::new(Sparse::default);
+    if !matches!(status, 400 | 403 | 405 | 415 | 431) {
+        return;
+    }
+    if let Some(left_out) = REFUSED.take(status, Instant::now()) {
+        let (detail, version) = (shortened::shortened(detail), env!("CARGO_PKG_VERSION"));
+        tracing::warn!(
+            status,
+            detail,
+            version,
+            request_id,
+            left_out,
+            "a call of a gateway cannot be read: gateway and bridge have to be of one release, and no proxy between them \
+             may change what is sent"
+        );
+    }
 }
 
 /// Metric labels are part of the code, so that no request can make new ones.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::common::{Bridge, EVENT, RECORDS, cluster};
+use crate::common::{Bridge, EVENT, RECORDS, cluster, until};
 
 const MIB: usize = 1 << 20;
 
@@ -51,6 +51,31 @@ async fn they_are_not_overtaken_by_a_reset() {
         }
     }
     std::fs::remove_file(secrets).unwrap();
+}
+
+/// So does a 503 that is given for want of memory, with most of the body unread.
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_is_a_refusal_for_want_of_memory() {
+    let cluster = cluster();
+    let bytes = (4 * MIB).to_string();
+    let patient = ["--body-idle-timeout", "120s", "--body-timeout", "120s"];
+    let small = ["--max-body-bytes", &bytes, "--queue-kbytes", "4096"];
+    let bridge = Bridge::ready(&cluster, &[&small[..], &patient].concat()).await;
+    let body = vec![b'x'; 4 * MIB];
+    let announced = format!("content-length: {}", body.len());
+    // One that pauses shortly before its end has all the memory there is.
+    let mut holder = TcpStream::connect(bridge.client.address).await.unwrap();
+    let head =
+        format!("POST /v1/records HTTP/1.1\r\nhost: x\r\ncontent-type: {RECORDS}\r\n{announced}\r\n\r\n");
+    holder.write_all(head.as_bytes()).await.unwrap();
+    holder.write_all(&body[1..]).await.unwrap();
+    until(async || bridge.client.metric("kafka_bridge_body_memory_bytes").await > 4_000_000).await;
+    for attempt in 0..50 {
+        let answer = sent_whole(&bridge, "/v1/records", RECORDS, &announced, &body).await;
+        let wanted =
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1") && answer.ends_with('}');
+        assert!(wanted, "{attempt}: {answer:?}");
+    }
 }
 
 /// What is left unread is read for a while, and the connection does not stay for a caller who goes on.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::common::{Answer, Bridge, EVENT, RECORDS, cluster, count, event};
+use crate::common::process::Process;
+use crate::common::{Answer, Bridge, EVENT, RECORDS, VERSION, cluster, count, event};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use wicketgate_envelope::signature::{SIGNATURE_HEADER, Signature, Signed};
@@ -227,4 +228,54 @@ async fn topics_that_are_not_allowed_are_not_written() {
     let answer = bridge.client.records(format!(r#"{{"records":[{}]}}"#, records.join(","))).await;
     assert_eq!(answer.status, 207, "{answer:?}");
     assert_eq!(count(&cluster, "secret"), 0);
+}
+
+/// Whoever runs the bridge reads in its log what each refusal is about and what mends it, in one line however many calls
+/// are refused, and nothing of any secret.
+#[tokio::test]
+async fn the_log_says_why_a_call_is_refused_and_what_mends_it() {
+    let secrets = Secrets::new("logged-secrets", SECRET);
+    let bridge = Process::start(&["--embedded-broker", "--hop-secret-file", secrets.path()]);
+    bridge.client.until_ready(true, Duration::from_secs(10)).await;
+    let path = PATHS[0];
+    let sent = body(path, "1");
+    let good = sign(SECRET, now(), "nonce-0123456789-log", path, &sent);
+    let answer = bridge
+        .client
+        .send("POST", path, &[("content-type", RECORDS), (SIGNATURE_HEADER, &good)], sent.clone())
+        .await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let other = "another-secret-0123456789-0123456789";
+    for (reason, signature, remedy) in [
+        ("missing", String::new(), "bridge.secret"),
+        ("malformed", "t=1".to_owned(), "of one release"),
+        ("time", sign(SECRET, now() - 61_000, "nonce-0123456789-time", path, &sent), "clocks"),
+        ("signature", sign(other, now(), "nonce-0123456789-other", path, &sent), "--hop-secret-file"),
+        ("replayed", good, "sends a call again"),
+    ] {
+        for attempt in 0..50 {
+            let id = format!("{reason}-{attempt}");
+            let mut headers = vec![("content-type", RECORDS), ("x-request-id", id.as_str())];
+            headers.extend((!signature.is_empty()).then_some((SIGNATURE_HEADER, signature.as_str())));
+            let answer = bridge.client.send("POST", path, &headers, sent.clone()).await;
+            answer.assert_problem(401, "unauthenticated");
+        }
+        let line = bridge.logged(&format!(r#""reason":"{reason}""#)).await;
+        assert_eq!(
+            (&line["level"], &line["fields"]["request_id"]),
+            (&"WARN".into(), &format!("{reason}-0").into())
+        );
+        assert!(line["fields"]["remedy"].as_str().unwrap().contains(remedy), "{line}");
+    }
+    // A call that is let in and cannot be read comes from another release.
+    let unreadable = r#"{"records":[],"later":1}"#;
+    let signature = sign(SECRET, now(), "nonce-0123456789-later", path, unreadable);
+    let headers = [("content-type", RECORDS), (SIGNATURE_HEADER, &signature)];
+    bridge.client.send("POST", path, &headers, unreadable).await.assert_problem(400, "bad-request");
+    let line = bridge.logged("have to be of one release, and no proxy").await;
+    assert_eq!((&line["fields"]["status"], &line["fields"]["version"]), (&400.into(), &VERSION.into()));
+    let log = bridge.log();
+    let lines = log.lines().filter(|line| line.contains("is refused for want of a good proof")).count();
+    assert!((5..100).contains(&lines), "{lines} lines for 250 refusals:\n{log}");
+    assert!(!log.contains(SECRET) && !log.contains(other), "{log}");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::common::Client;
@@ -10,6 +11,7 @@ use crate::common::Client;
 pub struct Process {
     pub child: Child,
     pub client: Client,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Drop for Process {
@@ -97,8 +99,30 @@ impl Process {
             }
         };
         // A full pipe would stop the process.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, client: Client::new(address) }
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            log.lines().map_while(Result::ok).for_each(|line| written.lock().unwrap().push(line))
+        });
+        Self { child, client: Client::new(address), log: lines }
+    }
+
+    /// Waits for a line of the log, JSON, that has this in it.
+    pub async fn logged(&self, text: &str) -> serde_json::Value {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let line = self.log.lock().unwrap().iter().find(|line| line.contains(text)).cloned();
+            if let Some(line) = line {
+                return serde_json::from_str(&line).unwrap();
+            }
+            assert!(Instant::now() < deadline, "{text:?} is not in the log: {:#?}", self.log.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Everything that it has logged since it listens.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
     }
 
     /// Ends it as a crash does.
