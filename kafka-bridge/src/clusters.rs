@@ -1,5 +1,7 @@
 //! The Kafka clusters that the bridge writes, by their names.
 
+mod options;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,12 +10,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::breaker::Breaker;
-use crate::config::{self, Config, DEFAULT_CLUSTER, ReadyWhen};
 use crate::health::{Health, Readiness};
 use crate::metrics::{ClusterMetrics, Metrics};
-use crate::producer::{Producer, TopicCheck};
+use crate::producer::{self, ClusterOptions, DEFAULT_CLUSTER, Producer, TopicCheck};
 use crate::spool::{Spool, Spools};
-use crate::watch::watch;
+use crate::watch::{not_ready_reason, watch};
+pub use options::{Options, ReadyWhen};
 
 /// One cluster: its producer, and what is known of it.
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
@@ -50,7 +52,7 @@ pub struct StartError {
 
 /// Whether the bridge as a whole can produce, for those who run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ReadinessReport {
     /// Whether all clusters that are required can be written.
     pub ready: bool,
     /// Why not, and which other clusters cannot. Without addresses.
@@ -59,13 +61,13 @@ pub struct Standing {
 
 impl Cluster {
     fn new(
-        config: &Config,
-        cluster: &config::Cluster,
+        kafka: &producer::Options,
+        cluster: &ClusterOptions,
         metrics: &Arc<Metrics>,
     ) -> Result<Arc<Self>, StartError> {
         let metrics = metrics.of_cluster(&cluster.name);
-        let health = Arc::new(Health::new(Breaker::new(config, metrics.clone())));
-        let producer = Producer::new(config, cluster, Arc::clone(&health), metrics.clone())
+        let health = Arc::new(Health::new(Breaker::new(kafka.breaker_stall(), metrics.clone())));
+        let producer = Producer::new(kafka, cluster, Arc::clone(&health), metrics.clone())
             .map_err(|error| StartError { cluster: cluster.name.clone(), error })?;
         Ok(Arc::new(Self {
             name: cluster.name.clone(),
@@ -73,36 +75,34 @@ impl Cluster {
             health,
             metrics,
             required: cluster.required,
-            check: TopicCheck::new(config, cluster),
+            check: TopicCheck::new(kafka, cluster),
         }))
     }
 
-    /// What keeps records from being written now; `None` if nothing does.
-    pub fn obstacle(&self) -> Option<String> {
-        match self.health.readiness() {
-            Readiness::Ready => self.check.as_ref()?.obstacle(),
-            not => Some(not.text().to_owned()),
-        }
+    /// Why records cannot be written now; `None` if they can.
+    pub fn not_ready_reason(&self) -> Option<String> {
+        not_ready_reason(&self.health, self.check.as_deref())
     }
 }
 
 impl Clusters {
-    /// Makes the producers of all clusters; connecting goes on in the background. `bootstrap_servers` are those of the
-    /// default cluster.
+    /// Makes the producers of all clusters, the default one first; connecting goes on in the background.
     ///
     /// # Errors
     /// When librdkafka does not accept the settings of one of them or cannot start its threads.
-    pub fn new(config: &Config, bootstrap_servers: &str, metrics: &Arc<Metrics>) -> Result<Self, StartError> {
-        let named = config
-            .clusters
+    pub fn new(
+        options: &Options,
+        kafka: &producer::Options,
+        default: &ClusterOptions,
+        named: &[ClusterOptions],
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StartError> {
+        let named = named
             .iter()
-            .map(|cluster| Ok((cluster.name.clone(), Cluster::new(config, cluster, metrics)?)))
+            .map(|cluster| Ok((cluster.name.clone(), Cluster::new(kafka, cluster, metrics)?)))
             .collect::<Result<_, StartError>>()?;
-        Ok(Self {
-            default: Cluster::new(config, &config.default_cluster(bootstrap_servers), metrics)?,
-            named,
-            ready_when: config.ready_when,
-        })
+        let default = Cluster::new(kafka, default, metrics)?;
+        Ok(Self { default, named, ready_when: options.ready_when })
     }
 
     /// The cluster with this name, or the default one; `None` if there is none of that name.
@@ -119,34 +119,34 @@ impl Clusters {
     }
 
     /// Whether the bridge as a whole can produce, or spool where that is enough.
-    pub fn standing(&self, spools: Option<&Spools>) -> Standing {
+    pub fn readiness(&self, spools: Option<&Spools>) -> ReadinessReport {
         if self.default.health.readiness() == Readiness::Stopping {
-            return Standing { ready: false, text: Readiness::Stopping.text().to_owned() };
+            return ReadinessReport { ready: false, text: Readiness::Stopping.text().to_owned() };
         }
         let (mut ready, mut texts) = (true, Vec::new());
         for cluster in self.all() {
-            let obstacle = cluster.obstacle();
-            cluster.metrics.ready(obstacle.is_none());
-            let Some(mut obstacle) = obstacle else { continue };
+            let reason = cluster.not_ready_reason();
+            cluster.metrics.ready(reason.is_none());
+            let Some(mut reason) = reason else { continue };
             let spool = spools.filter(|_| self.ready_when == ReadyWhen::Spooling);
             let spool = spool.and_then(|spools| spools.of(&cluster.name));
             // A topic that has to be there has to be there for spooled records too.
             let spools =
                 cluster.health.readiness() != Readiness::Ready && spool.is_some_and(Spool::takes_records);
             if spools {
-                obstacle.push_str(", and records are spooled");
+                reason.push_str(", and records are spooled");
             }
             ready &= spools || !cluster.required;
             texts.push(match (self.named.is_empty(), cluster.required) {
-                (true, _) => obstacle,
-                (false, true) => format!("cluster {}: {obstacle}", cluster.name),
-                (false, false) => format!("cluster {}, which is not required: {obstacle}", cluster.name),
+                (true, _) => reason,
+                (false, true) => format!("cluster {}: {reason}", cluster.name),
+                (false, false) => format!("cluster {}, which is not required: {reason}", cluster.name),
             });
         }
         if ready {
             texts.insert(0, "ready".to_owned());
         }
-        Standing { ready, text: texts.join("; ") }
+        ReadinessReport { ready, text: texts.join("; ") }
     }
 
     /// Watches over all clusters and their producers until the tasks are aborted.
@@ -156,9 +156,13 @@ impl Clusters {
                 let producer = Arc::clone(&cluster.producer);
                 let check = cluster.check.clone();
                 let check = check.map(|check| tokio::spawn(check.run(Arc::clone(&cluster.health))));
-                [tokio::spawn(producer.supervise()), tokio::spawn(watch(Arc::clone(cluster)))]
-                    .into_iter()
-                    .chain(check)
+                let watched = watch(
+                    cluster.name.clone(),
+                    Arc::clone(&producer),
+                    Arc::clone(&cluster.health),
+                    cluster.check.clone(),
+                );
+                [tokio::spawn(producer.supervise()), tokio::spawn(watched)].into_iter().chain(check)
             })
             .collect()
     }

@@ -141,15 +141,14 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
+    use std::time::Duration;
 
     use super::*;
-    use crate::config::Config;
     use crate::metrics::Metrics;
 
     fn health() -> Health {
-        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-        Health::new(Breaker::new(&config, Arc::new(Metrics::default()).of_cluster("default")))
+        let stall = Duration::from_secs(2);
+        Health::new(Breaker::new(stall, Arc::new(Metrics::default()).of_cluster("default")))
     }
 
     fn stats(broker: &str, eos: &str) -> Stats {

@@ -4,10 +4,12 @@
 mod batches;
 mod identity;
 mod journal;
+mod options;
 mod shared;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,18 +17,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wicketgate_envelope::hop::Ack;
 
-use crate::config::Config;
+use crate::delivery::{Delivery, Observer, Outcome, RecordMetadata, Then};
 use crate::metrics::Metrics;
-use crate::producer::{Delivery, Outcome, Place};
 use identity::Digest;
 pub use identity::{Batch, Content, Data, Identity, Name};
 pub use journal::JournalError;
 use journal::{Bounds, Journal};
+pub use options::{OnSharedError, Options, Reloadable};
 use shared::Shared;
 pub use shared::{Hold, RedisFlags, Verdict, client as redis_client, client_of as redis_client_of};
-
-/// Something to do once it is safe that others hear of it.
-type Then = Box<dyn FnOnce() + Send>;
 
 /// The events of a while, in memory, bounded by time and by number.
 #[derive(Debug)]
@@ -40,6 +39,15 @@ pub struct Memory {
     journal: Option<Journal>,
     /// Where other bridges learn of it, if they do.
     shared: Option<Shared>,
+}
+
+/// How long records may be on their way.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// How long a caller waits for an outcome.
+    pub answer: Duration,
+    /// How long an outcome may take to be known.
+    pub outcome: Duration,
 }
 
 /// Why events cannot be remembered as they should be.
@@ -104,8 +112,8 @@ struct Waiting {
 }
 
 /// What there is to say of an event that is on disk, and of one that is in a queue.
-const SPOOLED: Outcome = Outcome::Acknowledged { ack: Ack::Spooled, place: None };
-const QUEUED: Outcome = Outcome::Acknowledged { ack: Ack::None, place: None };
+const SPOOLED: Outcome = Outcome::Acknowledged { ack: Ack::Spooled, metadata: None };
+const QUEUED: Outcome = Outcome::Acknowledged { ack: Ack::None, metadata: None };
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -127,26 +135,33 @@ pub enum Admission {
 }
 
 impl Memory {
-    /// As configured, with what an earlier process has left on disk; `None` if nothing is to be remembered.
+    /// As configured, with what an earlier process has left in `journal_dir`; `None` if nothing is to be remembered.
     ///
     /// # Errors
     /// [`MemoryError`], when something should be on disk and cannot be, or the settings are wrong.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Arc<Self>>, MemoryError> {
-        let limit = usize::try_from(config.idempotency_entries).unwrap_or(usize::MAX);
+    pub fn new(
+        options: &Options,
+        journal_dir: Option<&Path>,
+        waits: Waits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Option<Arc<Self>>, MemoryError> {
+        let window = options.reloadable.idempotency_window;
+        let limit = usize::try_from(options.idempotency_entries).unwrap_or(usize::MAX);
         if limit == 0 {
             return Ok(None);
         }
-        let mut memory = Self::bounded(limit, config.idempotency_window, metrics);
-        if let Some(directory) = config.journal_dir() {
-            let bounds = Bounds { window: config.idempotency_window, entries: limit };
-            let (journal, known) = Journal::open(&directory, bounds, Arc::clone(&memory.metrics))?;
+        let mut memory = Self::bounded(limit, window, metrics);
+        if let Some(directory) = journal_dir {
+            let bounds = Bounds { window, entries: limit };
+            let (journal, known) = Journal::open(directory, bounds, Arc::clone(&memory.metrics))?;
             for known in &known {
                 memory.restore(known.identity, known.outcome, known.age);
             }
             tracing::info!(events = known.len(), "read the idempotency journal");
             memory.journal = Some(journal);
         }
-        memory.shared = Shared::new(config, Arc::clone(&memory.metrics)).map_err(MemoryError::Shared)?;
+        memory.shared =
+            Shared::new(options, waits, Arc::clone(&memory.metrics)).map_err(MemoryError::Shared)?;
         Ok(Some(Arc::new(memory)))
     }
 
@@ -377,8 +392,8 @@ impl Memory {
 
     /// Kafka has an event that was spooled: all in-sync replicas do, in this place. Whoever wants no more than that is told,
     /// and so is who comes later, also to other bridges and after a restart. Never blocks.
-    pub fn drained(&self, identity: Identity, place: Option<Place>) {
-        let drained = Outcome::Acknowledged { ack: Ack::All, place };
+    pub fn drained(&self, identity: Identity, metadata: Option<RecordMetadata>) {
+        let drained = Outcome::Acknowledged { ack: Ack::All, metadata };
         let mut state = self.state();
         let entry = state.entries.get_mut(&identity.name).filter(|entry| entry.content == identity.content);
         let (waiting, since) = match entry.map(|entry| &mut entry.progress) {
@@ -399,8 +414,8 @@ impl Memory {
     }
 
     fn note_drained(&self, identity: Identity, drained: Outcome, since: Instant) {
-        if let (Some(journal), Outcome::Acknowledged { ack, place }) = (&self.journal, drained) {
-            journal.append_more(identity, ack, place, since.elapsed());
+        if let (Some(journal), Outcome::Acknowledged { ack, metadata }) = (&self.journal, drained) {
+            journal.append_more(identity, ack, metadata, since.elapsed());
         }
         if let Some(shared) = &self.shared {
             shared.replace(identity, SPOOLED, drained);
@@ -522,8 +537,8 @@ impl Claim {
         let (identity, here) = (claimed.identity, claimed.here);
         let share = move || memory.share(claimed, outcome, then);
         match (&self.memory.journal, outcome) {
-            (Some(journal), Outcome::Acknowledged { ack, place }) if here => {
-                journal.append(identity, ack, place, Box::new(share));
+            (Some(journal), Outcome::Acknowledged { ack, metadata }) if here => {
+                journal.append(identity, ack, metadata, Box::new(share));
             }
             _ => share(),
         }
@@ -531,6 +546,16 @@ impl Claim {
 
     fn claimed(&mut self) -> Claimed {
         Claimed { identity: self.identity, here: self.number.is_some(), hold: self.hold.take() }
+    }
+}
+
+impl Observer for Claim {
+    fn overdue(&mut self) {
+        Self::overdue(self);
+    }
+
+    fn settled(self: Box<Self>, outcome: Outcome, then: Then) {
+        self.settle_then(outcome, then);
     }
 }
 

@@ -1,9 +1,11 @@
 //! `kafka-bridge` takes CloudEvents over HTTP and answers once Kafka has them, or says truthfully that it does not
 //! know. `docs/bridge.md` describes it to those who use it.
 
+mod body_memory;
 pub mod breaker;
 pub mod clusters;
 pub mod config;
+pub mod delivery;
 pub mod embedded;
 mod files;
 pub mod health;
@@ -22,6 +24,7 @@ pub mod spool;
 pub mod stats;
 pub mod telemetry;
 pub mod topics;
+mod values;
 pub mod watch;
 
 use std::sync::Arc;
@@ -32,14 +35,13 @@ use tokio::time::Instant;
 use clusters::{Clusters, StartError};
 use config::{Config, Loaded};
 use http::{Limits, Shared};
-use idempotency::{Memory, MemoryError};
+use idempotency::{Memory, MemoryError, Waits};
 use limits::SharedLimits;
 use metrics::Metrics;
 use reload::{Reloads, Running};
 use server::{Connections, Listener, Served, Settings, TooManyConnections};
 use spool::{DirectoryLock, FoundSpools, SpoolError};
 use telemetry::{Telemetry, TelemetryError};
-use topics::Topics;
 
 /// Why the bridge does not run.
 #[derive(Debug, Error)]
@@ -93,12 +95,16 @@ struct Opened {
 impl Opened {
     /// Makes the producers, and reads what is on disk. Blocks.
     fn new(config: &Config, bootstrap_servers: &str, metrics: &Arc<Metrics>) -> Result<Self, RunError> {
-        let clusters = Arc::new(Clusters::new(config, bootstrap_servers, metrics)?);
+        let default = config.default_cluster(bootstrap_servers);
+        let clusters = Clusters::new(&config.readiness, &config.kafka, &default, &config.clusters, metrics)?;
         // What is remembered may be in there too.
-        let lock = config.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
-        let memory = Memory::new(config, Arc::clone(metrics))?;
-        let spools = FoundSpools::look(config, bootstrap_servers, lock, memory.as_ref(), metrics)?;
-        Ok(Self { clusters, memory, spools })
+        let lock = config.spool.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
+        let waits = Waits { answer: config.kafka.answer_timeout(), outcome: producer::kept(&config.kafka) };
+        let journal_dir = config.journal_dir();
+        let memory = Memory::new(&config.idempotency, journal_dir.as_deref(), waits, Arc::clone(metrics))?;
+        let all: Vec<_> = std::iter::once(default).chain(config.clusters.iter().cloned()).collect();
+        let spools = FoundSpools::look(&config.spool, &config.kafka, &all, lock, memory.as_ref(), metrics)?;
+        Ok(Self { clusters: Arc::new(clusters), memory, spools })
     }
 }
 
@@ -115,9 +121,10 @@ pub async fn run(
     reloads: Reloads,
     stop: impl Future<Output = ()>,
 ) -> Result<Leftover, RunError> {
-    let Loaded { config, said, guard, tls } = loaded;
+    let Loaded { config, guard, tls } = loaded;
     let metrics = Arc::new(Metrics::default());
-    let connections = Connections::new(server::most_connections(&config)?, Arc::clone(&metrics));
+    let most = server::most_connections(config.server.max_connections, 1 + config.clusters.len())?;
+    let connections = Connections::new(most, Arc::clone(&metrics));
     let mut stop = std::pin::pin!(stop);
     // What is on disk may take long to read, and a stop is heard meanwhile. It is as after a crash then, which is what that is
     // read for.
@@ -130,8 +137,8 @@ pub async fn run(
         () = &mut stop => return Ok(Leftover { requests: false, records: 0 }),
         opened = opening => opened.map_err(|_| RunError::Cut)??,
     };
-    let telemetry = Telemetry::new(&config, Arc::clone(&metrics))?.map(Arc::new);
-    let shared_limits = Arc::new(SharedLimits::new(&config).map_err(RunError::SharedLimits)?);
+    let telemetry = Telemetry::new(&config.telemetry, Arc::clone(&metrics))?.map(Arc::new);
+    let shared_limits = Arc::new(SharedLimits::new(&config.limits).map_err(RunError::SharedLimits)?);
     // Last, so that nothing is drained by a bridge that does not come to run.
     let spools = spools.map(FoundSpools::start).transpose()?.map(Arc::new);
     let background = clusters.supervise();
@@ -141,14 +148,14 @@ pub async fn run(
         spools: spools.clone(),
         metrics,
         shared_limits,
-        limits: Limits::new(&config),
+        limits: Limits::new(&config.http, &config.server.reloadable, &config.kafka, None),
         guard,
         telemetry: telemetry.clone(),
-        topics: Topics::new(&config),
+        topics: reload::topics(&config),
     };
-    let (mut running, served) = Running::new(config, said, shared, |config, shared| Served {
+    let (mut running, served) = Running::new(config, shared, |config, shared| Served {
         router: http::router(shared),
-        settings: Settings::new(config),
+        settings: Settings::new(&config.server.reloadable),
         tls,
     });
 
@@ -160,7 +167,7 @@ pub async fn run(
         draining = server::serve(listeners, served, connections, stop) => draining,
         never = running.follow(reloads) => match never {},
     };
-    let deadline = Instant::now() + running.config().shutdown_timeout;
+    let deadline = Instant::now() + running.config().reloadable.shutdown_timeout;
     let unfinished = tokio::time::timeout_at(deadline, draining.finish()).await.is_err();
     let requests = unfinished && draining.has_requests();
     let records = clusters.flush(deadline).await;

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kafka_bridge::config::{self, Config, Failure, Listen, Loaded, LogFormat, SpoolRefused};
+use kafka_bridge::config::{self, Config, Failure, Loaded, LogFormat, SpoolRefused};
 use kafka_bridge::embedded::EmbeddedBroker;
 use kafka_bridge::reload::Reloads;
-use kafka_bridge::server::{self, Listener};
+use kafka_bridge::server::{self, Listen, Listener};
 use kafka_bridge::shutdown::{self, Signals};
 use kafka_bridge::spool::{self, DirectoryLock};
 use tokio::signal::unix::Signal;
@@ -32,12 +32,12 @@ fn main() -> ExitCode {
         }
     };
     let config = &loaded.config;
-    let started = match (&config.spool_dir, config.spool_refused) {
+    let started = match (&config.spool.spool_dir, config.spool_refused) {
         _ if config.check_config => check(config),
         (Some(directory), Some(what)) => refused_records(directory, what),
         (Some(directory), None) if config.spool_check => check_spool(directory),
         (Some(directory), None) if config.spool_salvage => {
-            salvage_spool(directory, config.spool_segment_bytes)
+            salvage_spool(directory, config.spool.spool_segment_bytes)
         }
         _ => start(loaded),
     };
@@ -132,7 +132,7 @@ fn spools_in(directory: &Path) -> Result<(DirectoryLock, Vec<String>), Box<dyn E
 fn check(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
     let mut code = ExitCode::SUCCESS;
     for cluster in std::iter::once(&config.default_cluster("")).chain(&config.clusters) {
-        if let Err(error) = kafka_bridge::producer::try_settings(config, cluster) {
+        if let Err(error) = kafka_bridge::producer::try_settings(&config.kafka, cluster) {
             writeln!(stderr(), "kafka-bridge: cluster {}: librdkafka: {error}", cluster.name)?;
             code = ExitCode::from(INVALID_CONFIGURATION);
         }
@@ -150,8 +150,8 @@ fn start(loaded: Loaded) -> Result<ExitCode, Box<dyn Error>> {
     if let Err(error) = server::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    let broker = config.embedded_broker.then(EmbeddedBroker::start).transpose()?;
-    let bootstrap_servers = match (&broker, &config.bootstrap_servers) {
+    let broker = config.kafka.embedded_broker.then(EmbeddedBroker::start).transpose()?;
+    let bootstrap_servers = match (&broker, &config.kafka.bootstrap_servers) {
         (Some(broker), _) => {
             let servers = broker.bootstrap_servers();
             announce(&servers)?;
@@ -171,9 +171,9 @@ async fn serve(loaded: Loaded, bootstrap_servers: &str, log: LogControl) -> Resu
     let config = &loaded.config;
     let mut signals = Signals::install()?;
     let reloads = reloads(shutdown::hangups()?, log);
-    let mut listeners = Vec::with_capacity(config.listen.len());
-    for listen in &config.listen {
-        let listener = Listener::bind(listen, config.unix_socket_mode).await.map_err(|error| {
+    let mut listeners = Vec::with_capacity(config.server.listen.len());
+    for listen in &config.server.listen {
+        let listener = Listener::bind(listen, config.server.unix_socket_mode).await.map_err(|error| {
             let thing = if matches!(listen, Listen::Unix(_)) { "path" } else { "port" };
             format!("--listen {listen}: {error}; free the {thing} or choose another with --listen")
         })?;
@@ -229,8 +229,8 @@ fn announce(bootstrap_servers: &str) -> std::io::Result<()> {
 type LogControl = Box<dyn Fn(&str) + Send>;
 
 fn start_logging(config: &Config) -> Result<LogControl, Box<dyn Error>> {
-    let filter =
-        EnvFilter::try_new(&config.log).map_err(|error| format!("--log {:?}: {error}", config.log))?;
+    let filter = EnvFilter::try_new(&config.reloadable.log)
+        .map_err(|error| format!("--log {:?}: {error}", config.reloadable.log))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

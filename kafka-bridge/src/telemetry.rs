@@ -2,6 +2,7 @@
 
 mod connector;
 mod export;
+mod options;
 mod spans;
 
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
-use crate::config::Config;
 use crate::metrics::Metrics;
+pub use options::Options;
 pub use spans::{Record, RecordSpan, RequestSpan};
 
 /// Makes spans and sends them. A collector that is slow or out of reach costs spans, and nothing else.
@@ -35,23 +36,17 @@ pub enum TelemetryError {
     Tls(String),
 }
 
-/// What is wrong with the way to the collector, without secrets.
-pub(crate) fn check(config: &Config) -> Option<String> {
-    let endpoint = config.otlp_endpoint.as_deref()?;
-    connector::connector(endpoint, config.otlp_ca_file.as_deref()).err()
-}
-
 impl Telemetry {
     /// As configured; `None` if no spans are to be made. Must be called in a tokio runtime, in which spans are then sent.
     ///
     /// # Errors
     /// When spans cannot be sent there.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Self>, TelemetryError> {
-        let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
+    pub fn new(options: &Options, metrics: Arc<Metrics>) -> Result<Option<Self>, TelemetryError> {
+        let Some(endpoint) = &options.otlp_endpoint else { return Ok(None) };
         if std::env::var("OTEL_SDK_DISABLED").is_ok_and(|disabled| disabled.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
-        let connector = connector::connector(endpoint, config.otlp_ca_file.as_deref());
+        let connector = connector::connector(endpoint, options.otlp_ca_file.as_deref());
         let processor = export::processor(endpoint, connector.map_err(TelemetryError::Tls)?, metrics)?;
         let provider =
             SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource()).build();

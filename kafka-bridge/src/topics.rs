@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Config, DEFAULT_CLUSTER};
+use serde::Serialize;
 
 /// A topic, or all topics whose names start alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pattern {
     start: String,
     open: bool,
@@ -57,27 +57,17 @@ impl Allowed {
 
 /// The topics that may be written, by cluster.
 #[derive(Clone, Debug)]
-pub struct Topics {
-    default: Allowed,
-    named: BTreeMap<String, Allowed>,
-}
+pub struct Topics(BTreeMap<String, Allowed>);
 
 impl Topics {
-    /// As configured.
-    pub fn new(config: &Config) -> Self {
-        let named = config.clusters.iter();
-        Self {
-            default: Allowed::new(config.allowed_topics.clone()),
-            named: named
-                .map(|cluster| (cluster.name.clone(), Allowed::new(cluster.allowed_topics.clone())))
-                .collect(),
-        }
+    /// Of these clusters.
+    pub fn new(clusters: impl IntoIterator<Item = (String, Vec<Pattern>)>) -> Self {
+        Self(clusters.into_iter().map(|(name, patterns)| (name, Allowed::new(patterns))).collect())
     }
 
     /// Whether `topic` of the cluster with this name may be written; none of a cluster that there is not.
     pub fn allows(&self, cluster: &str, topic: &str) -> bool {
-        let allowed = if cluster == DEFAULT_CLUSTER { Some(&self.default) } else { self.named.get(cluster) };
-        allowed.is_some_and(|allowed| allowed.allows(topic))
+        self.0.get(cluster).is_some_and(|allowed| allowed.allows(topic))
     }
 }
 

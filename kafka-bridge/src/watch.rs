@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::clusters::Cluster;
-use crate::health::Readiness;
+use crate::health::{Health, Readiness};
+use crate::producer::{Producer, TopicCheck};
 
 /// How often it is looked whether records have waited for too long.
 const TICK: Duration = Duration::from_millis(50);
@@ -33,9 +33,21 @@ struct Probe {
     task: JoinHandle<Last>,
 }
 
-/// Looks after the cluster. Never returns.
-pub async fn watch(cluster: Arc<Cluster>) {
-    let health = &cluster.health;
+/// Why records cannot be written now; `None` if they can.
+pub fn not_ready_reason(health: &Health, topics: Option<&TopicCheck>) -> Option<String> {
+    match health.readiness() {
+        Readiness::Ready => topics?.not_ready_reason(),
+        not => Some(not.text().to_owned()),
+    }
+}
+
+/// Watches the cluster of this name. Never returns.
+pub async fn watch(
+    cluster: String,
+    producer: Arc<Producer>,
+    health: Arc<Health>,
+    topics: Option<Arc<TopicCheck>>,
+) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut before, mut last, mut probe) = (None, None, None);
@@ -48,26 +60,25 @@ pub async fn watch(cluster: Arc<Cluster>) {
             last = ended.task.await.ok();
         }
         match &probe {
-            Some(probe) if cluster.producer.probe_finds_nobody() => health.probed(false, probe.began),
+            Some(probe) if producer.probe_finds_nobody() => health.probed(false, probe.began),
             Some(_) => {}
-            None if is_due(&cluster, last, now) => {
-                let cluster = Arc::clone(&cluster);
+            None if is_due(&health, last, now) => {
+                let (producer, health) = (Arc::clone(&producer), Arc::clone(&health));
                 // Asking blocks, so it gets a thread for it.
-                let task = tokio::task::spawn_blocking(move || ask(&cluster, now));
+                let task = tokio::task::spawn_blocking(move || ask(&producer, &health, now));
                 probe = Some(Probe { began: now, task });
             }
             None => {}
         }
-        let obstacle = cluster.obstacle();
-        if before.as_ref() != Some(&obstacle) {
-            tracing::info!(cluster = cluster.name, "{}", obstacle.as_deref().unwrap_or("ready"));
-            before = Some(obstacle);
+        let reason = not_ready_reason(&health, topics.as_deref());
+        if before.as_ref() != Some(&reason) {
+            tracing::info!(cluster, "{}", reason.as_deref().unwrap_or("ready"));
+            before = Some(reason);
         }
     }
 }
 
-fn ask(cluster: &Cluster, began: Instant) -> Last {
-    let Cluster { producer, health, .. } = cluster;
+fn ask(producer: &Producer, health: &Health, began: Instant) -> Last {
     let known = health.breaker().known_topic();
     let topic = known.as_deref().or(producer.named_topic());
     let answered = producer.probe(topic);
@@ -79,8 +90,7 @@ fn ask(cluster: &Cluster, began: Instant) -> Last {
     Last { ended: Instant::now(), all_topics: took.filter(|_| topic.is_none()) }
 }
 
-fn is_due(cluster: &Cluster, last: Option<Last>, now: Instant) -> bool {
-    let health = &cluster.health;
+fn is_due(health: &Health, last: Option<Last>, now: Instant) -> bool {
     let Some(last) = last else { return true };
     let since_last = now.saturating_duration_since(last.ended);
     let starting = health.readiness() == Readiness::Starting;

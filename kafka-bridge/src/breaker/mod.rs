@@ -19,7 +19,6 @@ use lane::{Cause, Lane};
 use reach::Reach;
 use wicketgate_envelope::hop::Ack;
 
-use crate::config::Config;
 use crate::metrics::ClusterMetrics;
 
 /// So many failures in a row, without an acknowledgement, open the breaker of a topic.
@@ -137,10 +136,9 @@ pub enum Obstacle {
 }
 
 impl Breaker {
-    /// As configured, and closed.
-    pub fn new(config: &Config, metrics: ClusterMetrics) -> Arc<Self> {
+    /// Closed. It opens when records have waited for `stall` without one being acknowledged.
+    pub fn new(stall: Duration, metrics: ClusterMetrics) -> Arc<Self> {
         let (first_pause, longest_pause) = PAUSES;
-        let stall = config.breaker_stall();
         Arc::new(Self::with(Settings { stall, failures: FAILURES, first_pause, longest_pause }, metrics))
     }
 

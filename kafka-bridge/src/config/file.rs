@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::Property;
+use crate::producer::Property;
 
 /// Far more than there is to say.
 const LARGEST: u64 = 1 << 20;

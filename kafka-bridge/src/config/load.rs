@@ -1,20 +1,16 @@
 //! Puts together what flags, environment and file say.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _};
 
-use super::Config;
-use super::cluster::Cluster;
-use super::conflicts;
 use super::file::{self, Setting};
-use super::librdkafka::{self, Property};
+use super::{Config, Mode, cluster};
 use crate::hop::Guard;
+use crate::producer::{check_properties, check_together};
 use crate::server::Tls;
 
 /// Why there is no configuration to run with.
@@ -26,55 +22,11 @@ pub enum Failure {
     Invalid(Vec<String>),
 }
 
-/// How each setting was said, flags, variables and file put together: to tell what has changed. Values can be secret.
-#[derive(Clone, Default)]
-pub struct Said(BTreeMap<String, Vec<OsString>>);
-
-impl fmt::Debug for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
-    }
-}
-
-impl Said {
-    fn new(matches: &ArgMatches, config: &Config) -> Self {
-        let command = Config::command();
-        // clap has ids of groups as well.
-        let ids = command.get_arguments().map(|argument| argument.get_id().as_str());
-        let mut said: BTreeMap<String, Vec<OsString>> = ids
-            .filter(|id| *id != "librdkafka")
-            .filter_map(|id| {
-                let values = matches.try_get_raw(id).ok()??.map(OsStr::to_owned).collect();
-                Some((id.to_owned(), values))
-            })
-            .collect();
-        for Property { name, value } in &config.librdkafka {
-            // Later ones replace earlier ones.
-            said.insert(format!("librdkafka.{name}"), vec![value.into()]);
-        }
-        for cluster in &config.clusters {
-            for (key, value) in cluster.said() {
-                said.insert(format!("clusters.{}.{key}", cluster.name), vec![value.into()]);
-            }
-        }
-        Self(said)
-    }
-
-    /// The names of the settings, as the file has them, that are said in another way than `before`, or in only one of
-    /// the two.
-    pub fn changed_since(&self, before: &Self) -> BTreeSet<String> {
-        let names = self.0.keys().chain(before.0.keys());
-        names.filter(|name| self.0.get(*name) != before.0.get(*name)).cloned().collect()
-    }
-}
-
 /// A configuration that can be run with.
 #[derive(Debug)]
 pub struct Loaded {
     /// What was set.
     pub config: Config,
-    /// How.
-    pub said: Said,
     /// Who may call, from the files that it names.
     pub guard: Guard,
     /// What listeners with TLS serve with, from the files that it names.
@@ -87,9 +39,12 @@ impl Loaded {
     /// # Errors
     /// What is wrong with each of them, without anything of what they hold.
     pub fn new(config: Config) -> Result<Self, Vec<String>> {
-        let (guard, tls) = (Guard::load(&config), Tls::load(&config));
+        let (guard, tls) = (
+            Guard::load(&config.hop),
+            Tls::load(&config.server, config.hop.reloadable.tls_client_ca_file.as_deref()),
+        );
         match (guard, tls) {
-            (Ok(guard), Ok(tls)) => Ok(Self { config, said: Said::default(), guard, tls }),
+            (Ok(guard), Ok(tls)) => Ok(Self { config, guard, tls }),
             (guard, tls) => {
                 let mut errors = guard.err().unwrap_or_default();
                 // Both read the file of authorities.
@@ -169,31 +124,31 @@ pub fn load(
     let matches = command.try_get_matches_from(arguments).map_err(Failure::Usage)?;
     let mut config = Config::from_arg_matches(&matches).map_err(Failure::Usage)?;
     errors.extend(
-        librdkafka::check(&config.librdkafka).into_iter().map(|error| format!("--librdkafka {error}")),
+        check_properties(&config.kafka.librdkafka).into_iter().map(|error| format!("--librdkafka {error}")),
     );
     errors.extend(
-        librdkafka::check(&contents.properties)
+        check_properties(&contents.properties)
             .into_iter()
             .map(|error| format!("{shown}: librdkafka.{error}")),
     );
     // Later ones replace earlier ones.
-    config.librdkafka.splice(0..0, contents.properties);
-    let together = conflicts::check(&config.librdkafka, config.mode, config.breaker_stall());
+    config.kafka.librdkafka.splice(0..0, contents.properties);
+    let (production, stall) = (config.mode == Mode::Production, config.kafka.breaker_stall());
+    let together = check_together(&config.kafka.librdkafka, production, stall);
     errors.extend(together.into_iter().map(|error| format!("librdkafka.{error}")));
     for (name, contents) in contents.clusters {
         let origin = format!("{shown}: clusters.{name}");
-        let together = conflicts::check(&contents.properties, config.mode, config.breaker_stall());
+        let together = check_together(&contents.properties, production, stall);
         errors.extend(together.into_iter().map(|error| format!("{origin}.librdkafka.{error}")));
-        config.clusters.extend(Cluster::read(&name, contents, &origin, &mut errors));
+        config.clusters.extend(cluster::read(&name, contents, &origin, &mut errors));
     }
 
     // Values that were left out because they are wrong would only be blamed once more.
     let contradictions = if errors.is_empty() { config.check().err() } else { None };
-    let said = Said::new(&matches, &config);
     let loaded = Loaded::new(config).map_err(|unreadable| errors.extend(unreadable));
     errors.extend(contradictions.into_iter().flatten());
     match loaded {
-        Ok(loaded) if errors.is_empty() => Ok(Loaded { said, ..loaded }),
+        Ok(loaded) if errors.is_empty() => Ok(loaded),
         _ => Err(Failure::Invalid(errors)),
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::server::Listen;
 use std::ffi::OsString;
 
 fn with(arguments: &[&str], environment: &[(&str, &str)], file: Option<&str>) -> Result<Config, Vec<String>> {
@@ -100,8 +101,10 @@ fn a_value_of_a_wrong_type_is_told_with_what_was_wanted_and_what_came() {
     use clap::CommandFactory as _;
 
     let values = ["true", "1.5", "[]", "[1]", "[\"\"]", "[\"a\", \"\"]", "{ a = 1 }", "1979-05-27", "-1"];
-    let tables =
-        [(Config::command(), ""), (Cluster::command(), "[clusters.eu]\nbootstrap_servers = \"b:1\"\n")];
+    let tables = [
+        (Config::command(), ""),
+        (ClusterOptions::command(), "[clusters.eu]\nbootstrap_servers = \"b:1\"\n"),
+    ];
     for (command, table) in tables {
         let mut lists = Vec::new();
         for argument in command.get_arguments() {
@@ -190,7 +193,7 @@ fn flags_come_before_the_environment_and_that_before_the_file() {
                 [librdkafka]\nlinger.ms = 1\n\"client.id\" = \"file\"";
     let variable = [("BRIDGE_MAX_RECORDS", "2")];
     let records = |arguments: &[&str], environment: &[(&str, &str)]| {
-        with(arguments, environment, Some(file)).unwrap().max_records
+        with(arguments, environment, Some(file)).unwrap().http.max_records
     };
     assert_eq!(records(&[], &[]), 1);
     assert_eq!(records(&[], &variable), 2);
@@ -199,10 +202,14 @@ fn flags_come_before_the_environment_and_that_before_the_file() {
     assert_eq!(records(&["--max-records", "3"], &[("BRIDGE_MAX_RECORDS", "x")]), 3);
 
     let config = with(&["--librdkafka", "linger.ms=2"], &[], Some(file)).unwrap();
-    assert!(config.embedded_broker && config.body_timeout == Duration::from_secs(10));
-    assert_eq!(config.allowed_topics, ["a".parse().unwrap(), "b.*".parse().unwrap()]);
-    let properties: Vec<_> =
-        config.librdkafka.iter().map(|property| (property.name.as_str(), property.value.as_str())).collect();
+    assert!(config.kafka.embedded_broker && config.server.reloadable.body_timeout == Duration::from_secs(10));
+    assert_eq!(config.kafka.reloadable.allowed_topics, ["a".parse().unwrap(), "b.*".parse().unwrap()]);
+    let properties: Vec<_> = config
+        .kafka
+        .librdkafka
+        .iter()
+        .map(|property| (property.name.as_str(), property.value.as_str()))
+        .collect();
     assert_eq!(properties, [("client.id", "file"), ("linger.ms", "1"), ("linger.ms", "2")]);
     assert!(!format!("{config:?}").contains("\"file\""), "{config:?}");
 }
@@ -220,7 +227,7 @@ fn there_may_be_several_places_to_listen_at() {
         (&[], &[("BRIDGE_LISTEN", text)], broker),
         (&[], &[], &array),
     ] {
-        assert_eq!(with(arguments, environment, Some(file)).unwrap().listen, wanted);
+        assert_eq!(with(arguments, environment, Some(file)).unwrap().server.listen, wanted);
     }
     for twice in ["127.0.0.1:80,127.0.0.1:80", "127.0.0.1:80,tls:127.0.0.1:80", "unix:/a,[::]:0,unix:/a"] {
         let error = parse(&["--embedded-broker", "--listen", twice]).unwrap_err();
@@ -366,7 +373,7 @@ fn what_is_done_with_a_spool_takes_one_from_wherever_it_is_said() {
         let wanted = format!("{said}: takes --spool-dir, or spool_dir in the file");
         assert_eq!(errors, [wanted]);
         let file = "bootstrap_servers = \"a:1\"\nspool_dir = \"/s\"";
-        assert_eq!(with(flags, &[], Some(file)).unwrap().spool_dir, Some("/s".into()));
+        assert_eq!(with(flags, &[], Some(file)).unwrap().spool.spool_dir, Some("/s".into()));
     }
 }
 
@@ -425,15 +432,15 @@ fn the_example_in_the_documentation_works() {
     let loaded = with(&[], &[], Some(&example.replace("/run/secrets", directory.to_str().unwrap())));
     std::fs::remove_dir_all(&directory).unwrap();
     let config = loaded.unwrap();
-    assert_eq!((config.mode, config.librdkafka.len()), (Mode::Production, 6));
+    assert_eq!((config.mode, config.kafka.librdkafka.len()), (Mode::Production, 6));
     for cluster in std::iter::once(&config.default_cluster("")).chain(&config.clusters) {
-        crate::producer::try_settings(&config, cluster).unwrap();
+        crate::producer::try_settings(&config.kafka, cluster).unwrap();
     }
 }
 
 #[test]
 fn records_are_not_kept_waiting_for_longer_than_the_delivery_timeout() {
-    let stall = |flags: &[&str]| with(flags, &[], None).unwrap().breaker_stall();
+    let stall = |flags: &[&str]| with(flags, &[], None).unwrap().kafka.breaker_stall();
     let embedded = "--embedded-broker";
     assert_eq!(stall(&[embedded]), Duration::from_secs(2));
     assert_eq!(stall(&[embedded, "--delivery-timeout", "1s"]), Duration::from_millis(400));

@@ -15,14 +15,14 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use webpki::EndEntityCert;
 
-use crate::config::Config;
+use super::Reloadable;
 use crate::hop::Refusal;
 
 /// How long a certificate is good without another look at its validity.
 const VERDICT_HOLDS: Duration = Duration::from_secs(60);
 
 /// A subject alternative name that a certificate may have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum ClientName {
     /// A DNS name (RFC 5280, `dNSName`), compared without regard to case.
     Dns(String),
@@ -86,12 +86,12 @@ impl Presented {
 
 impl Certificates {
     /// As configured; `None` if certificates are no proof.
-    pub(super) fn load(config: &Config) -> Result<Option<Self>, String> {
+    pub(super) fn load(options: &Reloadable) -> Result<Option<Self>, String> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let Some(path) = &config.tls_client_ca_file else { return Ok(None) };
+        let Some(path) = &options.tls_client_ca_file else { return Ok(None) };
         Ok(Some(Self {
             verifier: authorities(path)?,
-            names: config.tls_client_names.clone(),
+            names: options.tls_client_names.clone(),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }))
     }

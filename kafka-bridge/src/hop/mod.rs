@@ -1,6 +1,7 @@
 //! Who may call: the proofs that a request for Kafka has to bring, once any is configured.
 
 mod certificates;
+mod options;
 mod replays;
 mod secrets;
 
@@ -14,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use wicketgate_envelope::signature::{DIGEST_BYTES, Signature, Signed, TOLERANCE};
 
-use crate::config::Config;
 use certificates::Certificates;
 pub(crate) use certificates::authorities;
 pub use certificates::{ClientName, Presented};
+pub use options::{Options, Reloadable};
 use replays::{Admission, Replays};
 
 /// Why a request is not let in. For metrics and the log only: whoever calls is told nothing of it.
@@ -107,7 +108,7 @@ impl Guard {
     ///
     /// # Errors
     /// What is wrong with each of them, without anything of what they hold.
-    pub fn load(config: &Config) -> Result<Self, Vec<String>> {
+    pub fn load(options: &Options) -> Result<Self, Vec<String>> {
         let mut errors = Vec::new();
         let mut lines = |flag, path: &Option<std::path::PathBuf>| {
             let Some(path) = path else { return Vec::new() };
@@ -116,16 +117,16 @@ impl Guard {
                 Vec::new()
             })
         };
-        let tokens = lines("--hop-token-file", &config.hop_token_file);
-        let secrets = lines("--hop-secret-file", &config.hop_secret_file);
-        let certificates = Certificates::load(config).unwrap_or_else(|error| {
+        let tokens = lines("--hop-token-file", &options.reloadable.hop_token_file);
+        let secrets = lines("--hop-secret-file", &options.reloadable.hop_secret_file);
+        let certificates = Certificates::load(&options.reloadable).unwrap_or_else(|error| {
             errors.push(error);
             None
         });
         if !errors.is_empty() {
             return Err(errors);
         }
-        let replay_memory = usize::try_from(config.hop_replay_memory).unwrap_or(usize::MAX);
+        let replay_memory = usize::try_from(options.hop_replay_memory).unwrap_or(usize::MAX);
         Ok(Self::new(&tokens, &secrets, certificates, replay_memory))
     }
 

@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use wicketgate_envelope::signature::SIGNATURE_HEADER;
 
+use crate::body_memory::Share;
 use crate::hop::{Presented, Refusal};
-use crate::http::body_memory::Share;
 use crate::http::{Shared, body, request_id, route_label};
 use crate::problem::Problem;
 use crate::server::Connection;

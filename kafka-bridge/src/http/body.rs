@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 use wicketgate_envelope::media_type;
 
+use crate::body_memory::{Exhausted, Share};
 use crate::http::Limits;
-use crate::http::body_memory::{Exhausted, Share};
 use crate::http::shortened::shortened;
 use crate::problem::{Kind, Problem};
 

@@ -3,12 +3,12 @@
 mod admission;
 mod at_most;
 mod body;
-mod body_memory;
 mod event_view;
 mod events;
 mod head;
 mod openapi;
 mod operations;
+mod options;
 mod receive;
 mod records;
 mod results;
@@ -26,19 +26,20 @@ use axum::routing::{MethodRouter, get, post};
 use serde_json::Value;
 use wicketgate_envelope::hop::{BRIDGE_HEADER, RECORDS_PATH};
 
+use crate::body_memory::{BodyMemory, Bounds};
 use crate::clusters::Clusters;
-use crate::config::Config;
 use crate::hop::Guard;
 use crate::idempotency::Memory;
 use crate::limits::SharedLimits;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::producer;
+use crate::server;
 use crate::sparse::Sparse;
 use crate::spool::Spools;
 use crate::telemetry::Telemetry;
 use crate::topics::Topics;
-use body_memory::BodyMemory;
-pub(crate) use body_memory::ConnectionMemory;
+pub use options::Reloadable;
 
 const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 const EVENTS_PATH: &str = "/v1/topics/{topic}/events";
@@ -114,27 +115,26 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// As configured.
-    pub fn new(config: &Config) -> Self {
-        Self::with_memory(config, Arc::new(BodyMemory::new(config)))
-    }
-
-    /// As configured, with the memory of `before`, which holds to `config` from now on.
-    pub(crate) fn after(config: &Config, before: &Self) -> Self {
-        before.memory.reconfigure(config);
-        Self::with_memory(config, Arc::clone(&before.memory))
-    }
-
-    fn with_memory(config: &Config, memory: Arc<BodyMemory>) -> Self {
-        let body_bytes = usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX);
+    /// As configured; with the memory of `before`, if there is one, which holds to this from now on.
+    pub fn new(
+        options: &Reloadable,
+        heads: &server::Reloadable,
+        kafka: &producer::Options,
+        before: Option<&Self>,
+    ) -> Self {
+        let bounds = Bounds::new(options.max_body_bytes, kafka.queue_kbytes);
+        let memory =
+            before.map_or_else(|| Arc::new(BodyMemory::new(bounds)), |before| Arc::clone(&before.memory));
+        memory.reconfigure(bounds);
+        let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
         Self {
-            body_bytes,
-            headers: usize::try_from(config.max_headers).unwrap_or(usize::MAX),
-            header_bytes: usize::try_from(config.max_header_bytes).unwrap_or(usize::MAX),
-            body_timeout: config.body_timeout,
-            body_idle_timeout: config.body_idle_timeout,
-            records: usize::try_from(config.max_records).unwrap_or(usize::MAX),
-            answer_timeout: config.answer_timeout(),
+            body_bytes: size(options.max_body_bytes),
+            headers: size(heads.max_headers),
+            header_bytes: size(heads.max_header_bytes),
+            body_timeout: heads.body_timeout,
+            body_idle_timeout: options.body_idle_timeout,
+            records: size(options.max_records),
+            answer_timeout: kafka.answer_timeout(),
             memory,
         }
     }

@@ -17,8 +17,8 @@ pub(super) async fn live() -> &'static str {
 
 /// 200 if a record could be produced now to each cluster that is required, or spooled where that is enough.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<String, Problem> {
-    let standing = shared.clusters.standing(shared.spools.as_deref());
-    if standing.ready { Ok(standing.text + "\n") } else { Err(Problem::unavailable(standing.text, 1)) }
+    let readiness = shared.clusters.readiness(shared.spools.as_deref());
+    if readiness.ready { Ok(readiness.text + "\n") } else { Err(Problem::unavailable(readiness.text, 1)) }
 }
 
 /// What all paths take and answer.
@@ -30,8 +30,8 @@ pub(super) async fn openapi() -> Response {
 /// All metrics, as text for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     shared.metrics.body_memory(shared.limits.memory.in_use());
-    let standing = shared.clusters.standing(shared.spools.as_deref());
-    let text = shared.metrics.encode(standing.ready).map_err(|error| {
+    let readiness = shared.clusters.readiness(shared.spools.as_deref());
+    let text = shared.metrics.encode(readiness.ready).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         Problem::unavailable("the metrics cannot be written", 1)
     })?;

@@ -13,11 +13,12 @@ use wicketgate_envelope::timestamp::Timestamp;
 use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE};
 
 use crate::clusters::Cluster;
+use crate::delivery::{Delivery, Observers, Outcome};
 use crate::http::Shared;
 use crate::http::event_view::EventView;
 use crate::http::shortened::shortened;
-use crate::idempotency::{Admission, Identity, Name, Verdict};
-use crate::producer::{Delivery, Outcome, Outgoing};
+use crate::idempotency::{Admission, Claim, Identity, Name, Verdict};
+use crate::producer::Outgoing;
 use crate::sparse::Sparse;
 use crate::telemetry::{self, RecordSpan};
 use crate::topics;
@@ -188,11 +189,18 @@ pub(super) fn enqueue(
         value: record.message.value.as_deref(),
         ack: record.ack,
         request_id,
-        span: span.as_ref(),
     };
     let enqueued = match spool {
         Some(spool) => spool.append(&outgoing, identity, claim),
-        None => cluster.producer.enqueue(&outgoing, claim),
+        None => {
+            // The record takes its claim along, and may have its answer before this function has gone on.
+            let queueing = claim.as_ref().map(Claim::queueing);
+            let enqueued = cluster.producer.enqueue(&outgoing, Observers::default().and(span).and(claim));
+            if let Some(queueing) = queueing.filter(|_| enqueued.is_ok()) {
+                queueing.done();
+            }
+            enqueued
+        }
     };
     match enqueued {
         Ok(delivery) => waiting(delivery, false),
@@ -305,13 +313,13 @@ fn result(outcome: Outcome, wanted: Ack, id: String, topic: String, replayed: bo
     match outcome {
         // It was written for somebody who asked for less. Whether it got as far as this, nobody knows.
         Outcome::Acknowledged { ack, .. } if !ack.satisfies(wanted) => RecordResult::Unknown,
-        Outcome::Acknowledged { ack, place } => RecordResult::Acknowledged {
+        Outcome::Acknowledged { ack, metadata } => RecordResult::Acknowledged {
             receipt: Receipt {
                 id,
                 topic,
-                partition: place.map(|place| place.partition),
-                offset: place.map(|place| place.offset),
-                timestamp: place.map(|place| place.timestamp.to_string()),
+                partition: metadata.map(|metadata| metadata.partition),
+                offset: metadata.map(|metadata| metadata.offset),
+                timestamp: metadata.map(|metadata| metadata.timestamp.to_string()),
                 ack,
             },
             replayed,

@@ -33,9 +33,9 @@ use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use super::{Identity, Then};
+use crate::delivery::{Outcome, RecordMetadata};
 use crate::files;
 use crate::metrics::Metrics;
-use crate::producer::{Outcome, Place};
 
 /// What a journal starts with: its name and the version of its format.
 const MAGIC: [u8; 8] = *b"wgidem\0\x01";
@@ -85,7 +85,7 @@ struct Written {
     /// Milliseconds since 1970.
     at: u64,
     ack: Ack,
-    place: Option<Place>,
+    metadata: Option<RecordMetadata>,
 }
 
 /// An entry that is to be written.
@@ -150,15 +150,21 @@ impl Journal {
 
     /// Writes that an event was acknowledged, and does `then` when that is done, or cannot be done, or takes too long.
     /// Never blocks.
-    pub(super) fn append(&self, identity: Identity, ack: Ack, place: Option<Place>, then: Then) {
-        let entry = Written { identity, at: now(), ack, place };
+    pub(super) fn append(&self, identity: Identity, ack: Ack, metadata: Option<RecordMetadata>, then: Then) {
+        let entry = Written { identity, at: now(), ack, metadata };
         self.send(Appended { entry, first: true }, then);
     }
 
     /// Writes that more is known by now of an event that was acknowledged `age` ago. Never blocks.
-    pub(super) fn append_more(&self, identity: Identity, ack: Ack, place: Option<Place>, age: Duration) {
+    pub(super) fn append_more(
+        &self,
+        identity: Identity,
+        ack: Ack,
+        metadata: Option<RecordMetadata>,
+        age: Duration,
+    ) {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let entry = Written { identity, at: now().saturating_sub(age), ack, place };
+        let entry = Written { identity, at: now().saturating_sub(age), ack, metadata };
         self.send(Appended { entry, first: false }, Box::new(|| {}));
     }
 
@@ -369,7 +375,7 @@ impl Files {
             .iter()
             .map(|entry| Known {
                 identity: entry.identity,
-                outcome: Outcome::Acknowledged { ack: entry.ack, place: entry.place },
+                outcome: Outcome::Acknowledged { ack: entry.ack, metadata: entry.metadata },
                 age: Duration::from_millis(now.saturating_sub(entry.at)),
             })
             .collect();
@@ -545,13 +551,13 @@ impl Written {
             Ack::None => 2,
             Ack::Spooled => 3,
         };
-        let (partition, offset, timestamp) = self
-            .place
-            .map_or((0, 0, 0), |place| (place.partition, place.offset, place.timestamp.as_millis()));
+        let (partition, offset, timestamp) = self.metadata.map_or((0, 0, 0), |metadata| {
+            (metadata.partition, metadata.offset, metadata.timestamp.as_millis())
+        });
         let parts: [&[u8]; 6] = [
             &self.identity.to_bytes(),
             &self.at.to_be_bytes(),
-            &[ack, u8::from(self.place.is_some())],
+            &[ack, u8::from(self.metadata.is_some())],
             &partition.to_be_bytes(),
             &offset.to_be_bytes(),
             &timestamp.to_be_bytes(),
@@ -575,7 +581,7 @@ impl Written {
         let (partition, rest) = rest.split_first_chunk::<4>()?;
         let (offset, rest) = rest.split_first_chunk::<8>()?;
         let timestamp = i64::try_from(u64::from_be_bytes(rest.try_into().ok()?)).ok()?;
-        let place = Place {
+        let metadata = RecordMetadata {
             partition: i32::from_be_bytes(*partition),
             offset: i64::from_be_bytes(*offset),
             timestamp: Timestamp::from_millis(timestamp),
@@ -590,7 +596,7 @@ impl Written {
                 3 => Ack::Spooled,
                 _ => return None,
             },
-            place: (placed == 1).then_some(place),
+            metadata: (placed == 1).then_some(metadata),
         })
     }
 }

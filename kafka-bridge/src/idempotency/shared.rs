@@ -20,10 +20,9 @@ use redis::{RedisResult, Value, from_redis_value, from_redis_value_ref};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Identity, Then};
-use crate::config::{Config, OnSharedError};
+use super::{Identity, OnSharedError, Options, Then, Waits};
+use crate::delivery::{Delivery, Outcome};
 use crate::metrics::Metrics;
-use crate::producer::{Delivery, Outcome};
 pub use holders::Hold;
 use holders::{Holders, Releasing};
 use server::{RELEASE, RENEW, REPLACE, Server, Silence};
@@ -90,16 +89,19 @@ impl Shared {
     ///
     /// # Errors
     /// As [`client`].
-    pub(super) fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Self>, Vec<String>> {
-        let Some(server) = Server::new(config, Arc::clone(&metrics))? else { return Ok(None) };
-        let answer_timeout = config.answer_timeout();
+    pub(super) fn new(
+        options: &Options,
+        waits: Waits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Option<Self>, Vec<String>> {
+        let Some(server) = Server::new(options, Arc::clone(&metrics))? else { return Ok(None) };
         let inner = Arc::new(Inner {
             server,
             owner: owner(),
-            pending: answer_timeout + PENDING_GRACE,
-            kept: crate::producer::kept(config) + PENDING_GRACE,
-            window: config.idempotency_window,
-            answer_timeout,
+            pending: waits.answer + PENDING_GRACE,
+            kept: waits.outcome + PENDING_GRACE,
+            window: options.reloadable.idempotency_window,
+            answer_timeout: waits.answer,
             metrics,
         });
         let (tasks, received) = mpsc::unbounded_channel();

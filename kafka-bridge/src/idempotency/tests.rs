@@ -1,5 +1,5 @@
 use super::*;
-use crate::producer::Place;
+use crate::delivery::RecordMetadata;
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
@@ -14,8 +14,8 @@ fn identity(name: u8, content: u8) -> Identity {
 }
 
 fn written(offset: i64) -> Outcome {
-    let place = Place { partition: 0, offset, timestamp: Timestamp::from_millis(1) };
-    Outcome::Acknowledged { ack: Ack::All, place: Some(place) }
+    let metadata = RecordMetadata { partition: 0, offset, timestamp: Timestamp::from_millis(1) };
+    Outcome::Acknowledged { ack: Ack::All, metadata: Some(metadata) }
 }
 
 fn claim(memory: &Arc<Memory>, name: u8, now: Instant) -> Claim {
@@ -207,7 +207,8 @@ fn what_kafka_has_is_not_restored_as_spooled() {
 fn as_many_spooled_events_as_are_remembered_are_known_after_a_start() {
     let directory = std::env::temp_dir().join(format!("idempotency-drained-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&directory);
-    let place = |name: u8| Place { partition: 0, offset: name.into(), timestamp: Timestamp::from_millis(1) };
+    let metadata =
+        |name: u8| RecordMetadata { partition: 0, offset: name.into(), timestamp: Timestamp::from_millis(1) };
     let bounds = Bounds { window: WINDOW, entries: 20 };
     let mut memory = Memory::bounded(20, WINDOW, Arc::default());
     memory.journal = Some(Journal::open(&directory, bounds, Arc::default()).unwrap().0);
@@ -215,7 +216,7 @@ fn as_many_spooled_events_as_are_remembered_are_known_after_a_start() {
     for name in 0..105 {
         claim(&memory, name, Instant::now()).settle(SPOOLED);
         memory.flush(Duration::from_secs(20));
-        memory.drained(identity(name, 0), Some(place(name)));
+        memory.drained(identity(name, 0), Some(metadata(name)));
     }
     memory.flush(Duration::from_secs(20));
     drop(memory);
@@ -255,8 +256,8 @@ fn of_more_than_there_is_room_for_the_youngest_are_restored() {
 
 #[test]
 fn who_wants_a_spooled_event_in_kafka_waits_until_it_is_and_no_longer() {
-    let in_kafka = Place { partition: 1, offset: 8, timestamp: Timestamp::from_millis(9) };
-    let drained = Outcome::Acknowledged { ack: Ack::All, place: Some(in_kafka) };
+    let in_kafka = RecordMetadata { partition: 1, offset: 8, timestamp: Timestamp::from_millis(9) };
+    let drained = Outcome::Acknowledged { ack: Ack::All, metadata: Some(in_kafka) };
     let now = Instant::now();
     // Whichever of the two is said first: that it is on disk, or that Kafka has it.
     for drained_first in [false, true] {

@@ -4,6 +4,7 @@
 //! exceeded, however many bridges ask at a time. What Redis does not answer in time is decided by each limit's own
 //! word, and for a second after that nobody waits for it again but one request, which finds out whether it is back.
 
+mod options;
 mod rate;
 
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{RedisError, Value};
 use wicketgate_envelope::hop::{LimitState, LimitedRequest, MAX_LIMITS, SharedLimit};
 
-use crate::config::Config;
-use crate::idempotency::{RedisFlags, redis_client_of};
+use crate::idempotency::redis_client_of;
+pub use options::Options;
 use rate::Rate;
 
 const SCRIPT: &str = include_str!("script.lua");
@@ -78,26 +79,14 @@ pub struct Said {
     pub states: Vec<LimitState>,
 }
 
-/// Where the Redis of shared limits is said to be.
-pub fn flags(config: &Config) -> RedisFlags<'_> {
-    RedisFlags {
-        flag: "--limits-redis",
-        url: config.limits_redis.as_deref(),
-        password_file: config.limits_redis_password_file.as_deref(),
-        ca_file: config.limits_redis_ca_file.as_deref(),
-        certificate_file: config.limits_redis_certificate_file.as_deref(),
-        key_file: config.limits_redis_key_file.as_deref(),
-    }
-}
-
 impl SharedLimits {
     /// Connects when it is first asked. Must be called within a runtime.
     ///
     /// # Errors
     /// What is wrong with the settings, each with the next step and without secrets.
-    pub fn new(config: &Config) -> Result<Self, Vec<String>> {
-        let Some(client) = redis_client_of(&flags(config))? else { return Ok(Self { redis: None }) };
-        let timeout = config.limits_redis_timeout;
+    pub fn new(options: &Options) -> Result<Self, Vec<String>> {
+        let Some(client) = redis_client_of(&options.redis())? else { return Ok(Self { redis: None }) };
+        let timeout = options.limits_redis_timeout;
         let settings = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(timeout))

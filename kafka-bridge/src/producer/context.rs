@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
+use crate::delivery::{Outcome, RecordMetadata};
 use crate::health::Health;
 use crate::metrics::ClusterMetrics;
 use crate::producer::isolation::Isolation;
-use crate::producer::outcome::{self, Outcome, Place};
+use crate::producer::outcome;
 use crate::producer::persistence;
 use crate::producer::ticket::Ticket;
 use crate::sparse::Sparse;
@@ -84,7 +85,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Arc<Ticket>) {
         let (outcome, ticket) = match result {
             Ok(message) => {
-                let place = Place {
+                let metadata = RecordMetadata {
                     partition: message.partition(),
                     // Negative when the broker recognised a repeated request and no longer knew where the first one
                     // went. As in Java's client, that is -1.
@@ -96,7 +97,7 @@ impl ProducerContext for Context {
                         _ => ticket.created,
                     },
                 };
-                (Outcome::Acknowledged { ack: self.ack, place: Some(place) }, ticket)
+                (Outcome::Acknowledged { ack: self.ack, metadata: Some(metadata) }, ticket)
             }
             Err((error, message)) => match self.not_delivered(error, message, ticket) {
                 Some(settled) => settled,

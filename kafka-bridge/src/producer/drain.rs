@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Cluster, Config};
-use crate::producer::{Place, outcome, settings};
+use crate::delivery::RecordMetadata;
+use crate::producer::{ClusterOptions, Options};
+use crate::producer::{outcome, settings};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::Message as _;
@@ -67,7 +68,7 @@ pub struct Answer {
     /// What became of it.
     pub drained: Drained,
     /// Where Kafka has it, if it does.
-    pub place: Option<Place>,
+    pub metadata: Option<RecordMetadata>,
 }
 
 /// Told what became of a record. Called on a thread of librdkafka's, so it must not block.
@@ -153,8 +154,8 @@ pub struct DrainSettings {
 
 impl DrainSettings {
     /// As configured, but for what draining needs.
-    pub fn new(config: &Config, cluster: &Cluster) -> Self {
-        let many = settings::drain(config, cluster);
+    pub fn new(options: &Options, cluster: &ClusterOptions) -> Self {
+        let many = settings::drain(options, cluster);
         let one = settings::drain_alone(&many);
         Self { many, one, broker_tells_time: !cluster.embedded, patience: Patience::default() }
     }
@@ -200,7 +201,7 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let Ticket { sequence, placed, created } = *ticket;
-        let place = result.as_ref().ok().map(|message| Place {
+        let metadata = result.as_ref().ok().map(|message| RecordMetadata {
             partition: message.partition(),
             // Negative when the broker recognised a repeated request and no longer knew where the first one went.
             offset: message.offset().max(-1),
@@ -218,7 +219,7 @@ impl ProducerContext for Context {
                 None => Drained::Failed(error.to_string()),
             },
         };
-        (self.report)(Answer { sequence, alone: self.alone, drained, place });
+        (self.report)(Answer { sequence, alone: self.alone, drained, metadata });
     }
 }
 
@@ -372,9 +373,8 @@ mod tests {
 
     #[test]
     fn both_clients_end_by_one_deadline() {
-        use clap::Parser as _;
-        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-        let settings = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
+        let options = Options::example();
+        let settings = DrainSettings::new(&options, &options.default_cluster("127.0.0.1:1"));
         let (sender, answers) = std::sync::mpsc::channel();
         let sender = std::sync::Mutex::new(sender);
         let report = move |answer| sender.lock().unwrap().send(answer).unwrap();

@@ -12,11 +12,12 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::sync::Notify;
 use wicketgate_envelope::hop::Ack;
 
+use crate::delivery::Outcome;
 use crate::health::Health;
 use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
 use crate::producer::context::Context;
-use crate::producer::outcome::{self, Outcome};
+use crate::producer::outcome;
 use crate::producer::settings;
 use crate::producer::ticket::Ticket;
 

@@ -1,11 +1,14 @@
 //! The Kafka producer: enqueues in the order in which it is called, and tells what became of each record.
 
+mod conflicts;
 mod context;
 mod drain;
 mod isolation;
 mod leader;
+mod librdkafka;
 mod names;
 mod observer;
+mod options;
 mod outcome;
 mod overdue;
 mod persistence;
@@ -28,23 +31,24 @@ use tokio::sync::{Notify, oneshot};
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
-use crate::config::{Cluster, Config};
+use crate::delivery::{Delivery, Observers, Outcome};
 use crate::health::Health;
-use crate::idempotency::Claim;
 use crate::metrics::ClusterMetrics;
 use crate::sparse::Sparse;
-use crate::telemetry::RecordSpan;
+pub(crate) use conflicts::{check as check_together, warnings};
 use context::Context;
 pub(crate) use drain::Patience;
 pub use drain::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence, Report};
 use isolation::Isolation;
 use leader::{Leader, NotSent};
+pub use librdkafka::Property;
+pub(crate) use librdkafka::check as check_properties;
 use names::Names;
 pub use observer::Answered;
 use observer::Observer;
-pub use outcome::{Outcome, Place};
+pub use options::{ANSWER_GRACE, ClusterOptions, DEFAULT_CLUSTER, Options, Reloadable};
 use overdue::{Clock, Overdue};
-pub(crate) use settings::{RECONNECT_BACKOFF_MS, kept};
+pub(crate) use settings::kept;
 pub use size::wire_size;
 use ticket::{Open, Ticket};
 pub use topic_check::TopicCheck;
@@ -79,12 +83,7 @@ pub struct Outgoing<'a> {
     pub ack: Ack,
     /// The request that brought the record, for the log.
     pub request_id: Option<&'a Arc<str>>,
-    /// Told what becomes of the record.
-    pub span: Option<&'a RecordSpan>,
 }
-
-/// A record's answer, once there is one.
-pub type Delivery = oneshot::Receiver<Outcome>;
 
 /// The producer of one cluster. Should librdkafka fail for good, it is replaced by a new one.
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
@@ -142,8 +141,8 @@ impl Maker {
 ///
 /// # Errors
 /// When it does not.
-pub fn try_settings(config: &Config, cluster: &Cluster) -> KafkaResult<()> {
-    settings::try_out(&settings::producer(config, cluster))
+pub fn try_settings(options: &Options, cluster: &ClusterOptions) -> KafkaResult<()> {
+    settings::try_out(&settings::producer(options, cluster))
 }
 
 impl Producer {
@@ -152,25 +151,25 @@ impl Producer {
     /// # Errors
     /// When librdkafka does not accept the settings or cannot start its threads.
     pub fn new(
-        config: &Config,
-        cluster: &Cluster,
+        options: &Options,
+        cluster: &ClusterOptions,
         health: Arc<Health>,
         metrics: ClusterMetrics,
     ) -> KafkaResult<Self> {
         let (suspect, broker_tells_time) = (Arc::new(Notify::new()), !cluster.embedded);
         let isolation = Isolation {
-            settings: settings::isolated(config, cluster),
+            settings: settings::isolated(options, cluster),
             broker_tells_time,
             health: Arc::clone(&health),
             metrics: metrics.clone(),
             suspect: Arc::clone(&suspect),
-            delivery_timeout: config.delivery_timeout,
+            delivery_timeout: options.delivery_timeout,
             client: RwLock::default(),
             wanted: Notify::new(),
         };
         let isolation = Arc::new(isolation);
         let leader = Leader {
-            settings: settings::leader(config, cluster),
+            settings: settings::leader(options, cluster),
             broker_tells_time,
             health: Arc::clone(&health),
             metrics: metrics.clone(),
@@ -178,11 +177,11 @@ impl Producer {
             isolation: Arc::clone(&isolation),
             client: RwLock::default(),
         };
-        let (records, bytes) = settings::room(config, cluster);
-        let clock = Overdue::start(config.delivery_timeout, metrics.clone(), records, bytes)
+        let (records, bytes) = settings::room(options, cluster);
+        let clock = Overdue::start(options.delivery_timeout, metrics.clone(), records, bytes)
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         let maker = Maker {
-            settings: settings::producer(config, cluster),
+            settings: settings::producer(options, cluster),
             broker_tells_time,
             health,
             metrics,
@@ -191,43 +190,38 @@ impl Producer {
         };
         Ok(Self {
             current: RwLock::new(maker.client(1)?),
-            observer: Observer::new(&settings::producer(config, cluster))?,
-            names: Names::new(config, cluster),
+            observer: Observer::new(&settings::producer(options, cluster))?,
+            names: Names::new(options, cluster),
             named_topic: named_topic(cluster),
             renewal: Notify::new(),
             retiring: Mutex::default(),
             generation: AtomicU64::new(1),
-            flush_timeout: config.answer_timeout(),
-            kept: kept(config),
+            flush_timeout: options.answer_timeout(),
+            kept: kept(options),
             clock,
             leader,
             maker,
         })
     }
 
-    /// Enqueues a record, without waiting. Records go out in the order of these calls. `claim` is told what becomes
-    /// of it.
+    /// Enqueues a record, without waiting. Records go out in the order of these calls. `observers` are notified of what
+    /// becomes of it, also if it is not enqueued.
     ///
     /// # Errors
     /// The outcome of a record that was not enqueued, and therefore not written.
-    pub fn enqueue(&self, record: &Outgoing<'_>, claim: Option<Claim>) -> Result<Delivery, Outcome> {
-        let refused = |outcome: Outcome, claim: Option<Claim>| {
+    pub fn enqueue(&self, record: &Outgoing<'_>, observers: Observers) -> Result<Delivery, Outcome> {
+        let refused = |outcome: Outcome, observers: Observers| {
             self.maker.metrics.record(outcome.label());
-            if let Some(claim) = claim {
-                claim.settle(outcome);
-            }
-            if let Some(span) = record.span {
-                span.settle(outcome);
-            }
+            observers.settled(outcome, Box::new(|| {}));
             outcome
         };
         let Ok(permit) = self.maker.health.breaker().admit(record.topic, record.ack, Instant::now()) else {
-            return Err(refused(Outcome::Unavailable, claim));
+            return Err(refused(Outcome::Unavailable, observers));
         };
         // Of these topics Kafka has taken too much too late.
         if permit.has_overdue() && self.clock.is_full() {
             self.maker.metrics.breaker_rejected();
-            return Err(refused(Outcome::Unavailable, claim));
+            return Err(refused(Outcome::Unavailable, observers));
         }
         if !self.names.take(record.topic, Instant::now()) {
             if self.names.can_forget(Instant::now()) {
@@ -241,19 +235,16 @@ impl Producer {
                      lately; those that --topics or --allowed-topics name do not count"
                 );
             }
-            return Err(refused(Outcome::Unavailable, claim));
+            return Err(refused(Outcome::Unavailable, observers));
         }
         let (reply, delivery) = oneshot::channel();
         let mut reply = Some(reply);
-        // The record takes its claim along, and may have its answer before this function has gone on.
-        let queueing = claim.as_ref().map(Claim::queueing);
         let created = record.timestamp.unwrap_or_else(|| rdkafka::Timestamp::now().to_millis().unwrap_or(0));
         let open = Open {
             // Who asks for no more than to have it enqueued is answered below.
             reply: reply.take_if(|_| record.ack != Ack::None),
-            claim,
+            observers,
             permit,
-            span: record.span.cloned(),
             counted: self.clock.count(wire_size(record.key, record.value, record.headers)),
         };
         let ticket = Ticket::new(Timestamp::from_millis(created), record.request_id.cloned(), open);
@@ -270,18 +261,15 @@ impl Producer {
             Ok(()) => {
                 self.clock.watch(ticket);
                 self.maker.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
-                if let Some(queueing) = queueing {
-                    queueing.done();
-                }
                 if let Some(reply) = reply {
                     // Nobody has gone yet: the other end is here.
-                    let _ = reply.send(Outcome::Acknowledged { ack: Ack::None, place: None });
+                    let _ = reply.send(Outcome::Acknowledged { ack: Ack::None, metadata: None });
                 }
                 Ok(delivery)
             }
             Err(not_sent) => {
                 let (error, _) = *not_sent;
-                Err(refused(self.not_enqueued(record, &error), ticket.take_back()))
+                Err(refused(self.not_enqueued(record, &error), ticket.take_back().unwrap_or_default()))
             }
         }
     }
@@ -372,7 +360,7 @@ impl Producer {
     }
 }
 
-fn named_topic(cluster: &Cluster) -> Option<String> {
+fn named_topic(cluster: &ClusterOptions) -> Option<String> {
     let allowed = cluster.allowed_topics.iter().filter_map(|pattern| pattern.exact());
     cluster.topics.iter().map(String::as_str).chain(allowed).next().map(str::to_owned)
 }

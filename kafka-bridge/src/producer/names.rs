@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::config::{Cluster, Config};
+use crate::producer::{ClusterOptions, Options};
 
 /// How long nobody has written a topic that is forgotten when others need its place.
 const REST: Duration = Duration::from_secs(600);
@@ -26,10 +26,10 @@ pub(super) struct Names {
 
 impl Names {
     /// None yet.
-    pub(super) fn new(config: &Config, cluster: &Cluster) -> Self {
+    pub(super) fn new(options: &Options, cluster: &ClusterOptions) -> Self {
         let allowed = cluster.allowed_topics.iter().filter_map(|pattern| pattern.exact());
         let named = cluster.topics.iter().map(String::as_str).chain(allowed).map(Box::from).collect();
-        let most = usize::try_from(config.max_topics).unwrap_or(usize::MAX);
+        let most = usize::try_from(options.max_topics).unwrap_or(usize::MAX);
         Self { named, others: RwLock::default(), most, start: Instant::now(), rest: REST }
     }
 
@@ -81,14 +81,12 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
     fn names() -> Names {
-        let flags = ["kafka-bridge", "--embedded-broker", "--max-topics", "2", "--allowed-topics", "a,b.*"];
-        let config = Config::try_parse_from(flags).unwrap();
-        Names::new(&config, &config.default_cluster("x"))
+        let mut options = Options { max_topics: 2, ..Options::example() };
+        options.reloadable.allowed_topics = ["a", "b.*"].map(|pattern| pattern.parse().unwrap()).into();
+        Names::new(&options, &options.default_cluster("x"))
     }
 
     #[test]

@@ -1,53 +1,8 @@
 //! What became of a record, from what librdkafka says.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use wicketgate_envelope::hop::Ack;
-use wicketgate_envelope::timestamp::Timestamp;
 
-/// Where a record is within its topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The partition.
-    pub partition: i32,
-    /// The offset within the partition; -1 if the broker no longer knew.
-    pub offset: i64,
-    /// The record's own timestamp.
-    pub timestamp: Timestamp,
-}
-
-/// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It got as far as `ack` says.
-    Acknowledged {
-        /// Who has it.
-        ack: Ack,
-        /// Where Kafka has it; `None` if that is not known yet.
-        place: Option<Place>,
-    },
-    /// Larger than the producer or the topic takes. Not written.
-    TooLarge,
-    /// Kafka will not take it, now or later. Not written.
-    Refused,
-    /// It was never handed over: the queue is full, or Kafka is known to be out of reach. Not written.
-    Unavailable,
-    /// It was handed over, and nobody can say.
-    Unknown,
-}
-
-impl Outcome {
-    /// As a metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Acknowledged { ack: Ack::Spooled, .. } => "spooled",
-            Self::Acknowledged { .. } => "acknowledged",
-            Self::TooLarge => "too_large",
-            Self::Refused => "refused",
-            Self::Unavailable => "unavailable",
-            Self::Unknown => "unknown",
-        }
-    }
-}
+use crate::delivery::Outcome;
 
 /// The outcome of a record that the producer did not take. It is not in any queue, so it was not written.
 pub(super) fn not_enqueued(error: &KafkaError) -> Outcome {

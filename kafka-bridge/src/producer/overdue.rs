@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::delivery::Outcome;
 use crate::metrics::ClusterMetrics;
-use crate::producer::outcome::Outcome;
 use crate::producer::ticket::Ticket;
 use crate::sparse::Sparse;
 

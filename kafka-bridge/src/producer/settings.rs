@@ -7,7 +7,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use crate::config::{Cluster, Config};
+use crate::producer::{ClusterOptions, Options};
 
 /// How often statistics come: the age of what `/readyz` says.
 const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const SOCKET_TIMEOUT_LIMIT_MS: u128 = 300_000;
 
 /// How long it is until a broker is tried again, at first and at most, in milliseconds.
-pub(crate) const RECONNECT_BACKOFF_MS: (u32, u32) = (100, 1_000);
+pub(super) const RECONNECT_BACKOFF_MS: (u32, u32) = (100, 1_000);
 
 /// Makes a client.
 ///
@@ -91,8 +91,8 @@ fn try_without_tokens(settings: &ClientConfig) -> KafkaResult<()> {
 
 /// The settings of the producer of records that were refused together with others: the same, but with batches of one
 /// record each.
-pub(super) fn isolated(config: &Config, cluster: &Cluster) -> ClientConfig {
-    let mut settings = producer(config, cluster);
+pub(super) fn isolated(options: &Options, cluster: &ClusterOptions) -> ClientConfig {
+    let mut settings = producer(options, cluster);
     settings.set("batch.num.messages", "1").set("statistics.interval.ms", "0");
     settings
 }
@@ -105,20 +105,20 @@ fn without_idempotence(settings: &mut ClientConfig) -> &mut ClientConfig {
 
 /// The settings of the producer whose records are acknowledged by leaders alone. It cannot be idempotent, so one
 /// request at a time keeps records in order when one is repeated; and what is repeated may be there twice.
-pub(super) fn leader(config: &Config, cluster: &Cluster) -> ClientConfig {
-    let mut settings = producer(config, cluster);
+pub(super) fn leader(options: &Options, cluster: &ClusterOptions) -> ClientConfig {
+    let mut settings = producer(options, cluster);
     without_idempotence(&mut settings)
         .set("acks", "1")
         // Without an epoch, giving a record up does nothing to others.
-        .set("delivery.timeout.ms", config.delivery_timeout.as_millis().to_string())
+        .set("delivery.timeout.ms", options.delivery_timeout.as_millis().to_string())
         .set("max.in.flight.requests.per.connection", "1")
         .set("statistics.interval.ms", "0");
     settings
 }
 
 /// The settings of a client that asks about topics.
-pub(super) fn asker(config: &Config, cluster: &Cluster) -> ClientConfig {
-    let mut settings = producer(config, cluster);
+pub(super) fn asker(options: &Options, cluster: &ClusterOptions) -> ClientConfig {
+    let mut settings = producer(options, cluster);
     only_asking(&mut settings);
     settings
 }
@@ -131,13 +131,13 @@ pub(super) fn only_asking(settings: &mut ClientConfig) -> &mut ClientConfig {
 
 /// The settings of the producer that drains the spool: the same, but a record is never given up, and less is taken into
 /// memory, since the spool has it on disk.
-pub(super) fn drain(config: &Config, cluster: &Cluster) -> ClientConfig {
-    let mut settings = producer(config, cluster);
-    let kbytes = config.queue_kbytes.min(DRAIN_KBYTES).max(config.max_record_bytes.div_ceil(1024));
+pub(super) fn drain(options: &Options, cluster: &ClusterOptions) -> ClientConfig {
+    let mut settings = producer(options, cluster);
+    let kbytes = options.queue_kbytes.min(DRAIN_KBYTES).max(options.max_record_bytes.div_ceil(1024));
     settings
         .set("delivery.timeout.ms", "0")
         .set("topic.metadata.propagation.max.ms", DRAIN_PROPAGATION.as_millis().to_string())
-        .set("queue.buffering.max.messages", config.queue_records.min(DRAIN_RECORDS).to_string())
+        .set("queue.buffering.max.messages", options.queue_records.min(DRAIN_RECORDS).to_string())
         .set("queue.buffering.max.kbytes", kbytes.to_string())
         // Nobody waits, so batches may form.
         .set("linger.ms", "5")
@@ -160,20 +160,20 @@ pub(super) fn drain_alone(drain: &ClientConfig) -> ClientConfig {
 }
 
 /// How many records the producer's queue has room for, and how many bytes.
-pub(super) fn room(config: &Config, cluster: &Cluster) -> (u32, u64) {
-    let kbytes = cluster.queue_kbytes.unwrap_or(config.queue_kbytes);
-    (cluster.queue_records.unwrap_or(config.queue_records), u64::from(kbytes) << 10)
+pub(super) fn room(options: &Options, cluster: &ClusterOptions) -> (u32, u64) {
+    let kbytes = cluster.queue_kbytes.unwrap_or(options.queue_kbytes);
+    (cluster.queue_records.unwrap_or(options.queue_records), u64::from(kbytes) << 10)
 }
 
 /// How long librdkafka keeps a record.
-pub(crate) fn kept(config: &Config) -> Duration {
-    config.delivery_timeout + KEPT
+pub(crate) fn kept(options: &Options) -> Duration {
+    options.delivery_timeout + KEPT
 }
 
 /// The producer's settings.
-pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
-    let (records, bytes) = room(config, cluster);
-    let request = REQUEST_TIMEOUT.max(config.delivery_timeout).as_millis().min(SOCKET_TIMEOUT_LIMIT_MS);
+pub(super) fn producer(options: &Options, cluster: &ClusterOptions) -> ClientConfig {
+    let (records, bytes) = room(options, cluster);
+    let request = REQUEST_TIMEOUT.max(options.delivery_timeout).as_millis().min(SOCKET_TIMEOUT_LIMIT_MS);
     let mut settings = ClientConfig::new();
     settings
         .set("bootstrap.servers", &cluster.bootstrap_servers)
@@ -195,17 +195,17 @@ pub(super) fn producer(config: &Config, cluster: &Cluster) -> ClientConfig {
         // A broker measures a topic's max.message.bytes on whole batches. Batches well below Kafka's default of
         // 1 MiB keep small records from being refused for the company they are in.
         .set("batch.size", "262144")
-        .set("message.max.bytes", config.max_record_bytes.to_string())
+        .set("message.max.bytes", options.max_record_bytes.to_string())
         .set("queue.buffering.max.messages", records.to_string())
         .set("queue.buffering.max.kbytes", (bytes >> 10).to_string())
-        .set("delivery.timeout.ms", kept(config).as_millis().to_string())
+        .set("delivery.timeout.ms", kept(options).as_millis().to_string())
         .set("socket.timeout.ms", request.to_string())
         .set("socket.connection.setup.timeout.ms", REQUEST_TIMEOUT.as_millis().to_string())
         // A topic that does not exist is reported as such before its breaker takes it for one that stalls, and before the
         // delivery timeout makes it "unknown".
         .set(
             "topic.metadata.propagation.max.ms",
-            (config.breaker_stall().as_millis() / 2).clamp(1, 5_000).to_string(),
+            (options.breaker_stall().as_millis() / 2).clamp(1, 5_000).to_string(),
         )
         // After an outage a broker is tried again within a second.
         .set("reconnect.backoff.ms", RECONNECT_BACKOFF_MS.0.to_string())

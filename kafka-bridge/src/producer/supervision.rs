@@ -144,26 +144,25 @@ impl Producer {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
     use wicketgate_envelope::hop::Ack;
 
     use super::*;
     use crate::breaker::Breaker;
-    use crate::config::Config;
+    use crate::delivery::{Observers, Outcome};
     use crate::health::Health;
     use crate::metrics::Metrics;
-    use crate::producer::{Outcome, Outgoing};
+    use crate::producer::{Options, Outgoing};
 
     /// librdkafka keeps each topic that it was told of until its client ends.
     #[tokio::test]
     async fn topics_that_nobody_writes_any_more_make_room_and_what_was_enqueued_is_delivered() {
         let broker = crate::embedded::EmbeddedBroker::start().unwrap();
         let servers = &broker.bootstrap_servers();
-        let config =
-            Config::try_parse_from(["kafka-bridge", "--embedded-broker", "--max-topics", "2"]).unwrap();
+        let options = Options { max_topics: 2, ..Options::example() };
         let metrics = Arc::new(Metrics::default()).of_cluster("default");
-        let health = Arc::new(Health::new(Breaker::new(&config, metrics.clone())));
-        let mut producer = Producer::new(&config, &config.default_cluster(servers), health, metrics).unwrap();
+        let health = Arc::new(Health::new(Breaker::new(options.breaker_stall(), metrics.clone())));
+        let mut producer =
+            Producer::new(&options, &options.default_cluster(servers), health, metrics).unwrap();
         producer.names.rest = Duration::ZERO;
         let producer = Arc::new(producer);
         let supervising = tokio::spawn(Arc::clone(&producer).supervise());
@@ -177,9 +176,8 @@ mod tests {
                 value: None,
                 ack,
                 request_id: None,
-                span: None,
             };
-            producer.enqueue(&record, None)
+            producer.enqueue(&record, Observers::default())
         };
         let first = [send("a", Ack::All), send("b", Ack::Leader)].map(Result::unwrap);
         let mut refused = 0;
@@ -204,11 +202,10 @@ mod tests {
         // A broker that takes connections and says nothing, so that the record stays and there is nothing else to tell.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let servers = &silent.local_addr().unwrap().to_string();
-        let flags = ["kafka-bridge", "--bootstrap-servers", servers, "--delivery-timeout", "1s"];
-        let config = Config::try_parse_from(flags).unwrap();
+        let options = Options { delivery_timeout: Duration::from_secs(1), ..Options::example() };
         let metrics = Arc::new(Metrics::default()).of_cluster("default");
-        let health = Arc::new(Health::new(Breaker::new(&config, metrics.clone())));
-        let producer = Producer::new(&config, &config.default_cluster(servers), health, metrics).unwrap();
+        let health = Arc::new(Health::new(Breaker::new(options.breaker_stall(), metrics.clone())));
+        let producer = Producer::new(&options, &options.default_cluster(servers), health, metrics).unwrap();
         let record = Outgoing {
             topic: "t",
             key: None,
@@ -218,9 +215,8 @@ mod tests {
             value: None,
             ack: Ack::All,
             request_id: None,
-            span: None,
         };
-        let mut delivery = producer.enqueue(&record, None).unwrap();
+        let mut delivery = producer.enqueue(&record, Observers::default()).unwrap();
         let next = producer.maker.client(2).unwrap();
         let previous = std::mem::replace(&mut *producer.current.write().unwrap(), next);
         producer.retire(previous);

@@ -8,11 +8,9 @@ use tokio::sync::oneshot;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::breaker::{Permit, Settlement};
-use crate::idempotency::Claim;
+use crate::delivery::{Observers, Outcome};
 use crate::metrics::ClusterMetrics;
-use crate::producer::outcome::Outcome;
 use crate::producer::overdue::Counted;
-use crate::telemetry::RecordSpan;
 
 /// Travels with a record. Because the delivery report settles it whether or not anybody waits any more, every record is
 /// counted exactly once.
@@ -31,9 +29,7 @@ pub(super) struct Open {
     /// Who waits; `None` if nobody does, because that was not asked for, or because the answer was given.
     pub(super) reply: Option<oneshot::Sender<Outcome>>,
     /// Told the outcome too, so that it is known whether or not anybody waits.
-    pub(super) claim: Option<Claim>,
-    /// Likewise.
-    pub(super) span: Option<RecordSpan>,
+    pub(super) observers: Observers,
     /// What the breaker let through.
     pub(super) permit: Permit,
     pub(super) counted: Counted,
@@ -50,23 +46,20 @@ impl Ticket {
     }
 
     /// The record was not enqueued; nothing is told by this.
-    pub(super) fn take_back(&self) -> Option<Claim> {
-        self.open().take()?.claim
+    pub(super) fn take_back(&self) -> Option<Observers> {
+        Some(self.open().take()?.observers)
     }
 
     /// This became of the record.
     pub(super) fn settle(&self, outcome: Outcome, metrics: &ClusterMetrics) {
         let Some(open) = self.open().take() else { return };
-        let Open { reply, claim, span, permit, counted } = open;
+        let Open { reply, observers, permit, counted } = open;
         let latency = self.enqueued.elapsed();
         permit.settle(settlement(outcome));
         if counted.is_overdue() {
             metrics.late(outcome.label());
         } else {
             metrics.record(outcome.label());
-        }
-        if let Some(span) = span {
-            span.settle(outcome);
         }
         let told = counted.is_overdue();
         let metrics = metrics.clone();
@@ -78,10 +71,7 @@ impl Ticket {
             metrics.ack(if answered { outcome.label() } else { "abandoned" }, latency);
         };
         // Not before, so that whoever has the answer and asks again finds it remembered.
-        match claim {
-            Some(claim) => claim.settle_then(outcome, answer),
-            None => answer(),
-        }
+        observers.settled(outcome, Box::new(answer));
     }
 
     /// The delivery timeout is over: whoever waits is told that nobody knows. What Kafka says later is still for the memory of
@@ -93,12 +83,7 @@ impl Ticket {
         open.permit.overdue();
         let outcome = Outcome::Unknown;
         metrics.record(outcome.label());
-        if let Some(span) = open.span.take() {
-            span.settle(outcome);
-        }
-        if let Some(claim) = &open.claim {
-            claim.overdue();
-        }
+        open.observers.overdue();
         let answered = open.reply.take().is_none_or(|reply| reply.send(outcome).is_ok());
         metrics.ack(if answered { outcome.label() } else { "abandoned" }, self.enqueued.elapsed());
         Some(Arc::clone(open.permit.topic()))

@@ -12,8 +12,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::settings;
-use crate::config::{Cluster, Config};
 use crate::health::{Health, Readiness};
+use crate::producer::{ClusterOptions, Options};
 
 /// How long a question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ impl ClientContext for Quiet {
 
 impl TopicCheck {
     /// The topics that the configuration names; `None` if it names none.
-    pub fn new(config: &Config, cluster: &Cluster) -> Option<Arc<Self>> {
+    pub fn new(options: &Options, cluster: &ClusterOptions) -> Option<Arc<Self>> {
         let required = cluster.topics.clone();
         let named: Vec<String> = cluster
             .allowed_topics
@@ -112,17 +112,17 @@ impl TopicCheck {
         (!required.is_empty() || !named.is_empty()).then(|| {
             Arc::new(Self {
                 cluster: cluster.name.clone(),
-                settings: settings::asker(config, cluster),
+                settings: settings::asker(options, cluster),
                 required,
                 named,
-                max_record_bytes: config.max_record_bytes,
+                max_record_bytes: options.max_record_bytes,
                 state: RwLock::new(state),
             })
         })
     }
 
     /// What is wrong with topics that are required; `None` if nothing is.
-    pub fn obstacle(&self) -> Option<String> {
+    pub fn not_ready_reason(&self) -> Option<String> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Good => None,
             State::Unchecked => Some("starting: the required topics have not been looked at yet".to_owned()),
@@ -161,7 +161,7 @@ impl TopicCheck {
                 Ok(Ok(seen)) => {
                     self.take(&seen, first, &mut to_measure);
                     first = false;
-                    if self.obstacle().is_none() {
+                    if self.not_ready_reason().is_none() {
                         break;
                     }
                 }
@@ -285,25 +285,23 @@ fn look(client: &Asker, topics: Vec<String>) -> KafkaResult<Vec<(String, Option<
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
     #[test]
     fn what_is_there_is_kept_once_however_long_another_topic_is_missing() {
-        let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-        let mut cluster = config.default_cluster("127.0.0.1:1");
+        let options = Options::example();
+        let mut cluster = options.default_cluster("127.0.0.1:1");
         cluster.topics = vec!["there".to_owned(), "missing".to_owned()];
-        let check = TopicCheck::new(&config, &cluster).unwrap();
+        let check = TopicCheck::new(&options, &cluster).unwrap();
         let seen = [("there".to_owned(), None), ("missing".to_owned(), Some(Fault::Missing))];
         let mut there = BTreeSet::new();
         for look in 0..100 {
             check.take(&seen, look == 0, &mut there);
         }
         assert_eq!(there.len(), 1);
-        assert_eq!(check.obstacle().as_deref(), Some("topic missing does not exist"));
+        assert_eq!(check.not_ready_reason().as_deref(), Some("topic missing does not exist"));
         check.take(&[("there".to_owned(), None), ("missing".to_owned(), None)], false, &mut there);
         assert_eq!(there.len(), 2);
-        assert_eq!(check.obstacle(), None);
+        assert_eq!(check.not_ready_reason(), None);
     }
 }

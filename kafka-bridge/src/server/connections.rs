@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::http::ConnectionMemory;
+use crate::body_memory::ConnectionMemory;
 use crate::metrics::Metrics;
 
 /// The part of all places that is left to those who have not been let in, as a divisor, and bounds for it.

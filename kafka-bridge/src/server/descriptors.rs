@@ -5,8 +5,6 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::config::Config;
-
 /// What the bridge itself opens: listeners, logs, journal, spool, Redis, the collector.
 const OWN: u64 = 192;
 
@@ -41,14 +39,14 @@ pub fn raise_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
-/// The most connections at a time: as configured, or what is left of the files that the process may open.
+/// The most connections at a time for a bridge of so many clusters: as configured, or what is left of the files that the
+/// process may open.
 ///
 /// # Errors
 /// [`TooManyConnections`].
-pub(crate) fn connections(config: &Config) -> Result<usize, TooManyConnections> {
+pub(crate) fn connections(wanted: Option<u32>, clusters: usize) -> Result<usize, TooManyConnections> {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let clusters = 1 + config.clusters.len() as u64;
-    let connections = share(files, clusters, config.max_connections)?;
+    let connections = share(files, clusters as u64, wanted)?;
     Ok(usize::try_from(connections).unwrap_or(usize::MAX))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 use tokio::time::Instant;
 
-use crate::config::Listen;
+use super::Listen;
 
 /// How many connections may wait to be accepted, as for TCP in the standard library; the kernel has a limit of its own.
 const BACKLOG: u32 = 1024;

@@ -4,7 +4,9 @@ mod connection;
 mod connections;
 mod descriptors;
 mod lingering;
+mod listen;
 mod listener;
+mod options;
 mod tls;
 
 use std::future::poll_fn;
@@ -19,13 +21,14 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::config::Config;
 use connections::Place;
 pub(crate) use connections::{Connection, Connections};
 pub(crate) use descriptors::connections as most_connections;
 pub use descriptors::{TooManyConnections, raise_limit};
+pub use listen::Listen;
 use listener::Accepted;
 pub use listener::Listener;
+pub use options::{Options, Reloadable};
 pub use tls::Tls;
 
 /// How long to wait when the operating system has no more sockets.
@@ -68,12 +71,12 @@ const HEADERS: u32 = 100;
 impl Settings {
     /// As configured. Heads a good deal larger than what is taken are read, so that they can be refused in the bridge's
     /// own words; beyond that hyper answers 431 without a body.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(options: &Reloadable) -> Self {
         Self {
-            idle_timeout: config.idle_timeout,
-            body_timeout: config.body_timeout,
-            header_bytes: config.max_header_bytes.saturating_mul(2).max(32 << 10),
-            headers: config.max_headers.saturating_add(HEADERS / 4).max(HEADERS),
+            idle_timeout: options.idle_timeout,
+            body_timeout: options.body_timeout,
+            header_bytes: options.max_header_bytes.saturating_mul(2).max(32 << 10),
+            headers: options.max_headers.saturating_add(HEADERS / 4).max(HEADERS),
         }
     }
 

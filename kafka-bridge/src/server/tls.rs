@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-use crate::config::Config;
+use super::{Options, Reloadable};
 use crate::hop::{self, Presented};
 
 /// How long a handshake may take.
@@ -31,18 +31,19 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files that the configuration names; `None` without a certificate and its key.
+    /// Reads the files that the configuration names, authorities of callers among them; `None` without a certificate and
+    /// its key.
     ///
     /// # Errors
     /// What is wrong with each of them, without anything of what they hold.
-    pub fn load(config: &Config) -> Result<Option<Self>, Vec<String>> {
-        let (Some(certificate_file), Some(key_file)) = (&config.tls_certificate_file, &config.tls_key_file)
-        else {
+    pub fn load(options: &Options, client_ca_file: Option<&Path>) -> Result<Option<Self>, Vec<String>> {
+        let Reloadable { tls_certificate_file, tls_key_file, .. } = &options.reloadable;
+        let (Some(certificate_file), Some(key_file)) = (tls_certificate_file, tls_key_file) else {
             return Ok(None);
         };
         let chain = chain(certificate_file);
         let key = key(key_file);
-        let authorities = config.tls_client_ca_file.as_deref().map(hop::authorities).transpose();
+        let authorities = client_ca_file.map(hop::authorities).transpose();
         let (chain, key, authorities) = match (chain, key, authorities) {
             (Ok(chain), Ok(key), Ok(authorities)) => (chain, key, authorities),
             (chain, key, authorities) => {

@@ -239,7 +239,7 @@ impl Drainer {
 
     fn answered(&mut self, generation: u64, answer: Answer) {
         let now = Instant::now();
-        let Answer { sequence, alone, drained, place } = answer;
+        let Answer { sequence, alone, drained, metadata } = answer;
         let open = self.slot(sequence).filter(|slot| !slot.done).map(|slot| Arc::clone(&slot.topic));
         if drained == Drained::Written {
             self.answered_for_asked(sequence, alone, &drained, now);
@@ -249,7 +249,7 @@ impl Drainer {
                 slot.identity
             });
             if let (Some(identity), Some(memory)) = (identity, &self.memory) {
-                memory.drained(identity, place);
+                memory.drained(identity, metadata);
             }
             self.counts.drained();
             self.rebuild_pause = *REBUILD_PAUSE.start();
@@ -561,7 +561,7 @@ impl Drainer {
             Err(NotTaken::Full) => false,
             Err(NotTaken::Answered(drained)) => {
                 let generation = self.generation;
-                self.answered(generation, Answer { sequence, alone, drained, place: None });
+                self.answered(generation, Answer { sequence, alone, drained, metadata: None });
                 generation == self.generation
             }
             Err(NotTaken::Failed(error)) => {

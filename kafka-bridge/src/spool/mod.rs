@@ -11,6 +11,7 @@ mod drain;
 mod format;
 mod held;
 mod metrics;
+mod options;
 mod recover;
 mod refused;
 mod retry;
@@ -32,11 +33,11 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use wicketgate_envelope::hop::Ack;
 
-use crate::config::Config;
+use crate::delivery::{Delivery, Outcome};
 use crate::files;
 use crate::idempotency::{Claim, Identity, Memory};
 use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
-use crate::producer::{Delivery, DrainSettings, Outcome, Outgoing, wire_size};
+use crate::producer::{self, ClusterOptions, DrainSettings, Outgoing, wire_size};
 pub use check::check;
 use checkpoint::Keeper;
 use clock::now_millis;
@@ -45,6 +46,7 @@ use drain::{Drainer, Event};
 use format::Entry;
 use metrics::Counts;
 pub use metrics::Metrics;
+pub use options::Options;
 use recover::Inspected;
 pub use retry::{Retried, list_refused, retry_refused};
 pub use salvage::{Salvaged, salvage};
@@ -316,20 +318,19 @@ struct FoundSpool {
 
 impl FoundSpools {
     /// Looks at the spools that the configuration asks for, if it does, and changes nothing. `memory` is told which events
-    /// they have, and later which of them Kafka has. `bootstrap_servers` are those of the default cluster.
+    /// they have, and later which of them Kafka has.
     ///
     /// # Errors
     /// If one of them cannot be read, is damaged, or is of a cluster that the configuration does not have.
     pub fn look(
-        config: &Config,
-        bootstrap_servers: &str,
+        options: &Options,
+        kafka: &producer::Options,
+        clusters: &[ClusterOptions],
         lock: Option<DirectoryLock>,
         memory: Option<&Arc<Memory>>,
         metrics: &Arc<AllMetrics>,
     ) -> Result<Option<Self>, SpoolError> {
-        let (Some(directory), Some(lock)) = (&config.spool_dir, lock) else { return Ok(None) };
-        let default = config.default_cluster(bootstrap_servers);
-        let clusters: Vec<_> = std::iter::once(&default).chain(&config.clusters).collect();
+        let (Some(directory), Some(lock)) = (&options.spool_dir, lock) else { return Ok(None) };
         for found in clusters_in(directory)? {
             if !clusters.iter().any(|cluster| cluster.name == found) {
                 let what = format!(
@@ -344,7 +345,7 @@ impl FoundSpools {
             if let Some(memory) = memory {
                 // As of now: to read a spool takes a while.
                 let age = Duration::from_millis(now_millis().saturating_sub(spooled_at));
-                memory.restore(identity, Outcome::Acknowledged { ack: Ack::Spooled, place: None }, age);
+                memory.restore(identity, Outcome::Acknowledged { ack: Ack::Spooled, metadata: None }, age);
             }
         };
         let mut spools = Vec::new();
@@ -353,14 +354,14 @@ impl FoundSpools {
             spools.push(FoundSpool {
                 inspected: recover::inspect(&directory, now, &mut remember)?,
                 directory,
-                drain: DrainSettings::new(config, cluster),
+                drain: DrainSettings::new(kafka, cluster),
                 metrics: metrics.of_cluster(name),
                 counts: metrics.spool.of(name),
                 limits: Limits {
-                    bytes: cluster.spool_max_bytes.unwrap_or(config.spool_max_bytes),
-                    age: cluster.spool_max_age.unwrap_or(config.spool_max_age),
-                    segment_bytes: config.spool_segment_bytes,
-                    record_bytes: u64::from(config.max_record_bytes),
+                    bytes: cluster.spool_max_bytes.unwrap_or(options.spool_max_bytes),
+                    age: cluster.spool_max_age.unwrap_or(options.spool_max_age),
+                    segment_bytes: options.spool_segment_bytes,
+                    record_bytes: u64::from(kafka.max_record_bytes),
                 },
                 cluster: name.clone(),
             });

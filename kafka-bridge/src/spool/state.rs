@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::refused::Refused;
+use crate::delivery::Outcome;
 use crate::idempotency::Claim;
-use crate::producer::Outcome;
 
 /// Ages are known to about a second.
 const AGE_STEP_MILLIS: u64 = 1000;

@@ -2,11 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use clap::Parser as _;
-
 use super::checkpoint::Checkpoint;
 use super::*;
-use crate::config::Config;
 
 mod crashes;
 mod draining;
@@ -53,8 +50,8 @@ fn open_at(
     disk: &Disk,
     limits: Limits,
 ) -> Result<(Spool, Recovered), SpoolError> {
-    let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-    let drain = DrainSettings::new(&config, &config.default_cluster(servers));
+    let options = producer::Options::example();
+    let drain = DrainSettings::new(&options, &options.default_cluster(servers));
     open_draining(directory, disk, limits, drain)
 }
 
@@ -109,7 +106,6 @@ fn append(spool: &Spool, value: &[u8]) -> Result<Delivery, Outcome> {
         value: Some(value),
         ack: Ack::Spooled,
         request_id: None,
-        span: None,
     };
     let identity = Identity::from_bytes([value.first().copied().unwrap_or_default(); 32]);
     spool.append(&record, Some(identity), None)
@@ -119,7 +115,7 @@ fn outcome(delivery: Result<Delivery, Outcome>) -> Outcome {
     delivery.map_or_else(|outcome| outcome, |delivery| delivery.blocking_recv().unwrap())
 }
 
-const SPOOLED: Outcome = Outcome::Acknowledged { ack: Ack::Spooled, place: None };
+const SPOOLED: Outcome = Outcome::Acknowledged { ack: Ack::Spooled, metadata: None };
 
 fn stop(spool: &Spool) {
     spool.stop(Instant::now());
@@ -450,9 +446,8 @@ fn a_directory_belongs_to_one_bridge() {
 fn behind_damage_nothing_more_is_taken() {
     let directory = Directory::new("latched");
     // The producer has room for the first, so that the next is read time and again.
-    let config =
-        Config::try_parse_from(["kafka-bridge", "--embedded-broker", "--queue-records", "1"]).unwrap();
-    let drain = DrainSettings::new(&config, &config.default_cluster("127.0.0.1:1"));
+    let options = producer::Options { queue_records: 1, ..producer::Options::example() };
+    let drain = DrainSettings::new(&options, &options.default_cluster("127.0.0.1:1"));
     let (spool, _) = open_draining(&directory.0, &Disk::default(), LIMITS, drain).unwrap();
     for value in [b"1", b"2"] {
         assert_eq!(outcome(append(&spool, value)), SPOOLED);
@@ -677,17 +672,18 @@ fn a_damaged_spool_changes_no_other() {
     let mut damaged = fs::read(&second).unwrap();
     damaged[60] ^= 1;
     fs::write(&second, &damaged).unwrap();
-    let mut config = Config::try_parse_from([
-        "kafka-bridge",
-        "--embedded-broker",
-        "--spool-dir",
-        directory.0.to_str().unwrap(),
-    ])
-    .unwrap();
-    config.clusters.push(crate::config::Cluster { name: "other".to_owned(), ..config.default_cluster("") });
+    let kafka = producer::Options::example();
+    let default = kafka.default_cluster("127.0.0.1:1");
+    let other = ClusterOptions { name: "other".to_owned(), ..default.clone() };
+    let options = super::Options {
+        spool_dir: Some(directory.0.clone()),
+        spool_max_bytes: LIMITS.bytes,
+        spool_max_age: LIMITS.age,
+        spool_segment_bytes: LIMITS.segment_bytes,
+    };
     let lock = DirectoryLock::take(&directory.0).unwrap();
     let metrics = Arc::new(AllMetrics::default());
-    let found = FoundSpools::look(&config, "127.0.0.1:1", Some(lock), None, &metrics);
+    let found = FoundSpools::look(&options, &kafka, &[default, other], Some(lock), None, &metrics);
     let error = found.err().unwrap().to_string();
     assert!(error.contains("is damaged") && error.contains("other"), "{error}");
     assert_eq!(fs::read(&first).unwrap(), torn);

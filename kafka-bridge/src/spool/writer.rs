@@ -16,8 +16,8 @@ use super::format;
 use super::metrics::Counts;
 use super::segment::{AppendError, Open};
 use super::state::{Pending, Segment, Shared};
+use crate::delivery::Outcome;
 use crate::metrics::ClusterMetrics;
-use crate::producer::Outcome;
 
 /// The most bytes that share a sync.
 const GROUP_BYTES: usize = 8 << 20;
@@ -26,7 +26,7 @@ const GROUP_BYTES: usize = 8 << 20;
 const MEND_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a record is answered with that is durable.
-const SPOOLED: Outcome = Outcome::Acknowledged { ack: Ack::Spooled, place: None };
+const SPOOLED: Outcome = Outcome::Acknowledged { ack: Ack::Spooled, metadata: None };
 
 /// Appends to the newest segment.
 pub(super) struct Writer {

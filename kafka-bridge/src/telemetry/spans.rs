@@ -15,7 +15,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use wicketgate_envelope::trace_context::{TRACEPARENT, TRACESTATE, is_tracestate};
 
 use super::Telemetry;
-use crate::producer::Outcome;
+use crate::delivery::{Observer, Outcome, Then};
 
 /// The longest event id that a span has, in bytes; longer ones are left out.
 const LONGEST_ID: usize = 256;
@@ -79,24 +79,37 @@ impl RecordSpan {
         Some(self.0.span().span_context().trace_state().header()).filter(|state| !state.is_empty())
     }
 
-    /// It is known what became of the record.
-    pub fn settle(&self, outcome: Outcome) {
+    fn end(&self, outcome: Outcome) {
         let span = self.0.span();
         match outcome {
-            Outcome::Acknowledged { place: Some(place), .. } => {
+            Outcome::Acknowledged { metadata: Some(metadata), .. } => {
                 span.set_attribute(KeyValue::new(
                     "messaging.destination.partition.id",
-                    place.partition.to_string(),
+                    metadata.partition.to_string(),
                 ));
-                span.set_attribute(KeyValue::new("messaging.kafka.offset", place.offset));
+                span.set_attribute(KeyValue::new("messaging.kafka.offset", metadata.offset));
             }
-            Outcome::Acknowledged { place: None, .. } => {}
+            Outcome::Acknowledged { metadata: None, .. } => {}
             failed => {
                 span.set_attribute(KeyValue::new("error.type", failed.label()));
                 span.set_status(Status::error(""));
             }
         }
         span.end();
+    }
+}
+
+impl Observer for RecordSpan {
+    /// The span ends as its caller was answered, whatever Kafka says later.
+    fn overdue(&mut self) {
+        self.end(Outcome::Unknown);
+    }
+
+    fn settled(self: Box<Self>, outcome: Outcome, then: Then) {
+        if self.0.span().is_recording() {
+            self.end(outcome);
+        }
+        then();
     }
 }
 

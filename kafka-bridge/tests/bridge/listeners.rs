@@ -10,8 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kafka_bridge::config::Listen;
-use kafka_bridge::server::Listener;
+use kafka_bridge::server::{Listen, Listener};
 use tokio::net::UnixStream;
 
 /// A folder that is there as long as this value, with a path that is short enough for sockets.

@@ -31,15 +31,15 @@ impl Drop for Directory {
 
 fn entry(number: u8, at: u64) -> Written {
     let timestamp = Timestamp::from_millis(1_795_353_386_123);
-    let place = Place { partition: 3, offset: i64::from(number), timestamp };
-    Written { identity: Identity::from_bytes([number; 32]), at, ack: Ack::All, place: Some(place) }
+    let metadata = RecordMetadata { partition: 3, offset: i64::from(number), timestamp };
+    Written { identity: Identity::from_bytes([number; 32]), at, ack: Ack::All, metadata: Some(metadata) }
 }
 
 #[test]
 fn an_entry_is_read_as_it_was_written_or_not_at_all() {
     for ack in [Ack::All, Ack::Leader, Ack::None, Ack::Spooled] {
-        for place in [entry(1, 1).place, None] {
-            let entry = Written { ack, place, ..entry(200, u64::MAX) };
+        for metadata in [entry(1, 1).metadata, None] {
+            let entry = Written { ack, metadata, ..entry(200, u64::MAX) };
             let bytes = entry.to_bytes();
             assert_eq!(Written::from_bytes(&bytes), Some(entry));
             for bit in 0..ENTRY * 8 {
@@ -143,9 +143,9 @@ fn what_comes_after_an_entry_comes_after_it_is_written() {
     let (sender, receiver) = mpsc::channel();
     for number in 1..=3 {
         let (sender, path) = (sender.clone(), path.clone());
-        let Written { identity, ack, place, .. } = entry(number, 0);
+        let Written { identity, ack, metadata, .. } = entry(number, 0);
         let then = move || sender.send(fs::metadata(&path).unwrap().len()).unwrap();
-        journal.append(identity, ack, place, Box::new(then));
+        journal.append(identity, ack, metadata, Box::new(then));
     }
     journal.flush(Duration::from_secs(10));
     for number in 1..=3 {
@@ -223,9 +223,9 @@ fn a_disk_that_hangs_holds_nobody_up() {
     let journal = Journal::start(files, Arc::clone(&metrics)).unwrap();
     let (sender, receiver) = mpsc::channel();
     let append = |number: usize| {
-        let Written { identity, ack, place, .. } = entry(u8::try_from(number % 251).unwrap(), 0);
+        let Written { identity, ack, metadata, .. } = entry(u8::try_from(number % 251).unwrap(), 0);
         let sender = sender.clone();
-        journal.append(identity, ack, place, Box::new(move || sender.send(number).unwrap()));
+        journal.append(identity, ack, metadata, Box::new(move || sender.send(number).unwrap()));
     };
     // More than a pipe holds, which is 64 KiB on Linux unless somebody has changed it.
     let total = 2_000;
@@ -310,7 +310,7 @@ fn a_part_of_an_entry_is_cut_off_and_the_file_goes_on() {
 fn what_takes_two_entries_is_one_event() {
     let directory = Directory::new("drained");
     let now = now();
-    let spooled = |number: u8| Written { ack: Ack::Spooled, place: None, ..in_kafka(number, now) };
+    let spooled = |number: u8| Written { ack: Ack::Spooled, metadata: None, ..in_kafka(number, now) };
     let (mut files, _) = directory.open(now);
     for number in 1..=50 {
         files.append(&spooled(number).to_bytes(), 1).unwrap();
@@ -321,8 +321,8 @@ fn what_takes_two_entries_is_one_event() {
             (files, known) = Files::open(&directory.0, BOUNDS, now).unwrap();
             let known: Vec<_> = known.iter().map(|known| (known.identity, known.outcome)).collect();
             let wanted = (number - 4..=number).map(|number| {
-                let Written { identity, ack, place, .. } = in_kafka(number, now);
-                (identity, Outcome::Acknowledged { ack, place })
+                let Written { identity, ack, metadata, .. } = in_kafka(number, now);
+                (identity, Outcome::Acknowledged { ack, metadata })
             });
             assert_eq!(known, wanted.collect::<Vec<_>>());
         }

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::millis;
 use super::value::PREFIX;
-use crate::config::{Config, OnSharedError};
+use crate::idempotency::{OnSharedError, Options};
 use crate::metrics::Metrics;
 
 /// How long Redis is left alone after it has failed.
@@ -75,17 +75,6 @@ pub struct RedisFlags<'c> {
 }
 
 impl<'c> RedisFlags<'c> {
-    fn of_idempotency(config: &'c Config) -> Self {
-        Self {
-            flag: "--idempotency-redis",
-            url: config.idempotency_redis.as_deref(),
-            password_file: config.idempotency_redis_password_file.as_deref(),
-            ca_file: config.idempotency_redis_ca_file.as_deref(),
-            certificate_file: config.idempotency_redis_certificate_file.as_deref(),
-            key_file: config.idempotency_redis_key_file.as_deref(),
-        }
-    }
-
     /// A flag of this Redis, with the file that it names.
     fn file(&self, name: &str, file: Option<&'c Path>) -> (String, Option<&'c Path>) {
         (format!("{}-{name}-file", self.flag), file)
@@ -96,8 +85,8 @@ impl<'c> RedisFlags<'c> {
 ///
 /// # Errors
 /// As there.
-pub fn client(config: &Config) -> Result<Option<Client>, Vec<String>> {
-    client_of(&RedisFlags::of_idempotency(config))
+pub fn client(options: &Options) -> Result<Option<Client>, Vec<String>> {
+    client_of(&options.redis())
 }
 
 /// The client of a Redis, which connects to nothing yet.
@@ -208,9 +197,9 @@ impl Server {
     ///
     /// # Errors
     /// As [`client`].
-    pub(super) fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Self>, Vec<String>> {
-        let Some(client) = client(config)? else { return Ok(None) };
-        let timeout = config.idempotency_redis_timeout;
+    pub(super) fn new(options: &Options, metrics: Arc<Metrics>) -> Result<Option<Self>, Vec<String>> {
+        let Some(client) = client(options)? else { return Ok(None) };
+        let timeout = options.idempotency_redis_timeout;
         let settings = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(timeout))
@@ -220,7 +209,7 @@ impl Server {
         Ok(Some(Self {
             connection,
             timeout,
-            on_error: config.idempotency_on_error,
+            on_error: options.idempotency_on_error,
             outage: Outage::default(),
             refused_logged: Mutex::default(),
             metrics,

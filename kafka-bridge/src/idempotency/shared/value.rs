@@ -3,9 +3,9 @@
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
+use crate::delivery::{Outcome, RecordMetadata};
 use crate::idempotency::Identity;
 use crate::idempotency::identity::Digest;
-use crate::producer::{Outcome, Place};
 
 /// What keys start with: whose they are, and the version of their values.
 pub(super) const PREFIX: &str = "wicketgate:idempotency:1:";
@@ -36,15 +36,15 @@ impl<'v> Entry<'v> {
                     "spooled" => Ack::Spooled,
                     _ => return None,
                 };
-                let place = match parts.next() {
+                let metadata = match parts.next() {
                     None => None,
-                    Some(partition) => Some(Place {
+                    Some(partition) => Some(RecordMetadata {
                         partition: partition.parse().ok()?,
                         offset: parts.next()?.parse().ok()?,
                         timestamp: Timestamp::from_millis(parts.next()?.parse().ok()?),
                     }),
                 };
-                State::Written(Outcome::Acknowledged { ack, place })
+                State::Written(Outcome::Acknowledged { ack, metadata })
             }
             _ => return None,
         };
@@ -54,7 +54,7 @@ impl<'v> Entry<'v> {
 
 /// `None` for what was not written, or may not have been, and may be tried again.
 pub(super) fn written(identity: &Identity, outcome: Outcome) -> Option<String> {
-    let Outcome::Acknowledged { ack, place } = outcome else { return None };
+    let Outcome::Acknowledged { ack, metadata } = outcome else { return None };
     let ack = match ack {
         Ack::All => "all",
         Ack::Leader => "leader",
@@ -62,8 +62,8 @@ pub(super) fn written(identity: &Identity, outcome: Outcome) -> Option<String> {
         Ack::Spooled => "spooled",
     };
     let content = hex(&identity.content);
-    Some(match place {
-        Some(Place { partition, offset, timestamp }) => {
+    Some(match metadata {
+        Some(RecordMetadata { partition, offset, timestamp }) => {
             format!("w {content} {ack} {partition} {offset} {}", timestamp.as_millis())
         }
         None => format!("w {content} {ack}"),
@@ -91,10 +91,11 @@ mod tests {
     #[test]
     fn values_are_read_as_they_were_written() {
         let identity = Identity::from_bytes([0xa5; 32]);
-        let place = Place { partition: 7, offset: -1, timestamp: Timestamp::from_millis(1_795_353_386_123) };
+        let metadata =
+            RecordMetadata { partition: 7, offset: -1, timestamp: Timestamp::from_millis(1_795_353_386_123) };
         for ack in [Ack::All, Ack::Leader, Ack::None, Ack::Spooled] {
-            for place in [None, Some(place)] {
-                let outcome = Outcome::Acknowledged { ack, place };
+            for metadata in [None, Some(metadata)] {
+                let outcome = Outcome::Acknowledged { ack, metadata };
                 let value = written(&identity, outcome).unwrap();
                 let entry = Entry::parse(&value).unwrap();
                 assert_eq!(entry.content, "a5".repeat(16));

@@ -1,8 +1,6 @@
 use std::fs;
 use std::sync::mpsc::channel;
 
-use clap::Parser as _;
-
 use super::super::checkpoint::{Checkpoint, Found};
 use super::super::clock::now_millis;
 use super::super::format::{self, Entry};
@@ -11,8 +9,8 @@ use super::super::segment::Open;
 use super::super::state::{Segment, State};
 use super::setting_aside::ASIDE_RECORDS;
 use super::*;
-use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::producer;
 
 const RECORDS: u64 = 2_500;
 const NOWHERE: &str = "127.0.0.1:1";
@@ -33,8 +31,8 @@ fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
     let segment = Segment { first: 1, next, path: open.path, len: open.len };
     let state = State { segments: [segment].into(), next, ..State::default() };
     let checkpoint = Keeper::new(directory, disk.clone(), Found::Known(Checkpoint::of(&state)));
-    let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-    let settings = DrainSettings::new(&config, &config.default_cluster(servers));
+    let options = producer::Options::example();
+    let settings = DrainSettings::new(&options, &options.default_cluster(servers));
     let metrics = Arc::new(Metrics::default());
     let (sender, events) = channel();
     let mut drainer = Drainer::new(

@@ -24,8 +24,8 @@ fn start(directory: &Directory, cluster: &Cluster, patience: Patience) -> Spool 
 }
 
 fn start_within(directory: &Directory, cluster: &Cluster, patience: Patience, limits: Limits) -> Spool {
-    let config = Config::try_parse_from(["kafka-bridge", "--embedded-broker"]).unwrap();
-    let mut drain = DrainSettings::new(&config, &config.default_cluster(&cluster.bootstrap_servers()));
+    let options = producer::Options::example();
+    let mut drain = DrainSettings::new(&options, &options.default_cluster(&cluster.bootstrap_servers()));
     drain.patience = patience;
     open_draining(&directory.0, &Disk::default(), limits, drain).unwrap().0
 }
@@ -41,7 +41,6 @@ fn append_to(spool: &Spool, topic: &str, value: &str) -> Result<Delivery, Outcom
         value: Some(value.as_bytes()),
         ack: Ack::Spooled,
         request_id: None,
-        span: None,
     };
     spool.append(&record, None, None)
 }
@@ -255,9 +254,8 @@ fn a_file_that_goes_missing_or_is_cut_short_is_damage() {
         let (directory, cluster) = (Directory::new("vanishes"), Cluster::new(1).unwrap());
         cluster.broker_down(1).unwrap();
         // The producer has room for one, so that nothing is read before the file is gone.
-        let config =
-            Config::try_parse_from(["kafka-bridge", "--embedded-broker", "--queue-records", "1"]).unwrap();
-        let drain = DrainSettings::new(&config, &config.default_cluster(&cluster.bootstrap_servers()));
+        let options = producer::Options { queue_records: 1, ..producer::Options::example() };
+        let drain = DrainSettings::new(&options, &options.default_cluster(&cluster.bootstrap_servers()));
         let (spool, _) = open_draining(&directory.0, &Disk::default(), LIMITS, drain).unwrap();
         let value = "x".repeat(200);
         spooled(&spool, "t", &[value.as_str(); 20]);

@@ -16,9 +16,9 @@ use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kafka_bridge::Leftover;
-use kafka_bridge::config::{self, Config, Listen, Loaded};
+use kafka_bridge::config::{self, Config, Loaded};
 use kafka_bridge::reload::Reloads;
-use kafka_bridge::server::Listener;
+use kafka_bridge::server::{Listen, Listener};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Headers as _;
@@ -61,8 +61,8 @@ impl Bridge {
         let mut config = Config::try_parse_from(arguments).unwrap();
         config.clusters = clusters_of(clusters);
         let loaded = Loaded::new(config).unwrap();
-        for listen in loaded.config.listen.iter().filter(|_| flags.contains(&"--listen")) {
-            listeners.push(Listener::bind(listen, loaded.config.unix_socket_mode).await.unwrap());
+        for listen in loaded.config.server.listen.iter().filter(|_| flags.contains(&"--listen")) {
+            listeners.push(Listener::bind(listen, loaded.config.server.unix_socket_mode).await.unwrap());
         }
         let listening = listeners.iter().skip(1).map(|listener| listener.at().clone()).collect();
         let (stop, stopped) = oneshot::channel();
@@ -89,7 +89,7 @@ impl Bridge {
 }
 
 /// Clusters, as the bridge reads them from a configuration file.
-fn clusters_of(tables: &str) -> Vec<config::Cluster> {
+fn clusters_of(tables: &str) -> Vec<kafka_bridge::producer::ClusterOptions> {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("bridge-clusters-{}-{number}.toml", std::process::id()));

@@ -102,7 +102,7 @@ const CONSUMERS: &[&str] = &[
 ];
 
 /// What is wrong with options, each on its own, without their values.
-pub(super) fn check(properties: &[Property]) -> Vec<String> {
+pub(crate) fn check(properties: &[Property]) -> Vec<String> {
     properties.iter().filter_map(|property| property.check().err()).collect()
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::http::Uri;
 
-use super::{Mode, Property};
+use super::Property;
+use super::settings::RECONNECT_BACKOFF_MS;
 
 const PROTOCOL: &str = "security.protocol";
 const MECHANISM: &str = "sasl.mechanism";
@@ -116,7 +117,7 @@ impl<'a> Options<'a> {
 
 /// All that is wrong with the options of one cluster together, each with the name that it is about and the next step,
 /// and without values. What is wrong with one of them alone is not looked for here.
-pub(super) fn check(options: &[Property], mode: Mode, breaker_stall: Duration) -> Vec<String> {
+pub(crate) fn check(options: &[Property], production: bool, breaker_stall: Duration) -> Vec<String> {
     let options = Options(options);
     let mut errors = Vec::new();
     // Nothing can be said of what would hold under a protocol that there is not.
@@ -144,7 +145,7 @@ pub(super) fn check(options: &[Property], mode: Mode, breaker_stall: Duration) -
         }
     }
     numbers(options, breaker_stall, &mut errors);
-    if mode == Mode::Production {
+    if production {
         if options.is(VERIFICATION, "false") {
             errors.push(format!(
                 "{VERIFICATION}: --mode production does not talk to brokers that it has not recognised; leave it out, \
@@ -162,7 +163,7 @@ pub(super) fn check(options: &[Property], mode: Mode, breaker_stall: Duration) -
 }
 
 /// What the options of one cluster leave open, for the log; without values.
-pub(super) fn warnings(options: &[Property]) -> Vec<String> {
+pub(crate) fn warnings(options: &[Property]) -> Vec<String> {
     let options = Options(options);
     let mut warnings = Vec::new();
     if options.uses_tls() {
@@ -323,7 +324,7 @@ fn numbers(options: Options<'_>, breaker_stall: Duration, errors: &mut Vec<Strin
     }
     let (first, longest) = ("reconnect.backoff.ms", "reconnect.backoff.max.ms");
     // Where one is not set, the bridge's holds.
-    let defaults = crate::producer::RECONNECT_BACKOFF_MS;
+    let defaults = RECONNECT_BACKOFF_MS;
     let first_value = options.number(first).unwrap_or_else(|| f64::from(defaults.0));
     if first_value > options.number(longest).unwrap_or_else(|| f64::from(defaults.1)) {
         errors.push(format!("{first}: wanted at most {longest}, which is {} if not set", defaults.1));
@@ -340,8 +341,8 @@ mod tests {
         text.split_whitespace().map(|property| property.parse().unwrap()).collect()
     }
 
-    fn errors(text: &str, mode: Mode) -> Vec<String> {
-        check(&options(text), mode, Duration::from_secs(2))
+    fn errors(text: &str, production: bool) -> Vec<String> {
+        check(&options(text), production, Duration::from_secs(2))
     }
 
     #[test]
@@ -357,7 +358,7 @@ mod tests {
             "security.protocol=SASL_PLAINTEXT sasl.mechanisms=PLAIN sasl.username=x sasl.password=y",
             "security.protocol=sasl_ssl ssl.ca.pem=z sasl.mechanism=PLAIN sasl.username=x sasl.password=y",
         ] {
-            assert_eq!(errors(good, Mode::Production), Vec::<String>::new(), "{good}");
+            assert_eq!(errors(good, true), Vec::<String>::new(), "{good}");
         }
         for good in [
             "sasl.mechanism=SCRAM-SHA-256 sasl.username=x sasl.password=y",
@@ -370,18 +371,14 @@ mod tests {
             "sasl.mechanism=OAUTHBEARER sasl.oauthbearer.method=oidc \
              sasl.oauthbearer.metadata.authentication.type=azure_imds sasl.oauthbearer.config=query=x",
         ] {
-            let found = errors(&format!("security.protocol=sasl_ssl {good}"), Mode::Production);
+            let found = errors(&format!("security.protocol=sasl_ssl {good}"), true);
             if TLS {
                 assert_eq!(found, Vec::<String>::new(), "{good}");
             } else {
                 assert!(found.len() == 1 && found[0].contains("--features tls"), "{found:?}");
             }
         }
-        assert_eq!(
-            errors("security.protocol=ssl enable.ssl.certificate.verification=false", Mode::Development)
-                .len(),
-            0
-        );
+        assert_eq!(errors("security.protocol=ssl enable.ssl.certificate.verification=false", false).len(), 0);
     }
 
     #[test]
@@ -487,7 +484,7 @@ mod tests {
             // The protocol is refused on its own.
             ("security.protocol=hunter2 ssl.ca.location=/ sasl.username=x", &[]),
         ] {
-            let mut found = errors(text, Mode::Production);
+            let mut found = errors(text, true);
             found.retain(|error| TLS || !error.contains("--features tls"));
             assert_eq!(found.len(), wanted.len(), "{text}: {found:?}");
             for wanted in wanted {
@@ -501,7 +498,7 @@ mod tests {
     fn later_options_replace_earlier_ones() {
         let text = "security.protocol=ssl security.protocol=sasl_plaintext sasl.mechanism=PLAIN sasl.username=a \
                     sasl.password= sasl.password=b";
-        assert_eq!(errors(text, Mode::Production), Vec::<String>::new());
+        assert_eq!(errors(text, true), Vec::<String>::new());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 const LONGEST_PATH: usize = 107;
 
 /// A place at which connections are taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Listen {
     /// An address and a port; port 0 leaves the choice to the operating system.
     Tcp(SocketAddr),

@@ -10,8 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::config::Config;
-
 /// The part of the whole that bodies without a proof have together, as a divisor; a single body fits in any case.
 const UNPROVEN_PART: u32 = 4;
 
@@ -38,11 +36,11 @@ impl ConnectionMemory {
 
 /// The memory of all bodies.
 #[derive(Debug)]
-pub(super) struct BodyMemory(Mutex<State>);
+pub(crate) struct BodyMemory(Mutex<State>);
 
 /// How much there is, in KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bounds {
+pub(crate) struct Bounds {
     whole: u32,
     unproven: u32,
     connection: u32,
@@ -70,23 +68,23 @@ struct Unproven {
 
 /// There is no memory for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exhausted;
+pub(crate) struct Exhausted;
 
 impl Bounds {
-    /// As configured. All bodies together may take as much as the producer's queue, and the largest body always fits.
-    fn new(config: &Config) -> Self {
-        let body = config.max_body_bytes.div_ceil(1024);
-        let whole = config.queue_kbytes.max(body);
+    /// All bodies together may take as much as the producer's queue, and the largest body always fits.
+    pub(crate) fn new(max_body_bytes: u32, queue_kbytes: u32) -> Self {
+        let body = max_body_bytes.div_ceil(1024);
+        let whole = queue_kbytes.max(body);
         let unproven = (whole / UNPROVEN_PART).max(body);
         Self { whole, unproven, connection: (unproven / CONNECTION_PART).max(body) }
     }
 }
 
 impl BodyMemory {
-    /// As configured.
-    pub(super) fn new(config: &Config) -> Self {
+    /// Nothing is taken yet.
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self(Mutex::new(State {
-            bounds: Bounds::new(config),
+            bounds,
             taken: 0,
             unproven_taken: 0,
             unproven: BTreeMap::new(),
@@ -95,14 +93,14 @@ impl BodyMemory {
     }
 
     /// What bodies take and may take, and what those without a proof do, in KiB.
-    pub(super) fn in_use(&self) -> [(u32, u32); 2] {
+    pub(crate) fn in_use(&self) -> [(u32, u32); 2] {
         let state = self.state();
         [(state.taken, state.bounds.whole), (state.unproven_taken, state.bounds.unproven)]
     }
 
-    /// Holds to another configuration from now on. What has been taken stays so.
-    pub(super) fn reconfigure(&self, config: &Config) {
-        self.state().bounds = Bounds::new(config);
+    /// Holds to other bounds from now on. What has been taken stays so.
+    pub(crate) fn reconfigure(&self, bounds: Bounds) {
+        self.state().bounds = bounds;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -196,7 +194,7 @@ impl State {
 
 /// What one body takes. It is given back when this value is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     memory: Arc<BodyMemory>,
     kbytes: u32,
     /// While the sender has not proven anything.
@@ -216,12 +214,12 @@ struct Stranger {
 
 impl Share {
     /// Of a body whose sender has proven who it is, or need not.
-    pub(super) fn proven(memory: &Arc<BodyMemory>) -> Self {
+    pub(crate) fn proven(memory: &Arc<BodyMemory>) -> Self {
         Self { memory: Arc::clone(memory), kbytes: 0, unproven: None, evicted: Arc::default() }
     }
 
     /// Of one whose sender has not, on this connection.
-    pub(super) fn unproven(memory: &Arc<BodyMemory>, connection: &Arc<ConnectionMemory>) -> Self {
+    pub(crate) fn unproven(memory: &Arc<BodyMemory>, connection: &Arc<ConnectionMemory>) -> Self {
         let stranger = Stranger { connection: Arc::clone(connection), arrived_kbytes: 0, turn: None };
         Self { memory: Arc::clone(memory), kbytes: 0, unproven: Some(stranger), evicted: Arc::default() }
     }
@@ -231,7 +229,7 @@ impl Share {
     ///
     /// # Errors
     /// [`Exhausted`] if its memory has been taken away.
-    pub(super) fn arrived(&mut self, bytes: usize) -> Result<bool, Exhausted> {
+    pub(crate) fn arrived(&mut self, bytes: usize) -> Result<bool, Exhausted> {
         let kbytes = bytes.div_ceil(1024);
         let Some(stranger) = self.unproven.as_mut().filter(|stranger| kbytes > stranger.arrived_kbytes)
         else {
@@ -255,7 +253,7 @@ impl Share {
     ///
     /// # Errors
     /// [`Exhausted`], also if it has been taken away.
-    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Exhausted> {
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let wanted = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let Some(more) = wanted.checked_sub(self.kbytes).filter(|more| *more > 0) else { return Ok(()) };
         let mut state = self.memory.state();
@@ -268,12 +266,12 @@ impl Share {
     }
 
     /// Waits until it is taken away, which happens to those without a proof only.
-    pub(super) async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
     /// The sender has proven who it is.
-    pub(super) fn prove(&mut self) {
+    pub(crate) fn prove(&mut self) {
         let Some(turn) = self.unproven.take().and_then(|stranger| stranger.turn) else { return };
         let mut state = self.memory.state();
         if state.leave(turn).is_none() {
@@ -302,15 +300,11 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
-    use clap::Parser as _;
-
     use super::*;
 
     /// 64 KiB in all, 16 of them without a proof, 8 of these on one connection.
     fn memory() -> Arc<BodyMemory> {
-        let flags = ["--embedded-broker", "--queue-kbytes", "64", "--max-body-bytes", "4096"];
-        let config = Config::try_parse_from(["kafka-bridge"].iter().chain(&flags)).unwrap();
-        let memory = BodyMemory::new(&config);
+        let memory = BodyMemory::new(Bounds::new(4096, 64));
         assert_eq!(memory.state().bounds, Bounds { whole: 64, unproven: 16, connection: 8 });
         Arc::new(memory)
     }

@@ -9,14 +9,14 @@ use axum::http::Uri;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged.
-pub(super) fn log_filter(text: &str) -> Result<String, String> {
+pub(crate) fn log_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| {
         format!("wanted a level, or directives such as warn,kafka_bridge=debug, got {text:?}: {error}")
     })
 }
 
 /// A whole number in this range.
-pub(super) fn within<N>(
+pub(crate) fn within<N>(
     range: RangeInclusive<N>,
 ) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
 where
@@ -30,19 +30,19 @@ where
     }
 }
 
-pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration: Duration = humantime::parse_duration(text)
         .map_err(|_| format!("wanted a number and a unit, such as 5s or 750ms, got {text:?}"))?;
     if duration.is_zero() { Err(format!("wanted more than zero, got {text:?}")) } else { Ok(duration) }
 }
 
-pub(super) fn delivery_timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn delivery_timeout(text: &str) -> Result<Duration, String> {
     const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
     let duration = positive_duration(text)?;
     if ALLOWED.contains(&duration) { Ok(duration) } else { Err(format!("wanted 100ms to 5m, got {text:?}")) }
 }
 
-pub(super) fn bootstrap_servers(text: &str) -> Result<String, String> {
+pub(crate) fn bootstrap_servers(text: &str) -> Result<String, String> {
     for server in text.split(',') {
         let server = server.trim();
         let port =
@@ -55,7 +55,7 @@ pub(super) fn bootstrap_servers(text: &str) -> Result<String, String> {
 }
 
 /// Permission bits as chmod(1) takes them, in octal digits.
-pub(super) fn permission_bits(text: &str) -> Result<u32, String> {
+pub(crate) fn permission_bits(text: &str) -> Result<u32, String> {
     u32::from_str_radix(text, 8)
         .ok()
         .filter(|bits| (1..=0o777).contains(bits) && text.bytes().all(|byte| byte.is_ascii_digit()))
@@ -64,7 +64,7 @@ pub(super) fn permission_bits(text: &str) -> Result<u32, String> {
 
 /// The URL of a collector, without the path of traces and without a slash at its end. What is wrong with it is told
 /// without the text, which may have a password.
-pub(super) fn otlp_endpoint(text: &str) -> Result<String, String> {
+pub(crate) fn otlp_endpoint(text: &str) -> Result<String, String> {
     const WANTED: &str = "wanted http://HOST[:PORT][/PATH] or https://…, such as http://localhost:4318";
     let url: Uri = text.parse().map_err(|_| WANTED.to_owned())?;
     let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {

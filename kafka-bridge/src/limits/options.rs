@@ -1,0 +1,61 @@
+//! Settings of limits that gateways share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::idempotency::{RedisFlags, redis_client_of};
+use crate::values::positive_duration;
+
+/// The Redis in which they are counted.
+#[derive(Clone, Debug, PartialEq, Args, Serialize)]
+#[group(skip)]
+pub struct Options {
+    /// The Redis in which limits are counted that gateways share, as redis://HOST:PORT, or rediss://HOST:PORT for TLS; user and
+    /// database as for the other one. It may be the same. Without it such a limit goes as its on_error says.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS", value_name = "URL")]
+    pub limits_redis: Option<String>,
+
+    /// A file with the password that this Redis asks for.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    pub limits_redis_password_file: Option<PathBuf>,
+
+    /// The authorities of which one has to have signed its certificate, in PEM; those of the operating system if not
+    /// set.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_CA_FILE", value_name = "FILE")]
+    pub limits_redis_ca_file: Option<PathBuf>,
+
+    /// The certificate, in PEM, that the bridge shows to it if it asks for one.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub limits_redis_certificate_file: Option<PathBuf>,
+
+    /// The private key to it, in PEM.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_KEY_FILE", value_name = "FILE")]
+    pub limits_redis_key_file: Option<PathBuf>,
+
+    /// How long this Redis has to answer, for all limits of a call together.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_TIMEOUT", default_value = "100ms", value_name = "DURATION", value_parser = positive_duration)]
+    pub limits_redis_timeout: Duration,
+}
+
+impl Options {
+    /// Checks what no single value can be blamed for.
+    pub(crate) fn check(&self, errors: &mut Vec<String>) {
+        if let Err(wrong) = redis_client_of(&self.redis()) {
+            errors.extend(wrong);
+        }
+    }
+
+    pub(super) fn redis(&self) -> RedisFlags<'_> {
+        RedisFlags {
+            flag: "--limits-redis",
+            url: self.limits_redis.as_deref(),
+            password_file: self.limits_redis_password_file.as_deref(),
+            ca_file: self.limits_redis_ca_file.as_deref(),
+            certificate_file: self.limits_redis_certificate_file.as_deref(),
+            key_file: self.limits_redis_key_file.as_deref(),
+        }
+    }
+}
