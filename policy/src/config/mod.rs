@@ -110,10 +110,30 @@ impl Config {
 
 /// Reads the document, repaired where its structure is wrong.
 fn parse(json: &[u8], mistakes: &mut Mistakes) -> Result<document::Document, serde_json::Error> {
-    let json: Json = serde_json::from_slice(json)?;
+    let mut json: Json = serde_json::from_slice(json)?;
     let schema: serde_json::Value = serde_json::from_str(SCHEMA)?;
+    let consumers = take_consumers(&mut json);
     let repaired = structure::check(&json, &schema, &schema, "", mistakes);
-    serde_json::from_value(repaired)
+    drop(json);
+    let mut document: document::Document = serde_json::from_value(repaired)?;
+    let of_consumer = schema.pointer("/properties/consumers/items").unwrap_or(&schema);
+    document.consumers.reserve_exact(consumers.len());
+    for (index, consumer) in consumers.into_iter().enumerate() {
+        let path = format!("consumers[{index}]");
+        let repaired = structure::check(&consumer, of_consumer, &schema, &path, mistakes);
+        document.consumers.push(serde_json::from_value(repaired)?);
+    }
+    Ok(document)
+}
+
+/// Takes the consumers out of the document. There may be very many, and repaired values take several times the memory of
+/// what they become, so they are looked at one by one.
+fn take_consumers<'de>(document: &mut Json<'de>) -> Vec<Json<'de>> {
+    let Json::Object(members) = document else { return Vec::new() };
+    match members.iter_mut().find(|(name, _)| name == "consumers") {
+        Some((_, Json::Array(consumers))) => std::mem::take(consumers),
+        _ => Vec::new(),
+    }
 }
 
 /// The JSON Schema of the document, generated from its types.

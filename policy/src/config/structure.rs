@@ -5,13 +5,21 @@
 //! What is wrong is replaced by the least that is right, so that the rest of the document can still be looked at for
 //! mistakes of other kinds.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::error::Mistakes;
 use super::json::Json;
 
 /// Checks `json` against `schema`, whose `$ref`s point into `root`, and returns it repaired.
-pub(super) fn check(json: &Json, schema: &Value, root: &Value, path: &str, mistakes: &mut Mistakes) -> Value {
+pub(super) fn check(
+    json: &Json<'_>,
+    schema: &Value,
+    root: &Value,
+    path: &str,
+    mistakes: &mut Mistakes,
+) -> Value {
     let schema = resolve(schema, root);
     if let Some(alternatives) = schema.get("anyOf").and_then(Value::as_array) {
         // An optional field: null, or what the other alternative says.
@@ -47,7 +55,7 @@ pub(super) fn check(json: &Json, schema: &Value, root: &Value, path: &str, mista
             items.iter().enumerate().map(item).collect()
         }
         Json::String(text) => match allowed(schema) {
-            Some(allowed) if !allowed.contains(&text.as_str()) => {
+            Some(allowed) if !allowed.contains(&text.as_ref()) => {
                 wrong(mistakes, format!("one of {}", allowed.join(", ")))
             }
             _ if u64_of(schema, "minLength").is_some_and(|min| (text.len() as u64) < min) => {
@@ -76,7 +84,7 @@ pub(super) fn check(json: &Json, schema: &Value, root: &Value, path: &str, mista
 }
 
 fn check_object(
-    members: &[(String, Json)],
+    members: &[(Cow<'_, str>, Json<'_>)],
     schema: &Value,
     root: &Value,
     path: &str,
@@ -87,7 +95,7 @@ fn check_object(
     let mut repaired = Map::new();
     for (name, value) in members {
         let member_path = join(path, name);
-        if repaired.contains_key(name) {
+        if repaired.contains_key(name.as_ref()) {
             mistakes.add(member_path, "this field once", "it repeated");
             continue;
         }
@@ -112,7 +120,7 @@ fn check_object(
             mistakes.add(member_path, "at least one item (leave the field out for its default)", "none");
             continue;
         }
-        repaired.insert(name.clone(), check(value, member_schema, root, &member_path, mistakes));
+        repaired.insert(name.to_string(), check(value, member_schema, root, &member_path, mistakes));
     }
     for name in required(schema) {
         if !repaired.contains_key(name) {
@@ -132,7 +140,7 @@ fn check_object(
 
 /// Alternatives are either strings, or objects told apart by a field with a constant value.
 fn check_one_of(
-    json: &Json,
+    json: &Json<'_>,
     schema: &Value,
     alternatives: &[Value],
     root: &Value,
@@ -141,7 +149,7 @@ fn check_one_of(
 ) -> Value {
     if let Some(allowed) = allowed(schema) {
         return match json {
-            Json::String(text) if allowed.contains(&text.as_str()) => json!(text),
+            Json::String(text) if allowed.contains(&text.as_ref()) => json!(text),
             _ => {
                 mistakes.add(path, format!("one of {}", allowed.join(", ")), shown(json, schema));
                 least(schema, root)
@@ -244,7 +252,7 @@ fn types(schema: &Value) -> impl Iterator<Item = &str> {
     one.into_iter().chain(many.iter().filter_map(Value::as_str))
 }
 
-fn has_type(json: &Json, name: &str) -> bool {
+fn has_type(json: &Json<'_>, name: &str) -> bool {
     match (json, name) {
         (Json::Null, "null")
         | (Json::Bool(_), "boolean")
@@ -269,7 +277,7 @@ fn article(name: &str) -> &str {
     }
 }
 
-fn shown(json: &Json, schema: &Value) -> String {
+fn shown(json: &Json<'_>, schema: &Value) -> String {
     if is_secret(schema) { json.kind().to_owned() } else { json.describe() }
 }
 

@@ -23,7 +23,7 @@ pub mod table {
     use super::{BTreeMap, Costs, TOLERANCE};
 
     /// Writes a table.
-    pub fn write(costs: &BTreeMap<&str, Costs>) -> String {
+    pub fn write(costs: &BTreeMap<String, Costs>) -> String {
         let mut text = String::from(
             "# What each scenario costs in the wicketgate.wasm that ships, from a request's first byte on.\n\
              # Written by `make costs`. Counts are compared exactly, fuel (wasm instructions) within 5 percent.\n",
@@ -92,7 +92,7 @@ mod tests {
 
     fn costs(calls: u64, fuel: u64) -> String {
         let costs = Costs { calls: [("proxy_log", calls)].into(), fuel, ..Costs::default() };
-        table::write(&[("a", costs)].into())
+        table::write(&[("a".to_owned(), costs)].into())
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::callback::Callback;
 use crate::costs::Costs;
 use crate::machine::{Kind, Machine};
 use crate::native::Native;
 use crate::pairs::Pairs;
-use crate::wasm::Wasm;
+use crate::wasm::{Count, Wasm};
 use crate::world::{Deferred, SharedWorld, Stream, Worker, World};
 
 /// The root context of each VM.
@@ -140,7 +141,8 @@ impl Gateway {
             world.borrow_mut().workers.push(Worker { root: ROOT, configuration, ..Worker::default() });
             machines.push(match kind {
                 Kind::Native => Box::new(Native::new(Rc::clone(&world), worker)),
-                Kind::Wasm => Box::new(Wasm::new(Rc::clone(&world), worker)),
+                Kind::Wasm => Box::new(Wasm::new(Rc::clone(&world), worker, Count::Fuel)),
+                Kind::WasmUncounted => Box::new(Wasm::new(Rc::clone(&world), worker, Count::Nothing)),
             });
         }
         let mut gateway = Self {
@@ -196,6 +198,26 @@ impl Gateway {
     /// The size of a worker's memory in bytes.
     pub fn memory(&mut self, worker: usize) -> usize {
         self.machines[worker].memory()
+    }
+
+    /// The wasm instructions of all workers since [`Gateway::count_from_here`].
+    pub fn fuel(&mut self) -> u64 {
+        self.machines.iter_mut().map(|machine| machine.fuel()).sum::<u64>() - self.spent_before
+    }
+
+    /// How long all callbacks so far have taken, what they asked of the host included; zero natively.
+    pub fn busy(&self) -> Duration {
+        self.machines.iter().map(|machine| machine.busy()).sum()
+    }
+
+    /// Gives a worker its document once more, as a change of Envoy's configuration does. What it has remembered is gone.
+    ///
+    /// # Panics
+    /// If the filter refuses what it has accepted before.
+    pub fn configure_again(&mut self, worker: usize) {
+        let size = self.world.borrow().workers[worker].configuration.len();
+        let size = u32::try_from(size).unwrap();
+        assert_eq!(self.call(worker, Callback::Configure { context: ROOT, size }), 1);
     }
 
     /// The value that all workers share under a key.
@@ -522,7 +544,7 @@ impl Gateway {
     /// # Panics
     /// On either.
     pub fn finish(mut self) -> Costs {
-        let spent: u64 = self.machines.iter_mut().map(|machine| machine.fuel()).sum();
+        let fuel = self.fuel();
         let mut world = self.world.borrow_mut();
         assert!(world.violations.is_empty(), "{:#?}", world.violations);
         for (index, worker) in world.workers.iter().enumerate() {
@@ -533,7 +555,7 @@ impl Gateway {
             assert!(awaited || hanging.is_empty(), "requests hang: {hanging:#?}");
         }
         let costs = std::mem::take(&mut world.costs);
-        Costs { fuel: spent - self.spent_before, ..costs }
+        Costs { fuel, ..costs }
     }
 }
 

@@ -17,9 +17,11 @@
 )]
 
 mod callback;
+pub mod consumers;
 mod costs;
 mod gateway;
 mod machine;
+mod methods;
 mod native;
 mod pairs;
 mod wasm;
@@ -29,4 +31,5 @@ pub use self::callback::Callback;
 pub use self::costs::{Costs, table};
 pub use self::gateway::{Callout, Gateway, Outcome, Reply, Request};
 pub use self::machine::Kind;
+pub use self::methods::{METHODS, Method};
 pub use self::pairs::Pairs;

@@ -1,5 +1,7 @@
 //! Where the filter runs.
 
+use std::time::Duration;
+
 use crate::callback::Callback;
 
 /// The ways to run the filter.
@@ -9,6 +11,8 @@ pub enum Kind {
     Native,
     /// The module that ships, under wasmtime.
     Wasm,
+    /// The same at full speed: its instructions are not counted.
+    WasmUncounted,
 }
 
 /// One VM.
@@ -19,6 +23,11 @@ pub(crate) trait Machine {
     /// Wasm instructions so far.
     fn fuel(&mut self) -> u64 {
         0
+    }
+
+    /// How long callbacks have taken, what they asked of the host included.
+    fn busy(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The size of the VM's memory in bytes.

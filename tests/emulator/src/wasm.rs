@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use wasmtime::{Caller, Config, Engine, Func, Instance, Linker, Memory, Module, Store, TypedFunc, Val};
 
@@ -21,30 +22,46 @@ struct Guest {
 pub(crate) struct Wasm {
     store: Store<Guest>,
     instance: Instance,
-    spent: u64,
+    count: Count,
+    busy: Duration,
+}
+
+/// What of a run is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// Instructions, which takes time of its own.
+    Fuel,
+    Nothing,
 }
 
 /// The module, compiled once for all.
-fn module() -> &'static Module {
-    static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| {
+fn module(count: Count) -> &'static Module {
+    static COUNTED: OnceLock<Module> = OnceLock::new();
+    static UNCOUNTED: OnceLock<Module> = OnceLock::new();
+    let compiled = match count {
+        Count::Fuel => &COUNTED,
+        Count::Nothing => &UNCOUNTED,
+    };
+    compiled.get_or_init(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/wicketgate.wasm");
         assert!(
             path.exists(),
             "target/wicketgate.wasm is missing, and this test needs it. Run `make build` first, or `make test`."
         );
         let mut config = Config::new();
-        config.consume_fuel(true);
+        config.consume_fuel(count == Count::Fuel);
         let engine = Engine::new(&config).expect("wasmtime can compile for this machine");
         Module::from_file(&engine, &path).expect("target/wicketgate.wasm is a module")
     })
 }
 
 impl Wasm {
-    pub(crate) fn new(world: SharedWorld, worker: usize) -> Self {
-        let module = module();
+    pub(crate) fn new(world: SharedWorld, worker: usize, count: Count) -> Self {
+        let module = module(count);
         let mut store = Store::new(module.engine(), Guest { world, worker, memory: None, allocate: None });
-        store.set_fuel(u64::MAX).expect("fuel is on");
+        if count == Count::Fuel {
+            store.set_fuel(u64::MAX).expect("fuel is on");
+        }
         let mut linker = Linker::new(module.engine());
         define(&mut linker).expect("no host function is defined twice");
         define_wasi(&mut linker).expect("no host function is defined twice");
@@ -71,7 +88,7 @@ impl Wasm {
             .get_typed_func::<(), ()>(&mut store, "_initialize")
             .and_then(|initialize| initialize.call(&mut store, ()))
             .expect("the module starts");
-        Self { store, instance, spent: 0 }
+        Self { store, instance, count, busy: Duration::ZERO }
     }
 }
 
@@ -84,14 +101,21 @@ impl Machine for Wasm {
         let arguments: Vec<_> =
             callback.arguments().into_iter().map(|argument| Val::I32(argument.cast_signed())).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
-        let before = self.store.get_fuel().expect("fuel is on");
+        let began = Instant::now();
         function.call(&mut self.store, &arguments, &mut results).map_err(|trap| format!("{trap:?}"))?;
-        self.spent += before - self.store.get_fuel().expect("fuel is on");
+        self.busy += began.elapsed();
         Ok(results.first().map_or(0, |result| result.unwrap_i32().cast_unsigned()))
     }
 
     fn fuel(&mut self) -> u64 {
-        self.spent
+        match self.count {
+            Count::Fuel => u64::MAX - self.store.get_fuel().expect("fuel is on"),
+            Count::Nothing => 0,
+        }
+    }
+
+    fn busy(&self) -> Duration {
+        self.busy
     }
 
     fn memory(&mut self) -> usize {

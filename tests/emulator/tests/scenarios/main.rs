@@ -12,6 +12,8 @@ mod authorities;
 mod bodies;
 mod bridge;
 mod document;
+mod limits;
+mod methods;
 mod passing;
 
 use std::collections::BTreeMap;
@@ -22,12 +24,23 @@ use wicketgate_emulator::{Callout, Costs, Gateway, Kind, Reply, table};
 /// A scenario by name.
 type Scenario = (&'static str, fn(Kind) -> Costs);
 
-fn scenarios() -> Vec<Scenario> {
-    [bridge::SCENARIOS, bodies::SCENARIOS, passing::SCENARIOS, authorities::SCENARIOS].concat()
+type Run = Box<dyn Fn(Kind) -> Costs>;
+
+fn scenarios() -> Vec<(String, Run)> {
+    let all =
+        [bridge::SCENARIOS, bodies::SCENARIOS, passing::SCENARIOS, authorities::SCENARIOS, limits::SCENARIOS];
+    let run = |(name, scenario): Scenario| -> (String, Run) { (name.to_owned(), Box::new(scenario)) };
+    all.concat().into_iter().map(run).chain(methods::scenarios()).collect()
 }
 
 /// kafka-bridge has written all records of a call.
 fn acknowledge(gateway: &mut Gateway, callout: &Callout) {
+    let body = format!(r#"{{"results":[{}]}}"#, receipts(callout));
+    gateway.answer(callout, 200, &[("wicketgate-bridge", "1")], &body);
+}
+
+/// The results of a call of which all records are written.
+fn receipts(callout: &Callout) -> String {
     let value = |text: &str, name: &str| {
         let (_, rest) = text.split_once(&format!(r#""{name}":""#)).unwrap();
         rest.split_once('"').unwrap().0.to_owned()
@@ -40,8 +53,7 @@ fn acknowledge(gateway: &mut Gateway, callout: &Callout) {
     };
     let records = callout.body.match_indices(r#"{"topic":""#).map(|(at, _)| &callout.body[at..]);
     let results: Vec<_> = records.map(receipt).collect();
-    let body = format!(r#"{{"results":[{}]}}"#, results.join(","));
-    gateway.answer(callout, 200, &[("wicketgate-bridge", "1")], &body);
+    results.join(",")
 }
 
 /// The status of an answer and, if it is a problem, its type.
@@ -64,7 +76,8 @@ fn in_the_module_that_ships_at_the_cost_that_is_written_down() {
     let mut costs = BTreeMap::new();
     for (name, scenario) in scenarios() {
         println!("{name}");
-        assert_eq!(costs.insert(name, scenario(Kind::Wasm)), None, "two scenarios are called {name}");
+        let before = costs.insert(name.clone(), scenario(Kind::Wasm));
+        assert_eq!(before, None, "two scenarios are called {name}");
     }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/costs.txt");
     let now = table::write(&costs);
