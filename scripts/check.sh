@@ -57,6 +57,7 @@ check "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 check "clippy for the bridge with all it can have" cargo clippy --locked -p kafka-bridge --features oidc --all-targets -- -D warnings
 check "clippy for the filter (wasm32-wasip1)" \
   cargo clippy --locked -p wicketgate-filter --target wasm32-wasip1 -- -D warnings
+check "layers of the bridge" cargo test --locked --quiet -p kafka-bridge --test layers
 check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps
 check "dependencies: bans, licenses, sources" "$tool_bin/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources
 check "generated files" scripts/generate.sh --check

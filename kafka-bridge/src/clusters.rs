@@ -1,5 +1,6 @@
 //! The Kafka clusters that the bridge writes, by their names.
 
+mod metrics;
 mod options;
 
 use std::collections::BTreeMap;
@@ -9,12 +10,12 @@ use rdkafka::error::KafkaError;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::breaker::Breaker;
+use crate::breaker::{self, Breaker};
 use crate::health::{Health, Readiness};
-use crate::metrics::{ClusterMetrics, Metrics};
-use crate::producer::{self, ClusterOptions, DEFAULT_CLUSTER, Producer, TopicCheck};
+use crate::producer::{self, ClusterMetrics, ClusterOptions, DEFAULT_CLUSTER, Producer, TopicCheck};
 use crate::spool::{Spool, Spools};
 use crate::watch::{not_ready_reason, watch};
+pub use metrics::Metrics;
 pub use options::{Options, ReadyWhen};
 
 /// One cluster: its producer, and what is known of it.
@@ -40,6 +41,7 @@ pub struct Clusters {
     default: Arc<Cluster>,
     named: BTreeMap<String, Arc<Cluster>>,
     ready_when: ReadyWhen,
+    metrics: Metrics,
 }
 
 /// librdkafka does not take the settings of a cluster.
@@ -63,10 +65,11 @@ impl Cluster {
     fn new(
         kafka: &producer::Options,
         cluster: &ClusterOptions,
-        metrics: &Arc<Metrics>,
+        (breakers, records): (&Arc<breaker::Metrics>, &Arc<producer::Metrics>),
     ) -> Result<Arc<Self>, StartError> {
-        let metrics = metrics.of_cluster(&cluster.name);
-        let health = Arc::new(Health::new(Breaker::new(kafka.breaker_stall(), metrics.clone())));
+        let metrics = records.of_cluster(&cluster.name);
+        let breaker = Breaker::new(kafka.breaker_stall(), breakers.of_cluster(&cluster.name));
+        let health = Arc::new(Health::new(breaker));
         let producer = Producer::new(kafka, cluster, Arc::clone(&health), metrics.clone())
             .map_err(|error| StartError { cluster: cluster.name.clone(), error })?;
         Ok(Arc::new(Self {
@@ -95,14 +98,15 @@ impl Clusters {
         kafka: &producer::Options,
         default: &ClusterOptions,
         named: &[ClusterOptions],
-        metrics: &Arc<Metrics>,
+        metrics: Metrics,
+        counted: (&Arc<breaker::Metrics>, &Arc<producer::Metrics>),
     ) -> Result<Self, StartError> {
         let named = named
             .iter()
-            .map(|cluster| Ok((cluster.name.clone(), Cluster::new(kafka, cluster, metrics)?)))
+            .map(|cluster| Ok((cluster.name.clone(), Cluster::new(kafka, cluster, counted)?)))
             .collect::<Result<_, StartError>>()?;
-        let default = Cluster::new(kafka, default, metrics)?;
-        Ok(Self { default, named, ready_when: options.ready_when })
+        let default = Cluster::new(kafka, default, counted)?;
+        Ok(Self { default, named, ready_when: options.ready_when, metrics })
     }
 
     /// The cluster with this name, or the default one; `None` if there is none of that name.
@@ -121,12 +125,13 @@ impl Clusters {
     /// Whether the bridge as a whole can produce, or spool where that is enough.
     pub fn readiness(&self, spools: Option<&Spools>) -> ReadinessReport {
         if self.default.health.readiness() == Readiness::Stopping {
+            self.metrics.ready(false);
             return ReadinessReport { ready: false, text: Readiness::Stopping.text().to_owned() };
         }
         let (mut ready, mut texts) = (true, Vec::new());
         for cluster in self.all() {
             let reason = cluster.not_ready_reason();
-            cluster.metrics.ready(reason.is_none());
+            self.metrics.cluster_ready(&cluster.name, reason.is_none());
             let Some(mut reason) = reason else { continue };
             let spool = spools.filter(|_| self.ready_when == ReadyWhen::Spooling);
             let spool = spool.and_then(|spools| spools.of(&cluster.name));
@@ -143,6 +148,7 @@ impl Clusters {
                 (false, false) => format!("cluster {}, which is not required: {reason}", cluster.name),
             });
         }
+        self.metrics.ready(ready);
         if ready {
             texts.insert(0, "ready".to_owned());
         }

@@ -144,11 +144,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::breaker::Metrics;
+    use prometheus_client::registry::Registry;
 
     fn health() -> Health {
         let stall = Duration::from_secs(2);
-        Health::new(Breaker::new(stall, Arc::new(Metrics::default()).of_cluster("default")))
+        Health::new(Breaker::new(
+            stall,
+            Arc::new(Metrics::register(&mut Registry::default())).of_cluster("default"),
+        ))
     }
 
     fn stats(broker: &str, eos: &str) -> Stats {

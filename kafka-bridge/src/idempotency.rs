@@ -4,6 +4,7 @@
 mod batches;
 mod identity;
 mod journal;
+mod metrics;
 mod options;
 mod shared;
 
@@ -18,11 +19,11 @@ use tokio::sync::oneshot;
 use wicketgate_envelope::hop::Ack;
 
 use crate::delivery::{Delivery, Observer, Outcome, RecordMetadata, Then};
-use crate::metrics::Metrics;
 use identity::Digest;
 pub use identity::{Batch, Content, Data, Identity, Name};
 pub use journal::JournalError;
 use journal::{Bounds, Journal};
+pub use metrics::Metrics;
 pub use options::{OnSharedError, Options, Reloadable};
 use shared::Shared;
 pub use shared::{Hold, RedisFlags, Verdict, client as redis_client, client_of as redis_client_of};
@@ -205,8 +206,8 @@ impl Memory {
         };
         for verdict in &verdicts {
             match verdict {
-                Verdict::Conflict => self.metrics.idempotency_conflict(),
-                Verdict::Written(_) | Verdict::Elsewhere(_) => self.metrics.idempotency_replay(),
+                Verdict::Conflict => self.metrics.conflict(),
+                Verdict::Written(_) | Verdict::Elsewhere(_) => self.metrics.replay(),
                 Verdict::Ours(_) | Verdict::Unavailable => {}
             }
         }
@@ -263,11 +264,11 @@ impl Memory {
             },
             None => self.claim(&mut state, identity, hold),
         };
-        self.metrics.idempotency_entries(state.entries.len());
+        self.metrics.entries(state.entries.len());
         drop(state);
         match admission {
-            Admission::Conflict => self.metrics.idempotency_conflict(),
-            Admission::Written(_) | Admission::InFlight(_) => self.metrics.idempotency_replay(),
+            Admission::Conflict => self.metrics.conflict(),
+            Admission::Written(_) | Admission::InFlight(_) => self.metrics.replay(),
             Admission::New(_) | Admission::Unremembered => {}
         }
         admission
@@ -344,7 +345,7 @@ impl Memory {
         let entry = Entry { content: identity.content, progress };
         state.entries.insert(identity.name, entry);
         state.acknowledged.insert((since, identity.name));
-        self.metrics.idempotency_entries(state.entries.len());
+        self.metrics.entries(state.entries.len());
     }
 
     /// Ends a claim once other bridges know, if they are to, and does `then`.
@@ -382,7 +383,7 @@ impl Memory {
             state.entries.insert(name, Entry { content: identity.content, progress });
             state.acknowledged.insert((now, name));
         }
-        self.metrics.idempotency_entries(state.entries.len());
+        self.metrics.entries(state.entries.len());
         drop(state);
         tell(to_tell, of_copies(outcome));
         if drained.is_some() {

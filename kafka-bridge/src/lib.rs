@@ -29,6 +29,7 @@ pub mod watch;
 
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -37,7 +38,7 @@ use config::{Config, Loaded};
 use http::{Limits, Shared};
 use idempotency::{Memory, MemoryError, Waits};
 use limits::SharedLimits;
-use metrics::Metrics;
+use metrics::Exposition;
 use reload::{Reloads, Running};
 use server::{Connections, Listener, Served, Settings, TooManyConnections};
 use spool::{DirectoryLock, FoundSpools, SpoolError};
@@ -88,23 +89,46 @@ impl Leftover {
 /// What is there before anything is served.
 struct Opened {
     clusters: Arc<Clusters>,
+    records: Arc<producer::Metrics>,
     memory: Option<Arc<Memory>>,
     spools: Option<FoundSpools>,
 }
 
 impl Opened {
     /// Makes the producers, and reads what is on disk. Blocks.
-    fn new(config: &Config, bootstrap_servers: &str, metrics: &Arc<Metrics>) -> Result<Self, RunError> {
+    fn new(config: &Config, bootstrap_servers: &str, registry: &mut Registry) -> Result<Self, RunError> {
+        let breakers = Arc::new(breaker::Metrics::register(registry));
+        let records = Arc::new(producer::Metrics::register(registry));
         let default = config.default_cluster(bootstrap_servers);
-        let clusters = Clusters::new(&config.readiness, &config.kafka, &default, &config.clusters, metrics)?;
+        let clusters = Clusters::new(
+            &config.readiness,
+            &config.kafka,
+            &default,
+            &config.clusters,
+            clusters::Metrics::register(registry),
+            (&breakers, &records),
+        )?;
         // What is remembered may be in there too.
         let lock = config.spool.spool_dir.as_deref().map(DirectoryLock::take).transpose()?;
         let waits = Waits { answer: config.kafka.answer_timeout(), outcome: producer::kept(&config.kafka) };
         let journal_dir = config.journal_dir();
-        let memory = Memory::new(&config.idempotency, journal_dir.as_deref(), waits, Arc::clone(metrics))?;
+        let memory = Memory::new(
+            &config.idempotency,
+            journal_dir.as_deref(),
+            waits,
+            Arc::new(idempotency::Metrics::register(registry)),
+        )?;
         let all: Vec<_> = std::iter::once(default).chain(config.clusters.iter().cloned()).collect();
-        let spools = FoundSpools::look(&config.spool, &config.kafka, &all, lock, memory.as_ref(), metrics)?;
-        Ok(Self { clusters: Arc::new(clusters), memory, spools })
+        let spools = FoundSpools::look(
+            &config.spool,
+            &config.kafka,
+            &all,
+            lock,
+            memory.as_ref(),
+            &spool::Metrics::register(registry),
+            &records,
+        )?;
+        Ok(Self { clusters: Arc::new(clusters), records, memory, spools })
     }
 }
 
@@ -122,38 +146,46 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<Leftover, RunError> {
     let Loaded { config, guard, tls } = loaded;
-    let metrics = Arc::new(Metrics::default());
+    let mut registry = metrics::registry();
     let most = server::most_connections(config.server.max_connections, 1 + config.clusters.len())?;
-    let connections = Connections::new(most, Arc::clone(&metrics));
+    let connections = Connections::new(most, Arc::new(server::Metrics::register(&mut registry)));
     let mut stop = std::pin::pin!(stop);
     // What is on disk may take long to read, and a stop is heard meanwhile. It is as after a crash then, which is what that is
     // read for.
     let opening = tokio::task::spawn_blocking({
-        let (config, servers, metrics) = (config.clone(), bootstrap_servers.to_owned(), Arc::clone(&metrics));
-        move || Opened::new(&config, &servers, &metrics)
+        let (config, servers) = (config.clone(), bootstrap_servers.to_owned());
+        move || Opened::new(&config, &servers, &mut registry).map(|opened| (opened, registry))
     });
-    let Opened { clusters, memory, spools } = tokio::select! {
+    let (Opened { clusters, records, memory, spools }, mut registry) = tokio::select! {
         biased;
         () = &mut stop => return Ok(Leftover { requests: false, records: 0 }),
         opened = opening => opened.map_err(|_| RunError::Cut)??,
     };
-    let telemetry = Telemetry::new(&config.telemetry, Arc::clone(&metrics))?.map(Arc::new);
-    let shared_limits = Arc::new(SharedLimits::new(&config.limits).map_err(RunError::SharedLimits)?);
+    let telemetry = Telemetry::new(&config.telemetry, Arc::new(telemetry::Metrics::register(&mut registry)))?
+        .map(Arc::new);
+    let shared_limits = Arc::new(
+        SharedLimits::new(&config.limits, limits::Metrics::register(&mut registry))
+            .map_err(RunError::SharedLimits)?,
+    );
     // Last, so that nothing is drained by a bridge that does not come to run.
     let spools = spools.map(FoundSpools::start).transpose()?.map(Arc::new);
     let background = clusters.supervise();
+    let (metrics, reloads_counted) =
+        (Arc::new(http::Metrics::register(&mut registry)), reload::Metrics::register(&mut registry));
     let shared = Shared {
         clusters: Arc::clone(&clusters),
         idempotency: memory.clone(),
         spools: spools.clone(),
         metrics,
+        records,
+        exposition: Arc::new(Exposition::new(registry)),
         shared_limits,
         limits: Limits::new(&config.http, &config.server.reloadable, &config.kafka, None),
         guard,
         telemetry: telemetry.clone(),
         topics: reload::topics(&config),
     };
-    let (mut running, served) = Running::new(config, shared, |config, shared| Served {
+    let (mut running, served) = Running::new(config, shared, reloads_counted, |config, shared| Served {
         router: http::router(shared),
         settings: Settings::new(&config.server.reloadable),
         tls,

@@ -1,6 +1,8 @@
 //! Taking over a changed configuration while the bridge runs: as a whole or not at all, and each request has one from
 //! its start to its end.
 
+mod metrics;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use crate::http::{self, Limits, Shared};
 use crate::producer::DEFAULT_CLUSTER;
 use crate::server::{Served, Settings};
 use crate::topics::Topics;
+pub use metrics::Metrics;
 
 /// The topics that may be written, by cluster.
 pub(crate) fn topics(config: &Config) -> Topics {
@@ -58,6 +61,7 @@ fn lost_topics(old: &Config, new: &Config) -> Option<String> {
 pub(crate) struct Running {
     config: Config,
     shared: Arc<Shared>,
+    metrics: Metrics,
     served: watch::Sender<Served>,
 }
 
@@ -66,12 +70,13 @@ impl Running {
     pub(crate) fn new(
         config: Config,
         shared: Shared,
+        metrics: Metrics,
         served: impl FnOnce(&Config, Arc<Shared>) -> Served,
     ) -> (Self, watch::Receiver<Served>) {
         let shared = Arc::new(shared);
-        shared.metrics.configuration_taken_over();
+        metrics.applied();
         let (served, serving) = watch::channel(served(&config, Arc::clone(&shared)));
-        (Self { config, shared, served }, serving)
+        (Self { config, shared, metrics, served }, serving)
     }
 
     /// The settings that hold.
@@ -83,13 +88,13 @@ impl Running {
     pub(crate) async fn follow(&mut self, mut reloads: Reloads) -> Infallible {
         while let Some(read) = reloads.configurations.recv().await {
             match read.and_then(|loaded| self.take_over(loaded, &*reloads.set_log)) {
-                Ok(()) => self.shared.metrics.reload("taken_over"),
+                Ok(()) => self.metrics.attempt("taken_over"),
                 Err(errors) => {
                     for error in errors {
                         tracing::error!("configuration: {error}");
                     }
                     tracing::error!("the configuration was not taken over; the one before goes on");
-                    self.shared.metrics.reload("refused");
+                    self.metrics.attempt("refused");
                 }
             }
         }
@@ -139,7 +144,7 @@ impl Running {
         for warning in config.warnings(&self.shared.guard) {
             tracing::warn!("{warning}");
         }
-        self.shared.metrics.configuration_taken_over();
+        self.metrics.applied();
         self.config = config;
         Ok(())
     }

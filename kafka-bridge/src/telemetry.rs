@@ -2,6 +2,7 @@
 
 mod connector;
 mod export;
+mod metrics;
 mod options;
 mod spans;
 
@@ -14,7 +15,7 @@ use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
-use crate::metrics::Metrics;
+pub use metrics::Metrics;
 pub use options::Options;
 pub use spans::{Record, RecordSpan, RequestSpan};
 

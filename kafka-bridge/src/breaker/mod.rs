@@ -7,6 +7,7 @@
 //! wait for the replicas do not.
 
 mod lane;
+mod metrics;
 mod reach;
 
 use std::collections::HashMap;
@@ -16,10 +17,9 @@ use std::time::{Duration, Instant};
 
 pub use lane::Settlement;
 use lane::{Cause, Lane};
+pub use metrics::{ClusterMetrics, Metrics};
 use reach::Reach;
 use wicketgate_envelope::hop::Ack;
-
-use crate::metrics::ClusterMetrics;
 
 /// So many failures in a row, without an acknowledgement, open the breaker of a topic.
 const FAILURES: u32 = 10;
@@ -142,6 +142,11 @@ impl Breaker {
         Arc::new(Self::with(Settings { stall, failures: FAILURES, first_pause, longest_pause }, metrics))
     }
 
+    /// Counts a record that is not let through because too many of its topic are overdue.
+    pub fn rejected(&self) {
+        self.metrics.rejected();
+    }
+
     fn with(settings: Settings, metrics: ClusterMetrics) -> Self {
         Self {
             settings,
@@ -160,7 +165,7 @@ impl Breaker {
     pub fn admit(self: &Arc<Self>, topic: &str, ack: Ack, now: Instant) -> Result<Permit, Rejected> {
         let trial = self.lost.load(Ordering::Acquire);
         if trial && !locked(&self.reach).take_trial(now) {
-            self.metrics.breaker_rejected();
+            self.metrics.rejected();
             return Err(Rejected);
         }
         let (topic, lanes) = self.topic(topic);
@@ -186,7 +191,7 @@ impl Breaker {
                 if trial {
                     locked(&self.reach).give_trial_back(now);
                 }
-                self.metrics.breaker_rejected();
+                self.metrics.rejected();
                 Err(Rejected)
             }
         }
@@ -227,8 +232,8 @@ impl Breaker {
         self.lost.store(reach.is_lost(), Ordering::Release);
         drop(reach);
         if change.is_some() {
-            self.metrics.breaker_opened("unanswered");
-            self.metrics.breaker_cluster_open(true);
+            self.metrics.opened("unanswered");
+            self.metrics.cluster_open(true);
             tracing::error!(
                 cluster = self.metrics.cluster(),
                 "Kafka does not answer; records are answered 503 until it does"
@@ -312,7 +317,7 @@ impl Breaker {
         self.lost.store(reach.is_lost(), Ordering::Release);
         drop(reach);
         if let Some(reach::Change::Found { lost }) = change {
-            self.metrics.breaker_cluster_open(false);
+            self.metrics.cluster_open(false);
             let for_ms = now.saturating_duration_since(lost).as_millis();
             tracing::info!(cluster = self.metrics.cluster(), for_ms, "Kafka answers again");
         }
@@ -341,10 +346,10 @@ impl Breaker {
             None => {}
             Some(lane::Change::Opened(cause)) => {
                 self.open_lanes.fetch_add(1, Ordering::AcqRel);
-                self.metrics.breaker_topics_open(1);
+                self.metrics.topics_open(1);
                 match cause {
                     Cause::Stalled => {
-                        self.metrics.breaker_opened("stalled");
+                        self.metrics.opened("stalled");
                         let for_ms = self.settings.stall.as_millis();
                         tracing::warn!(
                             cluster,
@@ -355,7 +360,7 @@ impl Breaker {
                         );
                     }
                     Cause::Failing => {
-                        self.metrics.breaker_opened("failing");
+                        self.metrics.opened("failing");
                         tracing::warn!(
                             cluster,
                             topic,
@@ -377,13 +382,13 @@ impl Breaker {
             }
             Some(lane::Change::Closed { opened }) => {
                 self.open_lanes.fetch_sub(1, Ordering::AcqRel);
-                self.metrics.breaker_topics_open(-1);
+                self.metrics.topics_open(-1);
                 let for_ms = now.saturating_duration_since(opened).as_millis();
                 tracing::info!(cluster, topic, ack, for_ms, "records are acknowledged again");
             }
             Some(lane::Change::Forgotten { opened }) => {
                 self.open_lanes.fetch_sub(1, Ordering::AcqRel);
-                self.metrics.breaker_topics_open(-1);
+                self.metrics.topics_open(-1);
                 let for_ms = now.saturating_duration_since(opened).as_millis();
                 tracing::info!(
                     cluster,
@@ -442,7 +447,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
+    use prometheus_client::registry::Registry;
 
     const SETTINGS: Settings = Settings {
         stall: Duration::from_secs(2),
@@ -453,7 +458,10 @@ mod tests {
 
     fn breaker() -> (Arc<Breaker>, impl Fn(u64) -> Instant) {
         let start = Instant::now();
-        let breaker = Arc::new(Breaker::with(SETTINGS, Arc::new(Metrics::default()).of_cluster("default")));
+        let breaker = Arc::new(Breaker::with(
+            SETTINGS,
+            Arc::new(Metrics::register(&mut Registry::default())).of_cluster("default"),
+        ));
         (breaker, move |seconds| start + Duration::from_secs(seconds))
     }
 

@@ -164,7 +164,7 @@ fn a_value_of_a_wrong_type_is_told_with_what_was_wanted_and_what_came() {
             }
         }
         let wanted: &[&str] = if table.is_empty() {
-            &["listen", "tls_client_names", "allowed_topics", "topics"]
+            &["listen", "tls_client_names", "topics", "allowed_topics"]
         } else {
             &["allowed_topics", "topics"]
         };

@@ -6,6 +6,7 @@ mod body;
 mod event_view;
 mod events;
 mod head;
+mod metrics;
 mod openapi;
 mod operations;
 mod options;
@@ -31,7 +32,7 @@ use crate::clusters::Clusters;
 use crate::hop::Guard;
 use crate::idempotency::Memory;
 use crate::limits::SharedLimits;
-use crate::metrics::Metrics;
+use crate::metrics::Exposition;
 use crate::problem::{Kind, Problem};
 use crate::producer;
 use crate::server;
@@ -39,6 +40,7 @@ use crate::sparse::Sparse;
 use crate::spool::Spools;
 use crate::telemetry::Telemetry;
 use crate::topics::Topics;
+pub use metrics::Metrics;
 pub use options::Reloadable;
 
 const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
@@ -54,8 +56,12 @@ pub struct Shared {
     pub idempotency: Option<Arc<Memory>>,
     /// Where records wait that are acknowledged before Kafka has them, if there is such a place.
     pub spools: Option<Arc<Spools>>,
-    /// What is counted.
+    /// What is counted of requests.
     pub metrics: Arc<Metrics>,
+    /// What is counted of records.
+    pub records: Arc<producer::Metrics>,
+    /// The text of all that is counted.
+    pub exposition: Arc<Exposition>,
     /// Limits that gateways share.
     pub shared_limits: Arc<SharedLimits>,
     /// What requests may ask for.
@@ -73,7 +79,7 @@ impl Shared {
     fn count_record(&self, cluster: Option<&str>, outcome: &'static str) {
         match self.clusters.get(cluster) {
             Some(cluster) => cluster.metrics.record(outcome),
-            None => self.metrics.record_of_no_cluster(outcome),
+            None => self.records.record_of_no_cluster(outcome),
         }
     }
 
@@ -84,6 +90,8 @@ impl Shared {
             idempotency: self.idempotency.clone(),
             spools: self.spools.clone(),
             metrics: Arc::clone(&self.metrics),
+            records: Arc::clone(&self.records),
+            exposition: Arc::clone(&self.exposition),
             shared_limits: Arc::clone(&self.shared_limits),
             limits,
             guard,

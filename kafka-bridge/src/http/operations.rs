@@ -30,8 +30,9 @@ pub(super) async fn openapi() -> Response {
 /// All metrics, as text for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
     shared.metrics.body_memory(shared.limits.memory.in_use());
-    let readiness = shared.clusters.readiness(shared.spools.as_deref());
-    let text = shared.metrics.encode(readiness.ready).map_err(|error| {
+    // Which sets what is said of it.
+    let _ = shared.clusters.readiness(shared.spools.as_deref());
+    let text = shared.exposition.encode().map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         Problem::unavailable("the metrics cannot be written", 1)
     })?;

@@ -33,7 +33,7 @@ pub(super) async fn produce(
     shared.metrics.body_read(received.bytes.len());
     let call = decode(&received.bytes, &shared.limits)?;
     // Before anything else of it is done: what is refused here is neither remembered nor written.
-    let said = shared.shared_limits.ask(&call.limits, &shared.metrics).await;
+    let said = shared.shared_limits.ask(&call.limits).await;
     let refused = refused(&call, &said);
     let spoilt = spoilt(&shared, &call.records, &refused).await;
     let enqueued = Pass::through(&shared, |pass| {

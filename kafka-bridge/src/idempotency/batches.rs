@@ -34,13 +34,13 @@ impl Memory {
                 let conflict = entry.content != batch.content;
                 drop(state);
                 if conflict {
-                    self.metrics.idempotency_conflict();
+                    self.metrics.conflict();
                 }
                 return conflict;
             }
             (None, Some(Verdict::Conflict)) => {
                 drop(state);
-                self.metrics.idempotency_conflict();
+                self.metrics.conflict();
                 return true;
             }
             // Its events are asked about too, and are not written if nobody can say.

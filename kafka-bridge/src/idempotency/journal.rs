@@ -35,7 +35,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 use super::{Identity, Then};
 use crate::delivery::{Outcome, RecordMetadata};
 use crate::files;
-use crate::metrics::Metrics;
+use crate::idempotency::Metrics;
 
 /// What a journal starts with: its name and the version of its format.
 const MAGIC: [u8; 8] = *b"wgidem\0\x01";
@@ -244,7 +244,7 @@ impl Writer {
             return;
         }
         if self.hangs {
-            self.metrics.idempotency_unjournaled(entries);
+            self.metrics.unjournaled(entries);
             return;
         }
         let written = match self.disk.send(batch) {
@@ -255,7 +255,7 @@ impl Writer {
             Ok(written) => self.note(written, entries),
             Err(RecvTimeoutError::Timeout) => {
                 self.hangs = true;
-                self.metrics.idempotency_unjournaled(entries);
+                self.metrics.unjournaled(entries);
                 tracing::error!(patience = ?PATIENCE, "the disk of the idempotency journal hangs; until it goes on, a restart will not know of what is acknowledged");
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -286,7 +286,7 @@ impl Writer {
             Ok(()) if self.failing => tracing::info!("the idempotency journal is written again"),
             Ok(()) => {}
             Err(error) => {
-                self.metrics.idempotency_unjournaled(entries);
+                self.metrics.unjournaled(entries);
                 if !self.failing {
                     tracing::error!(%error, "the idempotency journal cannot be written; a restart will not know of these events");
                 }

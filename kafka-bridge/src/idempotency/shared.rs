@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Identity, OnSharedError, Options, Then, Waits};
 use crate::delivery::{Delivery, Outcome};
-use crate::metrics::Metrics;
+use crate::idempotency::Metrics;
 pub use holders::Hold;
 use holders::{Holders, Releasing};
 use server::{RELEASE, RENEW, REPLACE, Server, Silence};
@@ -309,7 +309,7 @@ impl Inner {
 
     /// Of an event that Redis cannot be asked about.
     fn unshared(&self, hold: Hold) -> Verdict {
-        self.metrics.idempotency_unshared(1);
+        self.metrics.unshared(1);
         match self.server.on_error() {
             OnSharedError::Allow => Verdict::Ours(Some(hold)),
             OnSharedError::Deny => Verdict::Unavailable,

@@ -1,12 +1,17 @@
 use super::*;
 use crate::delivery::RecordMetadata;
+use prometheus_client::registry::Registry;
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
+
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::register(&mut Registry::default()))
+}
 
 const WINDOW: Duration = Duration::from_secs(600);
 
 fn memory(limit: usize) -> Arc<Memory> {
-    Arc::new(Memory::bounded(limit, WINDOW, Arc::default()))
+    Arc::new(Memory::bounded(limit, WINDOW, metrics()))
 }
 
 fn identity(name: u8, content: u8) -> Identity {
@@ -210,8 +215,8 @@ fn as_many_spooled_events_as_are_remembered_are_known_after_a_start() {
     let metadata =
         |name: u8| RecordMetadata { partition: 0, offset: name.into(), timestamp: Timestamp::from_millis(1) };
     let bounds = Bounds { window: WINDOW, entries: 20 };
-    let mut memory = Memory::bounded(20, WINDOW, Arc::default());
-    memory.journal = Some(Journal::open(&directory, bounds, Arc::default()).unwrap().0);
+    let mut memory = Memory::bounded(20, WINDOW, metrics());
+    memory.journal = Some(Journal::open(&directory, bounds, metrics()).unwrap().0);
     let memory = Arc::new(memory);
     for name in 0..105 {
         claim(&memory, name, Instant::now()).settle(SPOOLED);
@@ -223,7 +228,7 @@ fn as_many_spooled_events_as_are_remembered_are_known_after_a_start() {
     // The thread that has it open ends a little later.
     let deadline = Instant::now() + Duration::from_secs(20);
     let (_journal, known) = loop {
-        match Journal::open(&directory, bounds, Arc::default()) {
+        match Journal::open(&directory, bounds, metrics()) {
             Ok(opened) => break opened,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }

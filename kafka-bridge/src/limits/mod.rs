@@ -7,7 +7,6 @@
 mod options;
 mod rate;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use redis::{RedisError, Value};
 use wicketgate_envelope::hop::{LimitState, LimitedRequest, MAX_LIMITS, SharedLimit};
 
 use crate::idempotency::redis_client_of;
+use crate::metrics::register;
 pub use options::Options;
 use rate::Rate;
 
@@ -29,7 +29,7 @@ const PREFIX: &str = "wicketgate:limit:";
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What is counted of limits. By name they are counted in the gateways, which know the names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     allowed: Counter,
     denied: Counter,
@@ -38,20 +38,34 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Adds them to the registry.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("limits_allowed", "Requests that shared limits let through", self.allowed.clone());
-        registry.register("limits_denied", "Requests that shared limits refused", self.denied.clone());
-        registry.register(
-            "limits_uncounted",
-            "Requests that shared limits could not count, let through or refused as each limit says",
-            self.uncounted.clone(),
-        );
-        registry.register(
-            "limits_redis_up",
-            "Whether the Redis of shared limits answered the last time that it was asked",
-            self.redis_up.clone(),
-        );
+    /// Creates them in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        Self {
+            allowed: register(
+                registry,
+                "limits_allowed",
+                "Requests that shared limits let through",
+                Counter::default(),
+            ),
+            denied: register(
+                registry,
+                "limits_denied",
+                "Requests that shared limits refused",
+                Counter::default(),
+            ),
+            uncounted: register(
+                registry,
+                "limits_uncounted",
+                "Requests that shared limits could not count, let through or refused as each limit says",
+                Counter::default(),
+            ),
+            redis_up: register(
+                registry,
+                "limits_redis_up",
+                "Whether the Redis of shared limits answered the last time that it was asked",
+                Gauge::default(),
+            ),
+        }
     }
 }
 
@@ -59,6 +73,7 @@ impl Metrics {
 #[allow(missing_debug_implementations, reason = "a connection has nothing to show")]
 pub struct SharedLimits {
     redis: Option<Redis>,
+    metrics: Metrics,
 }
 
 struct Redis {
@@ -84,8 +99,10 @@ impl SharedLimits {
     ///
     /// # Errors
     /// What is wrong with the settings, each with the next step and without secrets.
-    pub fn new(options: &Options) -> Result<Self, Vec<String>> {
-        let Some(client) = redis_client_of(&options.redis())? else { return Ok(Self { redis: None }) };
+    pub fn new(options: &Options, metrics: Metrics) -> Result<Self, Vec<String>> {
+        let Some(client) = redis_client_of(&options.redis())? else {
+            return Ok(Self { redis: None, metrics });
+        };
         let timeout = options.limits_redis_timeout;
         let settings = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
@@ -94,19 +111,15 @@ impl SharedLimits {
         let connection = ConnectionManager::new_lazy_with_config(client, settings)
             .map_err(|error| vec![format!("--limits-redis: {error}")])?;
         let (start, not_before, down) = (Instant::now(), AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Self { redis: Some(Redis { connection, timeout, start, not_before, down }) })
+        Ok(Self { redis: Some(Redis { connection, timeout, start, not_before, down }), metrics })
     }
 
     /// Asks for each request, in one round trip for all of them.
-    pub async fn ask(
-        &self,
-        requests: &[LimitedRequest],
-        metrics: &Arc<crate::metrics::Metrics>,
-    ) -> Vec<Said> {
+    pub async fn ask(&self, requests: &[LimitedRequest]) -> Vec<Said> {
         if requests.is_empty() {
             return Vec::new();
         }
-        let metrics = &metrics.limits;
+        let metrics = &self.metrics;
         let said = match &self.redis {
             Some(redis) => redis.ask(requests, metrics).await,
             None => None,

@@ -16,8 +16,8 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::delivery::{Outcome, RecordMetadata};
 use crate::health::Health;
-use crate::metrics::ClusterMetrics;
 use crate::producer::isolation::Isolation;
+use crate::producer::metrics::ClusterMetrics;
 use crate::producer::outcome;
 use crate::producer::persistence;
 use crate::producer::ticket::Ticket;

@@ -14,9 +14,9 @@ use wicketgate_envelope::hop::Ack;
 
 use crate::delivery::Outcome;
 use crate::health::Health;
-use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
 use crate::producer::context::Context;
+use crate::producer::metrics::ClusterMetrics;
 use crate::producer::outcome;
 use crate::producer::settings;
 use crate::producer::ticket::Ticket;

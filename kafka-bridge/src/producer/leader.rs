@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use wicketgate_envelope::hop::Ack;
 
 use crate::health::Health;
-use crate::metrics::ClusterMetrics;
 use crate::producer::Client;
 use crate::producer::context::Context;
 use crate::producer::isolation::Isolation;
+use crate::producer::metrics::ClusterMetrics;
 use crate::producer::settings;
 use crate::producer::ticket::Ticket;
 

@@ -6,6 +6,7 @@ mod drain;
 mod isolation;
 mod leader;
 mod librdkafka;
+mod metrics;
 mod names;
 mod observer;
 mod options;
@@ -33,7 +34,6 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::delivery::{Delivery, Observers, Outcome};
 use crate::health::Health;
-use crate::metrics::ClusterMetrics;
 use crate::sparse::Sparse;
 pub(crate) use conflicts::{check as check_together, warnings};
 use context::Context;
@@ -43,6 +43,7 @@ use isolation::Isolation;
 use leader::{Leader, NotSent};
 pub use librdkafka::Property;
 pub(crate) use librdkafka::check as check_properties;
+pub use metrics::{ClusterMetrics, Metrics};
 use names::Names;
 pub use observer::Answered;
 use observer::Observer;
@@ -220,7 +221,7 @@ impl Producer {
         };
         // Of these topics Kafka has taken too much too late.
         if permit.has_overdue() && self.clock.is_full() {
-            self.maker.metrics.breaker_rejected();
+            self.maker.health.breaker().rejected();
             return Err(refused(Outcome::Unavailable, observers));
         }
         if !self.names.take(record.topic, Instant::now()) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::delivery::Outcome;
-use crate::metrics::ClusterMetrics;
+use crate::producer::metrics::ClusterMetrics;
 use crate::producer::ticket::Ticket;
 use crate::sparse::Sparse;
 

@@ -147,11 +147,18 @@ mod tests {
     use wicketgate_envelope::hop::Ack;
 
     use super::*;
+    use crate::breaker;
     use crate::breaker::Breaker;
     use crate::delivery::{Observers, Outcome};
     use crate::health::Health;
-    use crate::metrics::Metrics;
+    use crate::producer::Metrics;
     use crate::producer::{Options, Outgoing};
+    use prometheus_client::registry::Registry;
+
+    fn health(options: &Options) -> Arc<Health> {
+        let metrics = Arc::new(breaker::Metrics::register(&mut Registry::default())).of_cluster("default");
+        Arc::new(Health::new(Breaker::new(options.breaker_stall(), metrics)))
+    }
 
     /// librdkafka keeps each topic that it was told of until its client ends.
     #[tokio::test]
@@ -159,8 +166,8 @@ mod tests {
         let broker = crate::embedded::EmbeddedBroker::start().unwrap();
         let servers = &broker.bootstrap_servers();
         let options = Options { max_topics: 2, ..Options::example() };
-        let metrics = Arc::new(Metrics::default()).of_cluster("default");
-        let health = Arc::new(Health::new(Breaker::new(options.breaker_stall(), metrics.clone())));
+        let metrics = Arc::new(Metrics::register(&mut Registry::default())).of_cluster("default");
+        let health = health(&options);
         let mut producer =
             Producer::new(&options, &options.default_cluster(servers), health, metrics).unwrap();
         producer.names.rest = Duration::ZERO;
@@ -203,8 +210,8 @@ mod tests {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let servers = &silent.local_addr().unwrap().to_string();
         let options = Options { delivery_timeout: Duration::from_secs(1), ..Options::example() };
-        let metrics = Arc::new(Metrics::default()).of_cluster("default");
-        let health = Arc::new(Health::new(Breaker::new(options.breaker_stall(), metrics.clone())));
+        let metrics = Arc::new(Metrics::register(&mut Registry::default())).of_cluster("default");
+        let health = health(&options);
         let producer = Producer::new(&options, &options.default_cluster(servers), health, metrics).unwrap();
         let record = Outgoing {
             topic: "t",

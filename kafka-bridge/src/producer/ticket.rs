@@ -9,7 +9,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::breaker::{Permit, Settlement};
 use crate::delivery::{Observers, Outcome};
-use crate::metrics::ClusterMetrics;
+use crate::producer::metrics::ClusterMetrics;
 use crate::producer::overdue::Counted;
 
 /// Travels with a record. Because the delivery report settles it whether or not anybody waits any more, every record is

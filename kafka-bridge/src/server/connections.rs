@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Metrics;
 use crate::body_memory::ConnectionMemory;
-use crate::metrics::Metrics;
 
 /// The part of all places that is left to those who have not been let in, as a divisor, and bounds for it.
 const NEWCOMERS_PART: usize = 8;
@@ -90,7 +90,7 @@ impl Own {
 impl Connections {
     /// None yet, and so many at most.
     pub(crate) fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        metrics.connections_limit(limit);
+        metrics.limit(limit);
         Arc::new(Self { limit, state: Mutex::default(), ended: Notify::new(), metrics })
     }
 
@@ -155,7 +155,7 @@ impl Connections {
 
     fn count(&self, state: &State) {
         let let_in = state.let_in.len() + state.leaving.len();
-        self.metrics.connections(let_in, state.open.saturating_sub(let_in));
+        self.metrics.open(let_in, state.open.saturating_sub(let_in));
     }
 
     /// The most that have been let in.
@@ -243,7 +243,7 @@ impl Connection {
 
     fn put_out(&self, how: PutOut) {
         self.own().put_out = Some(how);
-        self.all.metrics.connection_ended("limit");
+        self.all.metrics.ended("limit");
         self.told.notify_one();
     }
 
@@ -256,7 +256,7 @@ impl Connection {
 
     /// Why it was ended, for the metrics.
     pub(super) fn count_end(&self, reason: &'static str) {
-        self.all.metrics.connection_ended(reason);
+        self.all.metrics.ended(reason);
     }
 }
 
@@ -312,10 +312,12 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::*;
 
     fn connections(limit: usize) -> Arc<Connections> {
-        Connections::new(limit, Arc::default())
+        Connections::new(limit, Arc::new(Metrics::register(&mut Registry::default())))
     }
 
     fn put_out(place: &Place) -> Option<PutOut> {

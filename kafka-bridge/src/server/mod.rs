@@ -6,6 +6,7 @@ mod descriptors;
 mod lingering;
 mod listen;
 mod listener;
+mod metrics;
 mod options;
 mod tls;
 
@@ -28,6 +29,7 @@ pub use descriptors::{TooManyConnections, raise_limit};
 pub use listen::Listen;
 use listener::Accepted;
 pub use listener::Listener;
+pub use metrics::Metrics;
 pub use options::{Options, Reloadable};
 pub use tls::Tls;
 

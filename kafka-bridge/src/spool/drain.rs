@@ -25,7 +25,7 @@ use super::segment;
 use super::state::{Segment, Shared};
 use crate::files;
 use crate::idempotency::{Identity, Memory};
-use crate::metrics::ClusterMetrics;
+use crate::producer::ClusterMetrics;
 use crate::producer::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence};
 use asked::Asked;
 use progress::CHECKPOINT_PAUSE;

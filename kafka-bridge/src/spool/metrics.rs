@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,44 +14,29 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Limits;
 use super::clock::now_millis;
 use super::state::State;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Name(&'static str);
-
-impl EncodeLabelValue for Name {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.0, encoder)
-    }
-}
+use crate::metrics::{ClusterLabels, Label, PerCluster, register, register_with_unit};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BoundLabels {
     cluster: Arc<str>,
-    bound: Name,
+    bound: Label,
 }
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    cluster: Arc<str>,
-}
-
-type Each<M> = Family<Labels, M>;
 
 /// All that spools count, for each cluster.
 #[derive(Debug)]
 pub struct Metrics {
-    records: Each<Gauge>,
-    bytes: Each<Gauge>,
-    bytes_limit: Each<Gauge>,
-    segments: Each<Gauge>,
-    oldest_age: Each<Gauge<f64, AtomicU64>>,
-    refused_records: Each<Gauge>,
-    refused_bytes: Each<Gauge>,
-    damaged: Each<Gauge>,
-    refused: Each<Counter>,
-    drained: Each<Counter>,
+    records: PerCluster<Gauge>,
+    bytes: PerCluster<Gauge>,
+    bytes_limit: PerCluster<Gauge>,
+    segments: PerCluster<Gauge>,
+    oldest_age: PerCluster<Gauge<f64, AtomicU64>>,
+    refused_records: PerCluster<Gauge>,
+    refused_bytes: PerCluster<Gauge>,
+    damaged: PerCluster<Gauge>,
+    refused: PerCluster<Counter>,
+    drained: PerCluster<Counter>,
     full: Family<BoundLabels, Counter>,
-    sync: Family<Labels, Histogram, fn() -> Histogram>,
+    sync: Family<ClusterLabels, Histogram, fn() -> Histogram>,
 }
 
 /// What one spool counts.
@@ -79,82 +64,89 @@ fn sync_histogram() -> Histogram {
     ])
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            records: Each::default(),
-            bytes: Each::default(),
-            bytes_limit: Each::default(),
-            segments: Each::default(),
-            oldest_age: Each::default(),
-            refused_records: Each::default(),
-            refused_bytes: Each::default(),
-            damaged: Each::default(),
-            refused: Each::default(),
-            drained: Each::default(),
-            full: Family::default(),
-            sync: Family::new_with_constructor(sync_histogram),
-        }
-    }
-}
-
 impl Metrics {
-    /// Makes them known.
-    pub fn register(&self, r: &mut Registry) {
-        r.register("spool_records", "Records on disk that are not in Kafka yet", self.records.clone());
-        r.register_with_unit("spool", "What the spool takes on disk", Unit::Bytes, self.bytes.clone());
-        r.register_with_unit(
-            "spool_limit",
-            "The most that the spool may take on disk",
-            Unit::Bytes,
-            self.bytes_limit.clone(),
-        );
-        r.register("spool_segments", "Files of records", self.segments.clone());
-        r.register_with_unit(
-            "spool_oldest_age",
-            "How long the oldest record that is not in Kafka yet has been on disk",
-            Unit::Seconds,
-            self.oldest_age.clone(),
-        );
-        r.register(
-            "spool_refused_records",
-            "Records on disk that Kafka did not take and that were set aside",
-            self.refused_records.clone(),
-        );
-        r.register_with_unit(
-            "spool_refused",
-            "What records that Kafka did not take, and that were set aside, take on disk; it is among spool_bytes",
-            Unit::Bytes,
-            self.refused_bytes.clone(),
-        );
-        r.register(
-            "spool_damaged",
-            "1 if something on disk is not what was written, so that nothing behind it is drained and no record is taken",
-            self.damaged.clone(),
-        );
-        r.register(
-            "spool_refused",
-            "Records that Kafka did not take and that were set aside",
-            self.refused.clone(),
-        );
-        r.register("spool_drained", "Records that were written to Kafka from disk", self.drained.clone());
-        r.register(
-            "spool_full",
-            "Records that were not taken because the spool was full, by the bound that it had reached",
-            self.full.clone(),
-        );
-        r.register_with_unit(
-            "spool_sync",
-            "How long it takes to write a group of records to disk and sync it",
-            Unit::Seconds,
-            self.sync.clone(),
-        );
+    /// Creates them in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        Self {
+            records: register(
+                registry,
+                "spool_records",
+                "Records on disk that are not in Kafka yet",
+                Family::default(),
+            ),
+            bytes: register_with_unit(
+                registry,
+                "spool",
+                "What the spool takes on disk",
+                Unit::Bytes,
+                Family::default(),
+            ),
+            bytes_limit: register_with_unit(
+                registry,
+                "spool_limit",
+                "The most that the spool may take on disk",
+                Unit::Bytes,
+                Family::default(),
+            ),
+            segments: register(registry, "spool_segments", "Files of records", Family::default()),
+            oldest_age: register_with_unit(
+                registry,
+                "spool_oldest_age",
+                "How long the oldest record that is not in Kafka yet has been on disk",
+                Unit::Seconds,
+                Family::default(),
+            ),
+            refused_records: register(
+                registry,
+                "spool_refused_records",
+                "Records on disk that Kafka did not take and that were set aside",
+                Family::default(),
+            ),
+            refused_bytes: register_with_unit(
+                registry,
+                "spool_refused",
+                "What records that Kafka did not take, and that were set aside, take on disk; it is among spool_bytes",
+                Unit::Bytes,
+                Family::default(),
+            ),
+            damaged: register(
+                registry,
+                "spool_damaged",
+                "1 if something on disk is not what was written, so that nothing behind it is drained and no record is taken",
+                Family::default(),
+            ),
+            refused: register(
+                registry,
+                "spool_refused",
+                "Records that Kafka did not take and that were set aside",
+                Family::default(),
+            ),
+            drained: register(
+                registry,
+                "spool_drained",
+                "Records that were written to Kafka from disk",
+                Family::default(),
+            ),
+            full: register(
+                registry,
+                "spool_full",
+                "Records that were not taken because the spool was full, by the bound that it had reached",
+                Family::default(),
+            ),
+            sync: register_with_unit(
+                registry,
+                "spool_sync",
+                "How long it takes to write a group of records to disk and sync it",
+                Unit::Seconds,
+                Family::new_with_constructor(sync_histogram),
+            ),
+        }
     }
 
     /// Those of the spool of one cluster.
     pub(super) fn of(&self, cluster: &str) -> Counts {
         let cluster: Arc<str> = cluster.into();
-        let labels = Labels { cluster: Arc::clone(&cluster) };
+        let labels = ClusterLabels { cluster: Arc::clone(&cluster) };
         Counts {
             records: self.records.get_or_create_owned(&labels),
             bytes: self.bytes.get_or_create_owned(&labels),
@@ -210,13 +202,13 @@ impl Counts {
 
     #[cfg(test)]
     pub(super) fn full_so_far(&self, bound: &'static str) -> u64 {
-        let labels = BoundLabels { cluster: Arc::clone(&self.cluster), bound: Name(bound) };
+        let labels = BoundLabels { cluster: Arc::clone(&self.cluster), bound: Label(bound) };
         self.full.get_or_create(&labels).get()
     }
 
     pub(super) fn full(&self, bound: &'static str) {
         self.full
-            .get_or_create(&BoundLabels { cluster: Arc::clone(&self.cluster), bound: Name(bound) })
+            .get_or_create(&BoundLabels { cluster: Arc::clone(&self.cluster), bound: Label(bound) })
             .inc();
     }
 

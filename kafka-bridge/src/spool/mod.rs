@@ -36,8 +36,7 @@ use wicketgate_envelope::hop::Ack;
 use crate::delivery::{Delivery, Outcome};
 use crate::files;
 use crate::idempotency::{Claim, Identity, Memory};
-use crate::metrics::{ClusterMetrics, Metrics as AllMetrics};
-use crate::producer::{self, ClusterOptions, DrainSettings, Outgoing, wire_size};
+use crate::producer::{self, ClusterMetrics, ClusterOptions, DrainSettings, Outgoing, wire_size};
 pub use check::check;
 use checkpoint::Keeper;
 use clock::now_millis;
@@ -328,7 +327,8 @@ impl FoundSpools {
         clusters: &[ClusterOptions],
         lock: Option<DirectoryLock>,
         memory: Option<&Arc<Memory>>,
-        metrics: &Arc<AllMetrics>,
+        metrics: &Metrics,
+        records: &Arc<producer::Metrics>,
     ) -> Result<Option<Self>, SpoolError> {
         let (Some(directory), Some(lock)) = (&options.spool_dir, lock) else { return Ok(None) };
         for found in clusters_in(directory)? {
@@ -355,8 +355,8 @@ impl FoundSpools {
                 inspected: recover::inspect(&directory, now, &mut remember)?,
                 directory,
                 drain: DrainSettings::new(kafka, cluster),
-                metrics: metrics.of_cluster(name),
-                counts: metrics.spool.of(name),
+                metrics: records.of_cluster(name),
+                counts: metrics.of(name),
                 limits: Limits {
                     bytes: cluster.spool_max_bytes.unwrap_or(options.spool_max_bytes),
                     age: cluster.spool_max_age.unwrap_or(options.spool_max_age),

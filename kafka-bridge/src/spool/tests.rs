@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use prometheus_client::registry::Registry;
+
 use super::checkpoint::Checkpoint;
 use super::*;
 
@@ -61,13 +63,14 @@ fn open_draining(
     limits: Limits,
     drain: DrainSettings,
 ) -> Result<(Spool, Recovered), SpoolError> {
-    let metrics = Arc::new(AllMetrics::default());
+    let mut registry = Registry::default();
+    let counted = Arc::new(producer::Metrics::register(&mut registry));
     let mut identities = Vec::new();
     let inspected =
         recover::inspect(directory, now_millis(), &mut |identity, at| identities.push((identity, at)))?;
     let state = inspected.apply(disk)?;
     let records = state.0.records();
-    let (metrics, counts) = (metrics.of_cluster("c"), metrics.spool.of("c"));
+    let (metrics, counts) = (counted.of_cluster("c"), Metrics::register(&mut registry).of("c"));
     let (spool, threads) = Spool::new(disk.clone(), directory, state, limits, drain, None, metrics, counts)?;
     for thread in threads {
         thread.send(()).unwrap();
@@ -682,8 +685,10 @@ fn a_damaged_spool_changes_no_other() {
         spool_segment_bytes: LIMITS.segment_bytes,
     };
     let lock = DirectoryLock::take(&directory.0).unwrap();
-    let metrics = Arc::new(AllMetrics::default());
-    let found = FoundSpools::look(&options, &kafka, &[default, other], Some(lock), None, &metrics);
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let records = Arc::new(producer::Metrics::register(&mut registry));
+    let found = FoundSpools::look(&options, &kafka, &[default, other], Some(lock), None, &metrics, &records);
     let error = found.err().unwrap().to_string();
     assert!(error.contains("is damaged") && error.contains("other"), "{error}");
     assert_eq!(fs::read(&first).unwrap(), torn);

@@ -17,7 +17,7 @@ use super::metrics::Counts;
 use super::segment::{AppendError, Open};
 use super::state::{Pending, Segment, Shared};
 use crate::delivery::Outcome;
-use crate::metrics::ClusterMetrics;
+use crate::producer::ClusterMetrics;
 
 /// The most bytes that share a sync.
 const GROUP_BYTES: usize = 8 << 20;

@@ -24,7 +24,7 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::runtime::Handle;
 
-use crate::metrics::Metrics;
+use super::Metrics;
 
 /// The most spans that wait for the collector, those on their way included, about 2 KiB each.
 const MOST_WAITING: usize = 8192;

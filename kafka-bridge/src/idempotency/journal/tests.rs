@@ -1,4 +1,5 @@
 use super::*;
+use prometheus_client::registry::Registry;
 use std::io::Read as _;
 
 const BOUNDS: Bounds = Bounds { window: Duration::from_secs(600), entries: 5 };
@@ -131,14 +132,22 @@ fn two_bridges_cannot_have_one_journal() {
     assert!(error.to_string().contains("another bridge"), "{error}");
     drop(files);
     directory.open(now());
-    let error = Journal::open(Path::new("/proc/nowhere"), BOUNDS, Arc::default()).err().unwrap().to_string();
+    let error = Journal::open(
+        Path::new("/proc/nowhere"),
+        BOUNDS,
+        Arc::new(Metrics::register(&mut Registry::default())),
+    )
+    .err()
+    .unwrap()
+    .to_string();
     assert!(error.starts_with("idempotency journal in /proc/nowhere: "), "{error}");
 }
 
 #[test]
 fn what_comes_after_an_entry_comes_after_it_is_written() {
     let directory = Directory::new("then");
-    let (journal, _) = Journal::open(&directory.0, BOUNDS, Arc::default()).unwrap();
+    let (journal, _) =
+        Journal::open(&directory.0, BOUNDS, Arc::new(Metrics::register(&mut Registry::default()))).unwrap();
     let path = directory.files().pop().unwrap();
     let (sender, receiver) = mpsc::channel();
     for number in 1..=3 {
@@ -219,7 +228,7 @@ fn a_disk_that_hangs_holds_nobody_up() {
     let (mut reader, pipe) = io::pipe().unwrap();
     files.current = File::from(std::os::fd::OwnedFd::from(pipe));
     files.bounds.entries = usize::MAX;
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
     let journal = Journal::start(files, Arc::clone(&metrics)).unwrap();
     let (sender, receiver) = mpsc::channel();
     let append = |number: usize| {
@@ -233,7 +242,7 @@ fn a_disk_that_hangs_holds_nobody_up() {
         append(number);
         assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(number));
     }
-    let unjournaled = metrics.unjournaled();
+    let unjournaled = metrics.unjournaled_so_far();
     assert!((500..total).contains(&unjournaled), "{unjournaled}");
     // Once the disk goes on, so does the journal.
     let reading = thread::spawn(move || {
@@ -251,7 +260,7 @@ fn a_disk_that_hangs_holds_nobody_up() {
     // The one that hung was written in the end, and is counted all the same.
     assert_eq!(read.len() + unjournaled, total + 2);
     assert_eq!(read.last(), Some(&entry(u8::try_from(total % 251).unwrap(), 0).identity));
-    assert_eq!(metrics.unjournaled(), unjournaled);
+    assert_eq!(metrics.unjournaled_so_far(), unjournaled);
 }
 
 #[test]

@@ -16,8 +16,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::millis;
 use super::value::PREFIX;
+use crate::idempotency::Metrics;
 use crate::idempotency::{OnSharedError, Options};
-use crate::metrics::Metrics;
 
 /// How long Redis is left alone after it has failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -237,7 +237,7 @@ impl Server {
                     if self.outage.ends() {
                         tracing::info!("Redis answers again; events are shared with other bridges");
                     }
-                    self.metrics.idempotency_redis_up(true);
+                    self.metrics.redis_up(true);
                     return Ok(replies);
                 }
             },
@@ -247,7 +247,7 @@ impl Server {
         if self.outage.begins() {
             tracing::error!(error, on_error = ?self.on_error, "Redis does not answer; events are not shared with other bridges");
         }
-        self.metrics.idempotency_redis_up(false);
+        self.metrics.redis_up(false);
         Err(Silence::NoAnswer)
     }
 

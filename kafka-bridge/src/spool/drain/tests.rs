@@ -1,6 +1,7 @@
 use std::fs;
 use std::sync::mpsc::channel;
 
+use super::super::Metrics;
 use super::super::checkpoint::{Checkpoint, Found};
 use super::super::clock::now_millis;
 use super::super::format::{self, Entry};
@@ -9,8 +10,8 @@ use super::super::segment::Open;
 use super::super::state::{Segment, State};
 use super::setting_aside::ASIDE_RECORDS;
 use super::*;
-use crate::metrics::Metrics;
 use crate::producer;
+use prometheus_client::registry::Registry;
 
 const RECORDS: u64 = 2_500;
 const NOWHERE: &str = "127.0.0.1:1";
@@ -33,7 +34,8 @@ fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
     let checkpoint = Keeper::new(directory, disk.clone(), Found::Known(Checkpoint::of(&state)));
     let options = producer::Options::example();
     let settings = DrainSettings::new(&options, &options.default_cluster(servers));
-    let metrics = Arc::new(Metrics::default());
+    let mut registry = Registry::default();
+    let records = Arc::new(producer::Metrics::register(&mut registry));
     let (sender, events) = channel();
     let mut drainer = Drainer::new(
         directory.to_owned(),
@@ -41,8 +43,8 @@ fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
         disk,
         Arc::new(Shared::new(state)),
         Arc::new(checkpoint),
-        metrics.of_cluster("c"),
-        metrics.spool.of("c"),
+        records.of_cluster("c"),
+        Metrics::register(&mut registry).of("c"),
         settings,
         None,
         events,
