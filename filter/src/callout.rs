@@ -43,13 +43,21 @@ pub(crate) fn fetch(environment: &Environment, fetch: &Fetch) -> Option<u32> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: u16,
-    from_bridge: bool,
+    /// Which release of kafka-bridge it is of, if it is kafka-bridge's.
+    release: Option<String>,
+    date: String,
     body: Vec<u8>,
 }
 
 impl Answer {
     pub(crate) fn as_response(&self) -> Response<'_> {
-        Response { status: self.status, from_bridge: self.from_bridge, body: &self.body }
+        Response {
+            status: self.status,
+            from_bridge: self.release.is_some(),
+            release: self.release.as_deref().unwrap_or_default(),
+            date: &self.date,
+            body: &self.body,
+        }
     }
 
     pub(crate) fn as_fetched(&self) -> fetch::Response<'_> {
@@ -68,8 +76,9 @@ pub(crate) fn read_response(calls: &dyn Calls, body_size: usize) -> Option<Answe
         found.map(|(_, value)| *value)
     };
     let status = std::str::from_utf8(value(":status")?).ok()?.parse().ok()?;
-    let from_bridge = value(BRIDGE_HEADER).is_some();
+    let text = |name: &str| value(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    let (release, date) = (text(BRIDGE_HEADER), text("date").unwrap_or_default());
     let body =
         if body_size == 0 { Vec::new() } else { calls.buffer(Buffer::CalloutResponseBody, body_size)? };
-    Some(Answer { status, from_bridge, body })
+    Some(Answer { status, release, date, body })
 }

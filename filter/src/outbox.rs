@@ -23,7 +23,9 @@ use std::rc::{Rc, Weak};
 
 use wicketgate_envelope::hop::{Ack, LimitState, LimitedRequest, RecordWriter, SharedLimit};
 use wicketgate_policy::auth::Errands;
-use wicketgate_policy::callout::{Outcome, is_call_too_large, limit_states, outcomes};
+use wicketgate_policy::callout::{
+    Fault, Faults, Outcome, Response, is_call_too_large, limit_states, outcomes,
+};
 use wicketgate_policy::config::Bridge;
 use wicketgate_policy::env::Env;
 use wicketgate_policy::fetch::Fetch;
@@ -73,6 +75,7 @@ pub(crate) struct Outbox {
     environment: Rc<Environment>,
     state: RefCell<State>,
     pub(crate) fetches: RefCell<Fetches>,
+    faults: RefCell<Faults>,
 }
 
 #[derive(Debug)]
@@ -162,6 +165,7 @@ impl Outbox {
             environment,
             state: RefCell::new(state),
             fetches: RefCell::default(),
+            faults: RefCell::default(),
         }
     }
 
@@ -283,7 +287,8 @@ impl Outbox {
             }
             None => {
                 self.release(&bytes);
-                deliver(&addressees, vec![Outcome::Unreachable; addressees.len()]);
+                self.tell(Fault::NotTaken, None);
+                deliver(&addressees, vec![Outcome::Unreachable { retry_after: 1 }; addressees.len()]);
             }
         }
     }
@@ -321,12 +326,26 @@ impl Outbox {
                 waiter.limited(&states);
             }
         }
-        let outcomes = outcomes(response, count);
+        let (outcomes, fault) = outcomes(response, count);
+        if let Some(fault) = fault {
+            self.tell(fault, response);
+        }
         deliver(&addressees, outcomes);
     }
 }
 
 impl Outbox {
+    /// Says in the log what is wrong on the way to kafka-bridge.
+    fn tell(&self, fault: Fault, response: Option<Response<'_>>) {
+        let now = self.environment.lend().now();
+        if let Some(more) = self.faults.borrow_mut().note(fault, now) {
+            log::warn!(
+                "{} ({more} more calls since the last such line)",
+                fault.line(&self.bridge, response, now)
+            );
+        }
+    }
+
     /// Takes in the answer of an authority, and lets the next calls leave.
     fn fetched(&self, token: u32, num_headers: usize, body_size: usize) {
         let Some(over) = self.fetches.borrow_mut().answered(token) else { return };

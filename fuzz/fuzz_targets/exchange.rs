@@ -218,7 +218,7 @@ fn outcome(symbol: u8, sent: Option<&(String, String)>) -> Option<Outcome> {
         b'r' => Outcome::Answered(RecordResult::Refused),
         b'v' => Outcome::Answered(RecordResult::Unavailable { retry_after: 1 }),
         b'u' => Outcome::Answered(RecordResult::Unknown),
-        b'n' => Outcome::Unreachable,
+        b'n' => Outcome::Unreachable { retry_after: 1 },
         b'o' => Outcome::TimedOut,
         b'k' => Outcome::Broken,
         _ => return None,

@@ -140,7 +140,7 @@ fn verdict(event_id: &str, topic: &str, ack: Ack, outcome: Outcome) -> Verdict {
         Outcome::Answered(RecordResult::Conflict) => Problem::IdempotencyConflict,
         Outcome::Answered(RecordResult::Invalid { .. } | RecordResult::Refused) => Problem::Refused,
         Outcome::Answered(RecordResult::Unavailable { retry_after }) => Problem::Unavailable { retry_after },
-        Outcome::Unreachable => Problem::Unavailable { retry_after: 1 },
+        Outcome::Unreachable { retry_after } => Problem::BridgeUnavailable { retry_after },
         Outcome::Answered(RecordResult::Unknown) | Outcome::TimedOut => unknown(UnknownCause::Timeout),
         Outcome::Broken => unknown(UnknownCause::Broken),
     })
@@ -319,7 +319,7 @@ mod tests {
         let (reply, text) = answered(vec![acknowledged("e0")], false, &success);
         assert_eq!((reply.status, text.as_str()), (200, r#"{"order":"e0","at":7}"#));
         assert!(reply.headers.contains(&header("x-taken", "yes")));
-        let (reply, _) = answered(vec![Outcome::Unreachable], false, &success);
+        let (reply, _) = answered(vec![Outcome::Unreachable { retry_after: 1 }], false, &success);
         assert_eq!(reply.status, 503);
         assert!(!reply.headers.contains(&header("x-taken", "yes")));
     }
@@ -348,8 +348,8 @@ mod tests {
                 reply.status == 207 && text.contains(&format!(r#"[{{"status":{status},"id":"e0","#)),
                 "{text}"
             );
-            let (reply, text) = answered(vec![Outcome::Unreachable], false, &success);
-            assert!(reply.status == 503 && text.contains("unavailable"), "{text}");
+            let (reply, text) = answered(vec![Outcome::Unreachable { retry_after: 1 }], false, &success);
+            assert!(reply.status == 503 && text.contains("bridge-unavailable"), "{text}");
             assert!(reply.headers.contains(&header("content-type", "application/problem+json")));
         }
     }

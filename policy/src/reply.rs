@@ -77,8 +77,13 @@ pub enum Problem {
     Internal,
     /// kafka-bridge or Kafka will not take the event, now or later.
     Refused,
-    /// kafka-bridge cannot be reached, is saturated, or knows that Kafka is down. Nothing was written.
+    /// The gateway or kafka-bridge is saturated, or it is known that Kafka is down. Nothing was written.
     Unavailable {
+        /// When to try again, in seconds.
+        retry_after: u32,
+    },
+    /// kafka-bridge cannot be reached, does not let the gateway in, or does not understand it. Nothing was written.
+    BridgeUnavailable {
         /// When to try again, in seconds.
         retry_after: u32,
     },
@@ -146,7 +151,10 @@ impl Problem {
             Self::QuotaExceeded { .. } => 429,
             Self::Internal => 500,
             Self::Refused | Self::OutcomeUnknown { cause: UnknownCause::Broken, .. } => 502,
-            Self::Unavailable { .. } | Self::AuthorityUnavailable | Self::LimitUnavailable { .. } => 503,
+            Self::Unavailable { .. }
+            | Self::BridgeUnavailable { .. }
+            | Self::AuthorityUnavailable
+            | Self::LimitUnavailable { .. } => 503,
             Self::OutcomeUnknown { cause: UnknownCause::Timeout, .. } => 504,
         }
     }
@@ -172,6 +180,7 @@ impl Problem {
             Self::Internal => "internal",
             Self::Refused => "refused",
             Self::Unavailable { .. } => "unavailable",
+            Self::BridgeUnavailable { .. } => "bridge-unavailable",
             Self::OutcomeUnknown { .. } => "outcome-unknown",
         }
     }
@@ -207,6 +216,7 @@ impl Problem {
             Self::Internal => "The gateway failed",
             Self::Refused => "Kafka refused the event",
             Self::Unavailable { .. } => "The event cannot be taken now",
+            Self::BridgeUnavailable { .. } => "The gateway cannot use its bridge to Kafka now",
             Self::OutcomeUnknown { .. } => "The outcome is unknown",
         }
     }
@@ -256,6 +266,11 @@ impl Problem {
                 "No event was written, and trying again will not help before an operator has.".to_owned()
             }
             Self::Unavailable { .. } => "No event was written. Trying again later is safe.".to_owned(),
+            Self::BridgeUnavailable { .. } => {
+                "The fault is between the gateway and kafka-bridge, whose logs name it; neither the request nor Kafka is the \
+                 cause. No event was written. Trying again later is safe."
+                    .to_owned()
+            }
             Self::OutcomeUnknown { .. } => {
                 "The event may have been written, or may yet be. Trying again may write it twice; \
                  event_id tells whether it is there."
@@ -287,7 +302,9 @@ impl Problem {
             }
             Self::MethodNotAllowed(allowed) => Some(("allow", allowed.join(", "))),
             Self::UnsupportedEncoding { accepted, .. } => Some(("accept-encoding", (*accepted).to_owned())),
-            Self::Unavailable { retry_after } => Some(("retry-after", retry_after.to_string())),
+            Self::Unavailable { retry_after } | Self::BridgeUnavailable { retry_after } => {
+                Some(("retry-after", retry_after.to_string()))
+            }
             _ => None,
         };
         headers.extend(more.map(|(name, value)| (Cow::Borrowed(name), value)));
@@ -363,6 +380,7 @@ mod tests {
             ),
             (Problem::MethodNotAllowed(vec!["POST".to_owned(), "PUT".to_owned()]), "allow", "POST, PUT"),
             (Problem::Unavailable { retry_after: 3 }, "retry-after", "3"),
+            (Problem::BridgeUnavailable { retry_after: 10 }, "retry-after", "10"),
         ] {
             assert!(problem.reply("r").headers.contains(&(name.into(), value.to_owned())), "{name}");
         }

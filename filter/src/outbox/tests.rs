@@ -273,7 +273,7 @@ fn a_call_that_the_host_refuses_never_left() {
     let [first, second] = [bench.post("a"), bench.post("b")];
     bench.flush();
     for request in [first, second] {
-        assert_eq!(resolved(&request), [(0, Outcome::Unreachable)]);
+        assert_eq!(resolved(&request), [(0, Outcome::Unreachable { retry_after: 1 })]);
     }
     assert_eq!(bench.held(), 0);
 }
@@ -284,7 +284,7 @@ fn a_call_after_one_that_was_refused_belongs_to_the_root_context() {
     bench.fake.refuses_calls.set(1);
     let [first, second] = [bench.post("a"), bench.post("b")];
     bench.flush();
-    assert_eq!(resolved(&first), [(0, Outcome::Unreachable)]);
+    assert_eq!(resolved(&first), [(0, Outcome::Unreachable { retry_after: 1 })]);
     assert_eq!(bench.fake.calls.borrow().iter().map(|call| call.by).collect::<Vec<_>>(), [ROOT]);
     drop(second);
 }

@@ -311,7 +311,7 @@ fn every_outcome_has_its_answer() {
         (Outcome::Answered(RecordResult::Invalid { detail: "secret".to_owned() }), 502, "refused"),
         (Outcome::Answered(RecordResult::Unavailable { retry_after: 9 }), 503, "unavailable"),
         (Outcome::Answered(RecordResult::Unknown), 504, "outcome-unknown"),
-        (Outcome::Unreachable, 503, "unavailable"),
+        (Outcome::Unreachable { retry_after: 10 }, 503, "bridge-unavailable"),
         (Outcome::TimedOut, 504, "outcome-unknown"),
         (Outcome::Broken, 502, "outcome-unknown"),
     ] {

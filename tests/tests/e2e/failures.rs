@@ -59,7 +59,7 @@ async fn without_a_bridge_it_is_503_and_a_bridge_mends_it() {
     for client in [gateway.http1(), gateway.http2()] {
         for _ in 0..4 {
             let answer = post(&client, "lost").await;
-            expect::problem(&answer, 503, "unavailable");
+            expect::problem(&answer, 503, "bridge-unavailable");
             assert!(
                 answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0),
                 "{answer:?}"
@@ -73,6 +73,30 @@ async fn without_a_bridge_it_is_503_and_a_bridge_mends_it() {
     bridge.wait_for_readiness(StatusCode::OK, LIMIT).await;
     assert_all_workers_answer(&gateway).await;
     assert!(with_body(&topic.records().await, "lost").is_empty());
+}
+
+/// `render` writes the cluster that a document names, so that only a configuration of one's own can lack it.
+#[tokio::test]
+async fn with_a_wrong_name_of_the_cluster_it_is_503_and_the_log_says_what_is_wrong() {
+    let topic = Topic::create(kafka::shared(), "no-cluster", 1).await;
+    let bridge = Bridge::start(kafka::shared().bootstrap_servers(), &[]).await;
+    let renamed = |configuration: String| {
+        let renamed = configuration.replace("- name: kafka-bridge\n", "- name: kafka-bridge-2\n");
+        assert_ne!(renamed, configuration);
+        renamed.replace("cluster_name: kafka-bridge\n", "cluster_name: kafka-bridge-2\n")
+    };
+    let gateway = Gateway::start_altered(&document_for(&topic, "5s"), bridge.address(), &renamed).await;
+    for client in [gateway.http1(), gateway.http2()] {
+        for _ in 0..20 {
+            expect::problem(&post(&client, "lost").await, 503, "bridge-unavailable");
+        }
+    }
+    let log = gateway.envoy.process().log();
+    let lines =
+        log.matches("most likely because it has no cluster of that name; have bridge.upstream be").count();
+    assert!((1..=WORKERS as usize).contains(&lines), "{lines} lines\n{}", gateway.log_tails());
+    topic.assert_empty().await;
+    gateway.envoy.assert_unharmed();
 }
 
 #[tokio::test]
@@ -137,7 +161,7 @@ async fn a_bridge_killed_with_requests_in_flight_leaves_their_outcome_unknown() 
         let content = expect::problem(&answer, 502, "outcome-unknown");
         assert!(content["event_id"].as_str().is_some_and(|id| !id.is_empty()), "{content}");
     }
-    expect::problem(&post(&client, "down").await, 503, "unavailable");
+    expect::problem(&post(&client, "down").await, 503, "bridge-unavailable");
 
     let bridge = Bridge::launch_at(address, kafka::shared().bootstrap_servers(), &[]).await;
     bridge.wait_for_readiness(StatusCode::OK, LIMIT).await;
@@ -289,7 +313,9 @@ async fn a_bridge_that_is_told_to_stop_loses_nothing() {
         match answer.status.as_u16() {
             202 => assert_eq!(count, 1, "{body} was acknowledged"),
             503 => {
-                expect::problem(&answer, 503, "unavailable");
+                // By the bridge while it stops, or by the gateway when it has.
+                let of_hop = answer.json()["type"] == "urn:wicketgate:problem:bridge-unavailable";
+                expect::problem(&answer, 503, if of_hop { "bridge-unavailable" } else { "unavailable" });
                 assert_eq!(count, 0, "{body} was not to be written");
             }
             status => {

@@ -125,7 +125,8 @@ async fn a_certificate_opens_a_bridge_in_production_to_one_gateway_alone() {
     };
     // Without a certificate, or with that of another, callers are told no more than that nothing was taken.
     for identity in [None, Some(&another)] {
-        expect::problem(&post_through(&topic, link(true, "bridge.test", identity)).await, 503, "unavailable");
+        let answer = post_through(&topic, link(true, "bridge.test", identity)).await;
+        expect::problem(&answer, 503, "bridge-unavailable");
     }
     // To one that it does not trust the bridge does not speak at all, nor Envoy to a bridge that has another name.
     for (name, identity) in [("bridge.test", &stranger), ("other.test", &gateway)] {

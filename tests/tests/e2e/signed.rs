@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::json;
 use wicketgate_tests::artefacts;
 use wicketgate_tests::bridge::Bridge;
+use wicketgate_tests::envoy::WORKERS;
 use wicketgate_tests::gateway::{Gateway, KEY, document};
 use wicketgate_tests::http_client::{Answer, Client, full};
 use wicketgate_tests::kafka;
@@ -53,15 +54,39 @@ async fn only_the_gateway_that_has_the_secret_gets_anything_into_kafka() {
         assert_eq!(answer.status, 401, "{path}: {answer:?}");
     }
 
-    // A gateway without a secret, or with another, is told no more than that its event was not taken. As one whose secret
-    // is yet to arrive cannot be told from it, its callers may try again.
+    // Callers of a gateway without a secret, or with another, are told no more than that the way to the bridge is at fault. As
+    // a gateway whose secret is yet to arrive cannot be told from it, they may try again. Whoever runs the two reads in both
+    // logs what it is and what mends it.
     let unsigned = Gateway::start_before_bridge(&document, address).await;
     document["bridge"]["secret"] = json!(OTHER_SECRET);
     let wrong = Gateway::start_before_bridge(&document, address).await;
-    for gateway in [unsigned, wrong] {
-        let answer = post(&gateway.http1()).await;
-        expect::problem(&answer, 503, "unavailable");
-        assert_eq!(answer.header("retry-after"), "10", "{answer:?}");
+    for (gateway, here, there) in [
+        (
+            unsigned,
+            "kafka-bridge asks for a proof (401); give the document a bridge.secret",
+            "reason=\"missing\"",
+        ),
+        (
+            wrong,
+            "kafka-bridge does not take the signature (401); have bridge.secret be",
+            "reason=\"signature\"",
+        ),
+    ] {
+        for client in [gateway.http1(), gateway.http2()] {
+            for _ in 0..20 {
+                let answer = post(&client).await;
+                expect::problem(&answer, 503, "bridge-unavailable");
+                assert_eq!(answer.header("retry-after"), "10", "{answer:?}");
+            }
+        }
+        let lines = gateway.envoy.process().log().matches(here).count();
+        assert!((1..=WORKERS as usize).contains(&lines), "{lines} lines\n{}", gateway.log_tails());
+        let log = bridge.process().log();
+        let line = log.lines().find(|line| line.contains(there)).unwrap_or_else(|| panic!("{there}: {log}"));
+        assert!(
+            line.contains("refused for want of a good proof") && line.contains("--hop-secret-file"),
+            "{line}"
+        );
     }
     assert!(topic.records().await.is_empty());
 
@@ -72,5 +97,5 @@ async fn only_the_gateway_that_has_the_secret_gets_anything_into_kafka() {
     }
     assert_eq!(topic.records().await.len(), 3);
     let logs = gateway.envoy.process().log() + &gateway.bridge().process().log();
-    assert!(!logs.contains(SECRET), "a secret is in a log");
+    assert!(!logs.contains(SECRET) && !logs.contains(OTHER_SECRET), "a secret is in a log");
 }

@@ -57,7 +57,10 @@ fn without_a_copy_it_goes_on_only_where_that_is_said() {
     for (on_error, goes_on) in [("deny", false), ("continue", true)] {
         let mut exchange = exchange_of(&format!(r#""action": "tee", "on_error": "{on_error}""#));
         dispatched(start(&mut exchange, &WEBSOCKET));
-        let effect = step(&mut exchange, Event::Outcome { index: 0, outcome: Outcome::Unreachable });
+        let effect = step(
+            &mut exchange,
+            Event::Outcome { index: 0, outcome: Outcome::Unreachable { retry_after: 1 } },
+        );
         assert_eq!(effect == Effect::Resume, goes_on, "{effect:?}");
         // As where there is no room for the copy.
         let mut exchange = exchange_of(&format!(r#""action": "tee", "on_error": "{on_error}""#));
