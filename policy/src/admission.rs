@@ -63,7 +63,16 @@ impl Admitted {
         head: &RequestHead,
         (request_id, time): (String, Timestamp),
     ) -> Result<Self, Problem> {
-        let sent = head;
+        // It means nothing where each event is one of its own, and is then its upstream's to judge; nor where it is dropped.
+        let key = match plan.identity {
+            Some(_) if plan.redaction.header(IDEMPOTENCY_KEY, b"").is_some() => idempotency_key(head)?,
+            _ => None,
+        };
+        // In quotes or not, it is one key in all that is made of it.
+        let unquoted =
+            key.as_ref().filter(|key| head.all(IDEMPOTENCY_KEY).any(|value| value != key.as_bytes()));
+        let unquoted = unquoted.map(|key| with_key(head, key));
+        let sent = unquoted.as_ref().unwrap_or(head);
         let head = redacted_head(sent, plan);
         let raw_query = path::query(head.target()).map(|query| plan.redaction.query(query));
         let query = match &raw_query {
@@ -79,11 +88,10 @@ impl Admitted {
         if carried.is_some() {
             check_carried(format, plan)?;
         }
-        // It means nothing where each event is one of its own, and is then its upstream's to judge.
-        let idempotency_key = match plan.identity {
-            Some(_) => idempotency_key(&head)?,
-            None => None,
-        };
+        let idempotency_key = key.and_then(|key| {
+            let kept = plan.redaction.header(IDEMPOTENCY_KEY, key.as_bytes())?;
+            String::from_utf8(kept.into_owned()).ok()
+        });
         let fingerprint = plan
             .identity
             .as_ref()
@@ -190,11 +198,21 @@ fn check_carried(format: Format, plan: &Plan) -> Result<(), Problem> {
     }
 }
 
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The same head with this key.
+fn with_key(head: &RequestHead, key: &str) -> RequestHead {
+    head.map_fields(|name, value| {
+        let is_key = name == IDEMPOTENCY_KEY.as_bytes();
+        Some(if is_key { Cow::Owned(key.as_bytes().to_vec()) } else { Cow::Borrowed(value) })
+    })
+}
+
 /// The key, without the quotes that it has as a structured field (draft-ietf-httpapi-idempotency-key-header, section
 /// 2.1) and by custom often has not.
 fn idempotency_key(head: &RequestHead) -> Result<Option<String>, Problem> {
     let refuse = |what: &str| Problem::BadRequest(format!("idempotency-key: {what}"));
-    let value = head.single("idempotency-key").map_err(|repeated| refuse(&repeated.to_string()))?;
+    let value = head.single(IDEMPOTENCY_KEY).map_err(|repeated| refuse(&repeated.to_string()))?;
     let Some(value) = value else { return Ok(None) };
     let text =
         std::str::from_utf8(value).map_err(|_| refuse("wanted visible ASCII characters, got other bytes"))?;

@@ -11,6 +11,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+/// A request with this header field is answered with its value for a status as soon as its head is there, whatever becomes
+/// of its body.
+pub const ANSWER_EARLY: &str = "x-answer-early";
+
 /// A small HTTP server that answers 200 with the body `upstream`, with header fields of its own about caches and
 /// origins, and keeps every request.
 #[derive(Clone, Debug)]
@@ -75,7 +79,16 @@ impl Upstream {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
         let (head, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let early =
+            head.headers.get(ANSWER_EARLY).and_then(|status| status.to_str().ok()?.parse::<u16>().ok());
+        let body = match early {
+            // It is read on, so that no reset overtakes the answer.
+            Some(_) => {
+                tokio::spawn(body.collect());
+                Bytes::new()
+            }
+            None => body.collect().await?.to_bytes(),
+        };
         let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         self.seen.lock().expect("no holder of this lock panics").push(Seen {
             method: head.method,
@@ -84,6 +97,7 @@ impl Upstream {
             body,
         });
         let answer = Response::builder()
+            .status(early.unwrap_or(200))
             .header("vary", "accept-encoding")
             .header("access-control-allow-origin", "https://of-the-upstream.example")
             .body(Full::from("upstream"));

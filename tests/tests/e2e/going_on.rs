@@ -1,13 +1,15 @@
 //! Requests that go on to their upstream, with a copy in Kafka (`tee`) or without (`pass`).
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use wicketgate_tests::gateway::{Gateway, KEY};
-use wicketgate_tests::http_client::{Answer, full, pieces};
+use wicketgate_tests::http_client::{Answer, full, open, pieces};
 use wicketgate_tests::ports::free_port;
+use wicketgate_tests::upstream::ANSWER_EARLY;
 
 use crate::compressed::gzip;
 use crate::expect;
@@ -145,7 +147,7 @@ async fn without_a_bridge_a_tee_denies_or_goes_on_as_the_route_says() {
         client.send(request.body(full(body.clone())).unwrap())
     };
     for _ in 0..3 {
-        expect::problem(&post("/deny/1").await, 503, "unavailable");
+        expect::problem(&post("/deny/1").await, 503, "bridge-unavailable");
         assert_from_upstream(&post("/continue/1").await);
     }
     let seen = gateway.upstream.seen();
@@ -215,4 +217,105 @@ async fn no_request_goes_on_with_the_copy_of_another() {
         let own = if fields.len() == 4 { json!("one") } else { Value::Null };
         assert_eq!(event["wgeventid"], own);
     }
+}
+
+/// The service behind sees nothing of a request before its copy is in Kafka, and the copy is of the whole body. So it cannot
+/// answer early: what it says comes once the upload is over. It can where there is no copy.
+#[tokio::test]
+async fn an_upload_that_would_be_answered_early_is_held_until_it_is_copied_or_cannot_be() {
+    const PART: usize = 200_000;
+    let rig = Rig::start(document(routes()), &["copies"]).await;
+    let mut copied = 0;
+    for client in [rig.gateway.http1(), rig.gateway.http2()] {
+        for (status, on_error) in [("413", "deny"), ("200", "deny"), ("413", "continue")] {
+            let upload = || {
+                let (sender, pieces) = tokio::sync::mpsc::channel(100);
+                let request =
+                    client.request(Method::POST, &format!("/{on_error}/1")).header("x-api-key", KEY);
+                let request =
+                    request.header("content-type", "application/octet-stream").header(ANSWER_EARLY, status);
+                let (client, request) = (client.clone(), request.body(open(pieces)).unwrap());
+                (sender, tokio::spawn(async move { client.send(request).await }))
+            };
+            let piece = || Bytes::from(vec![7; PART]);
+            let seen_before = rig.gateway.upstream.seen().len();
+
+            // Below the limit.
+            let (sender, answer) = upload();
+            sender.send(piece()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            assert!(!answer.is_finished(), "{on_error}: answered before the upload was over");
+            assert_eq!(
+                rig.gateway.upstream.seen().len(),
+                seen_before,
+                "the service saw what is not copied yet"
+            );
+            sender.send(piece()).await.unwrap();
+            drop(sender);
+            assert_eq!(answer.await.unwrap().status.as_str(), status);
+            copied += 1;
+
+            // Above it, the end of the upload is not waited for.
+            let (sender, answer) = upload();
+            for _ in 0..=wicketgate_tests::gateway::MAX_BODY_BYTES / PART {
+                sender.send(piece()).await.unwrap();
+            }
+            let answer = answer.await.unwrap();
+            if on_error == "deny" {
+                expect::problem(&answer, 413, "too-large");
+                assert_eq!(rig.gateway.upstream.seen().len(), seen_before + 1);
+            } else {
+                assert_eq!(
+                    (answer.status.as_str(), &answer.body[..]),
+                    (status, &b"upstream"[..]),
+                    "{answer:?}"
+                );
+                assert_eq!(rig.gateway.upstream.seen().len(), seen_before + 2);
+            }
+            drop(sender);
+        }
+    }
+    let records = rig.topic("copies").records().await;
+    assert_eq!(records.len(), copied);
+    assert!(records.iter().all(|record| expect::binary_data(record) == vec![7; 2 * PART]));
+}
+
+/// An upload that stops is not held for ever.
+#[tokio::test]
+async fn an_upload_that_stops_is_given_up_when_nothing_has_moved_for_the_idle_time() {
+    const IDLE: Duration = Duration::from_secs(2);
+    let rig = Rig::start_altered(document(routes()), &[("copies", 1, 1_000_000)], &|configuration| {
+        let altered = configuration.replace("stream_idle_timeout: 120s", "stream_idle_timeout: 2s");
+        assert_ne!(altered, configuration);
+        altered
+    })
+    .await;
+    for client in [rig.gateway.http1(), rig.gateway.http2()] {
+        for on_error in ["deny", "continue"] {
+            let (sender, pieces) = tokio::sync::mpsc::channel(100);
+            let request = client.request(Method::POST, &format!("/{on_error}/1")).header("x-api-key", KEY);
+            let request = request.header("content-type", "text/plain").body(open(pieces)).unwrap();
+            let started = Instant::now();
+            let answer = tokio::spawn({
+                let client = client.clone();
+                async move { client.send(request).await }
+            });
+            // As long as something comes, it is waited for.
+            for _ in 0..3 {
+                sender.send(Bytes::from_static(b"half")).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let answer = answer.await.unwrap();
+            let waited = started.elapsed();
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body[..]),
+                (408, &b"stream timeout"[..]),
+                "{answer:?}"
+            );
+            let due = Duration::from_secs(2) + IDLE;
+            assert!((due - IDLE / 4..due + IDLE).contains(&waited), "{waited:?}");
+            drop(sender);
+        }
+    }
+    rig.assert_nothing_happened().await;
 }

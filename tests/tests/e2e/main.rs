@@ -36,6 +36,7 @@ mod in_front;
 mod kafka_itself;
 mod keys;
 mod lane;
+mod large_calls;
 mod limits;
 mod mapping;
 mod matching;

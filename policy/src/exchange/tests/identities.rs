@@ -152,6 +152,58 @@ fn ids_made_of_a_batch_s_key_are_a_space_of_their_own_and_about_the_whole_batch(
     assert_eq!(fresh[1]["identity"]["batch"], Value::Null);
 }
 
+/// `Idempotency-Key: k` and `Idempotency-Key: "k"`, which is how a structured field spells the same, are one key in whatever is
+/// made of it.
+#[test]
+fn a_key_is_the_same_in_quotes_and_without() {
+    let hash = r#", "redact": { "headers": { "Idempotency-Key": "hash" } }"#;
+    let template = r#", "id": "e-{header:idempotency-key}", "subject": "{header:idempotency-key}""#;
+    let forward = r#", "extensions": { "sentkey": "{header:idempotency-key}" }"#;
+    let own_time = |mut records: Vec<Value>| {
+        records.iter_mut().for_each(|record| record["event"]["time"] = Value::Null);
+        records
+    };
+    for (redact, event) in
+        [("", ""), (hash, ""), ("", template), (hash, template), (hash, forward), ("", forward)]
+    {
+        let config = config("produce", KEY, redact, event);
+        for (media_type, body) in [("application/json", "{}"), ("application/x-ndjson", "1\n2")] {
+            let send = |key: &'static str| {
+                own_time(records(&config, &[("idempotency-key", key), ("content-type", media_type)], body))
+            };
+            let plain = send("k");
+            assert_eq!(send("\"k\""), plain, "{redact} {event} {media_type}");
+            assert_ne!(send("\"l\"")[0]["event"]["id"], plain[0]["event"]["id"]);
+            let id = plain[0]["event"]["id"].as_str().unwrap();
+            assert_eq!(
+                id.starts_with(if event == template { "e-k" } else { "k" }),
+                redact.is_empty(),
+                "{id}"
+            );
+            assert!(!plain[0].to_string().contains("\\\"k"), "{}", plain[0]);
+        }
+    }
+    // Whether it is hashed or not, a key that cannot be read is told to be one, and one that is dropped is not looked at.
+    for (treatment, told) in [("hash", true), ("drop", false)] {
+        let redact = hash.replace("\"hash\"", &format!("\"{treatment}\""));
+        let config = config("produce", KEY, &redact, "");
+        let mut exchange = Exchange::new(config);
+        let fields =
+            [(":method", "POST"), (":path", "/a"), ("x-api-key", "secret"), ("idempotency-key", "\"k")];
+        let event = Event::Head { head: head(&fields, &[]), end_of_stream: true };
+        let effect = exchange.step(event, &mut TestEnv::default());
+        let Effect::Reply(reply) = effect else {
+            assert!(!told, "{effect:?}");
+            continue;
+        };
+        let text = String::from_utf8(reply.body).unwrap();
+        assert!(
+            told && reply.status == 400 && text.contains("idempotency-key: wanted a quote at the end"),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn a_route_can_let_the_id_alone_decide() {
     let config = config("produce", "", "", r#", "id": "{pointer:/id}", "identity": "id""#);
