@@ -7,7 +7,6 @@ pub mod clusters;
 pub mod config;
 pub mod delivery;
 pub mod embedded;
-mod files;
 pub mod health;
 pub mod hop;
 pub mod http;

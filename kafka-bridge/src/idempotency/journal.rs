@@ -34,8 +34,8 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use super::{Identity, Then};
 use crate::delivery::{Outcome, RecordMetadata};
-use crate::files;
 use crate::idempotency::Metrics;
+use segment_log::files;
 
 /// What a journal starts with: its name and the version of its format.
 const MAGIC: [u8; 8] = *b"wgidem\0\x01";

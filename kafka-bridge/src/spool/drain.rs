@@ -7,23 +7,17 @@ mod setting_aside;
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
-use std::io;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use super::checkpoint::Keeper;
-use super::disk::Disk;
-use super::format::SEGMENT_HEADER;
+use segment_log::{Location, Reader, Record, Unreadable, dead_letters};
+
 use super::held::{Held, Step, Verdict};
 use super::metrics::Counts;
-use super::refused::Aside;
-use super::segment;
-use super::state::{Segment, Shared};
-use crate::files;
+use super::record::Entry;
+use super::state::Shared;
 use crate::idempotency::{Identity, Memory};
 use crate::producer::ClusterMetrics;
 use crate::producer::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence};
@@ -56,8 +50,7 @@ pub(super) enum Event {
 /// Where a record is, and what is known of it.
 #[derive(Debug)]
 struct Slot {
-    path: Arc<PathBuf>,
-    offset: u64,
+    location: Location,
     topic: Arc<str>,
     identity: Option<Identity>,
     done: bool,
@@ -65,31 +58,9 @@ struct Slot {
     sent: bool,
 }
 
-/// A segment that is being read.
-#[derive(Debug)]
-struct Reading {
-    path: Arc<PathBuf>,
-    file: File,
-    offset: u64,
-    /// The number of the next record in it, and the number after the last that is known to be durable.
-    next: u64,
-    end: u64,
-}
-
-/// Where a record could not be read, and why.
-#[derive(Debug)]
-struct Unreadable {
-    path: Arc<PathBuf>,
-    offset: u64,
-    error: io::Error,
-}
-
 /// Drains one spool.
 pub(super) struct Drainer {
-    directory: PathBuf,
-    disk: Disk,
     shared: Arc<Shared>,
-    checkpoint: Arc<Keeper>,
     metrics: ClusterMetrics,
     counts: Counts,
     settings: DrainSettings,
@@ -97,8 +68,8 @@ pub(super) struct Drainer {
     memory: Option<Arc<Memory>>,
     events: Receiver<Event>,
     sender: Sender<Event>,
-    aside: Aside,
-    reading: Option<Reading>,
+    dead_letters: dead_letters::Writer,
+    reader: Reader,
     /// The number of the first record in `window`.
     base: u64,
     /// Records that are being looked after. Their numbers rise by one.
@@ -118,10 +89,9 @@ pub(super) struct Drainer {
     generation: u64,
     rebuild_pause: Duration,
     not_before: Instant,
-    checkpointed: u64,
     checkpoint_due: Instant,
-    /// Segments that are done with, and are removed once a checkpoint says so.
-    gone: Vec<Segment>,
+    /// Whether a checkpoint has to say more than the last.
+    checkpoint_wanted: bool,
     /// Whether the disk has something else where a record should be.
     damaged: bool,
     /// Whether the last attempt to read failed for another reason.
@@ -133,13 +103,8 @@ pub(super) struct Drainer {
 }
 
 impl Drainer {
-    #[allow(clippy::too_many_arguments, reason = "made in one place")]
     pub(super) fn new(
-        directory: PathBuf,
-        segment_bytes: u64,
-        disk: Disk,
         shared: Arc<Shared>,
-        checkpoint: Arc<Keeper>,
         metrics: ClusterMetrics,
         counts: Counts,
         settings: DrainSettings,
@@ -147,22 +112,20 @@ impl Drainer {
         events: Receiver<Event>,
         sender: Sender<Event>,
     ) -> Self {
-        let done = shared.lock().done;
+        let log = &shared.log;
+        let done = log.lock().done;
         let now = Instant::now();
         let held = Held::new(settings.patience, now);
         Self {
-            aside: Aside::new(&directory, segment_bytes, disk.clone()),
-            directory,
-            disk,
+            dead_letters: dead_letters::Writer::new(log.directory(), log.segment_bytes(), log.disk().clone()),
+            reader: Reader::new(log.clone()),
             shared,
-            checkpoint,
             metrics,
             counts,
             settings,
             memory,
             events,
             sender,
-            reading: None,
             base: done + 1,
             window: VecDeque::new(),
             to_send: VecDeque::new(),
@@ -175,9 +138,8 @@ impl Drainer {
             generation: 0,
             rebuild_pause: *REBUILD_PAUSE.start(),
             not_before: now,
-            checkpointed: done,
             checkpoint_due: now,
-            gone: Vec::new(),
+            checkpoint_wanted: false,
             damaged: false,
             unreadable: false,
             refused_since_log: 0,
@@ -199,10 +161,7 @@ impl Drainer {
             }
             more |= self.set_aside();
             self.advance(false);
-            let busy = self.checkpointed < self.base - 1
-                || !self.gone.is_empty()
-                || !self.to_set_aside.is_empty()
-                || !self.held.is_empty();
+            let busy = self.checkpoint_wanted || !self.to_set_aside.is_empty() || !self.held.is_empty();
             let wait = match busy {
                 // Not before what has happened in the meantime is known.
                 _ if more => Duration::ZERO,
@@ -324,32 +283,22 @@ impl Drainer {
     }
 
     /// Reads a record that is being looked after.
-    fn read(&mut self, sequence: u64) -> Option<Vec<u8>> {
-        let slot = self.slot(sequence).filter(|slot| !slot.done)?;
-        let (path, offset) = (Arc::clone(&slot.path), slot.offset);
-        let read = match &self.reading {
-            Some(reading) if reading.path == path => segment::read_at(&reading.file, offset),
-            _ => files::open(&path).and_then(|file| segment::read_at(&file, offset)),
-        };
-        read.map_err(|error| self.found_unreadable(&path, offset, &error)).ok()
+    fn read(&mut self, sequence: u64) -> Option<Record> {
+        let location = self.slot(sequence).filter(|slot| !slot.done)?.location.clone();
+        let read = self.reader.read(sequence, &location);
+        read.map_err(|unreadable| self.found_unreadable(&unreadable)).ok()
     }
 
     /// A record could not be read. What is wrong with the disk or the process may pass, and is tried again; what is in
     /// the file, or not there any more, will stay as it is.
-    fn found_unreadable(&mut self, path: &std::path::Path, offset: u64, error: &io::Error) {
-        // Only what is durable is read, so it is no matter of time until it is there.
-        let what = match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::NotFound => error.to_string(),
-            io::ErrorKind::UnexpectedEof => {
-                "the file ends before the record does that was synced here".to_owned()
+    fn found_unreadable(&mut self, unreadable: &Unreadable) {
+        let Unreadable { path, offset, error } = unreadable;
+        let Some(what) = unreadable.damage() else {
+            self.not_before = Instant::now() + READ_PAUSE;
+            if !std::mem::replace(&mut self.unreadable, true) {
+                tracing::error!(path = %path.display(), offset, %error, "the spool cannot be read; trying again");
             }
-            _ => {
-                self.not_before = Instant::now() + READ_PAUSE;
-                if !std::mem::replace(&mut self.unreadable, true) {
-                    tracing::error!(path = %path.display(), offset, %error, "the spool cannot be read; trying again");
-                }
-                return;
-            }
+            return;
         };
         if !std::mem::replace(&mut self.damaged, true) {
             self.shared.lock().damaged = true;
@@ -374,9 +323,9 @@ impl Drainer {
                         self.release(released);
                         continue;
                     }
-                    let Some(bytes) = self.read(sequence) else { return false };
+                    let Some(record) = self.read(sequence) else { return false };
                     self.held.sent(&topic, sequence);
-                    if !self.hand_over(sequence, &bytes, true) {
+                    if !self.hand_over(&record, true) {
                         self.held.unanswered(&topic, sequence, now);
                         return false;
                     }
@@ -422,7 +371,7 @@ impl Drainer {
             }
             let generation = self.generation;
             let taken = match self.read(sequence) {
-                Some(bytes) => self.hand_over(sequence, &bytes, alone),
+                Some(record) => self.hand_over(&record, alone),
                 None => false,
             };
             if !taken {
@@ -449,16 +398,15 @@ impl Drainer {
     /// Looks after further records.
     fn feed(&mut self) {
         while self.to_send.is_empty() && self.window.len() < WINDOW && !self.damaged {
-            let (sequence, bytes) = match self.next_record() {
-                Ok(Some(next)) => next,
+            let record = match self.next_record() {
+                Ok(Some(record)) => record,
                 Ok(None) => return,
-                Err(Unreadable { path, offset, error }) => {
-                    return self.found_unreadable(&path, offset, &error);
-                }
+                Err(unreadable) => return self.found_unreadable(&unreadable),
             };
+            let sequence = record.sequence;
             self.unreadable = false;
             let generation = self.generation;
-            if !self.waits(sequence, false) && !self.hand_over(sequence, &bytes, false) {
+            if !self.waits(sequence, false) && !self.hand_over(&record, false) {
                 // Where the producer had to be replaced, it is there already.
                 if generation == self.generation {
                     self.to_send.push_back(sequence);
@@ -469,73 +417,25 @@ impl Drainer {
     }
 
     /// The next record that is durable, put at the end of the window.
-    fn next_record(&mut self) -> Result<Option<(u64, Vec<u8>)>, Unreadable> {
-        let mut wanted = self.base + self.window.len() as u64;
-        if self.reading.as_ref().is_none_or(|reading| reading.next != wanted || wanted >= reading.end) {
-            let state = self.shared.lock();
-            if self.window.is_empty()
-                && let Some(oldest) = state.segments.front()
-                && wanted < oldest.first
-            {
-                // What was before is done with and deleted.
-                (self.base, wanted) = (oldest.first, oldest.first);
-            }
-            let Some(segment) = state.segment_of(wanted).cloned() else { return Ok(None) };
-            drop(state);
-            match &mut self.reading {
-                Some(reading) if *reading.path == segment.path => reading.end = segment.next,
-                _ => {
-                    let path = Arc::new(segment.path);
-                    let file = files::open(&path).map_err(|error| Unreadable {
-                        path: Arc::clone(&path),
-                        offset: 0,
-                        error,
-                    })?;
-                    self.reading = Some(Reading {
-                        path,
-                        file,
-                        offset: SEGMENT_HEADER as u64,
-                        next: segment.first,
-                        end: segment.next,
-                    });
-                }
-            }
-        }
-        let Some(reading) = &mut self.reading else { return Ok(None) };
-        loop {
-            let failed =
-                |error| Unreadable { path: Arc::clone(&reading.path), offset: reading.offset, error };
-            let bytes = segment::read_at(&reading.file, reading.offset).map_err(failed)?;
-            let (sequence, entry) = segment::entry(&bytes).map_err(failed)?;
-            if sequence != reading.next {
-                let text = format!("wanted record {}, found {sequence}", reading.next);
-                return Err(failed(io::Error::new(io::ErrorKind::InvalidData, text)));
-            }
-            let offset = reading.offset;
-            reading.offset += bytes.len() as u64;
-            reading.next += 1;
-            // At the start some of a segment may have been done with before.
-            if sequence == wanted {
-                let path = Arc::clone(&reading.path);
-                let topic = match self.window.back() {
-                    Some(last) if *last.topic == *entry.topic => Arc::clone(&last.topic),
-                    _ => entry.topic.into(),
-                };
-                let identity = entry.identity;
-                self.window.push_back(Slot { path, offset, topic, identity, done: false, sent: false });
-                return Ok(Some((sequence, bytes)));
-            }
-        }
+    fn next_record(&mut self) -> Result<Option<Record>, Unreadable> {
+        let Some(record) = self.reader.next()? else { return Ok(None) };
+        let entry = Entry::decode(record.payload());
+        let (topic, identity) = entry.map_or(("", None), |entry| (entry.topic, entry.identity));
+        let topic = match self.window.back() {
+            Some(last) if *last.topic == *topic => Arc::clone(&last.topic),
+            _ => topic.into(),
+        };
+        let location = record.location.clone();
+        self.window.push_back(Slot { location, topic, identity, done: false, sent: false });
+        Ok(Some(record))
     }
 
     /// Hands a record to the producer; returns whether it is off the drainer's hands, for now.
-    fn hand_over(&mut self, sequence: u64, bytes: &[u8], alone: bool) -> bool {
-        let entry = match segment::entry(bytes) {
-            Ok((_, entry)) => entry,
-            Err(error) => {
-                self.to_set_aside.push_back((sequence, error.to_string()));
-                return true;
-            }
+    fn hand_over(&mut self, record: &Record, alone: bool) -> bool {
+        let sequence = record.sequence;
+        let Some(entry) = Entry::decode(record.payload()) else {
+            self.to_set_aside.push_back((sequence, "a record of a format that is not known".to_owned()));
+            return true;
         };
         let record = Draining {
             sequence,
@@ -646,11 +546,11 @@ impl Drainer {
         }
         while Instant::now() < deadline && self.set_aside() {}
         self.advance(true);
-        let records = self.shared.lock().records();
+        let records = self.shared.log.lock().records();
         if records > 0 {
             tracing::info!(
                 records,
-                directory = %self.directory.display(),
+                directory = %self.shared.log.directory().display(),
                 "records stay in the spool, safe on disk; they are written to Kafka when a bridge runs with it again"
             );
         }

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use segment_log::Segments;
+
 use super::Limits;
 use super::clock::now_millis;
 use super::state::State;
@@ -170,13 +172,14 @@ impl Counts {
         self.bytes_limit.set(i64::try_from(limits.bytes).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn state(&self, state: &mut State) {
+    /// Sets the gauges.
+    pub(super) fn state(&self, state: &mut State, segments: &Segments) {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.records.set(number(state.records()));
-        self.bytes.set(number(state.bytes()));
-        self.segments.set(number(state.segments.len() as u64));
-        self.refused_records.set(number(state.refused.records));
-        self.refused_bytes.set(number(state.refused.bytes));
+        self.records.set(number(segments.records()));
+        self.bytes.set(number(segments.bytes() + state.dead_letters.bytes));
+        self.segments.set(number(segments.list.len() as u64));
+        self.refused_records.set(number(state.dead_letters.records));
+        self.refused_bytes.set(number(state.dead_letters.bytes));
         self.damaged.set(i64::from(state.damaged));
         let age = state.oldest_age(now_millis()).unwrap_or(0);
         self.oldest_age.set(Duration::from_millis(age).as_secs_f64());

@@ -1,27 +1,21 @@
 //! The spool: records that are acknowledged once they are on this machine's disk, and written to Kafka when that takes
 //! them. `docs/spool.md` has the format of its files, and what is done with them when something breaks.
 //!
-//! Two threads do the work, because a disk blocks: one writes (`writer`), one drains (`drain`).
+//! The files are a [`segment_log`]; here are the records in them, and the two threads that work on them, because a disk
+//! blocks: one writes (`writer`), one drains (`drain`).
 
-mod check;
-mod checkpoint;
 mod clock;
-mod disk;
 mod drain;
-mod format;
 mod held;
 mod metrics;
+mod operate;
 mod options;
-mod recover;
-mod refused;
-mod retry;
-mod salvage;
-mod segment;
+mod record;
 mod state;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -29,35 +23,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use segment_log::{Disk, Inspected, Log, LogError, Visited};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use wicketgate_envelope::hop::Ack;
 
 use crate::delivery::{Delivery, Outcome};
-use crate::files;
 use crate::idempotency::{Claim, Identity, Memory};
 use crate::producer::{self, ClusterMetrics, ClusterOptions, DrainSettings, Outgoing, wire_size};
-pub use check::check;
-use checkpoint::Keeper;
 use clock::now_millis;
-use disk::Disk;
 use drain::{Drainer, Event};
-use format::Entry;
 use metrics::Counts;
 pub use metrics::Metrics;
+pub use operate::{Retried, Salvaged, check, list_refused, retry_refused, salvage};
 pub use options::Options;
-use recover::Inspected;
-pub use retry::{Retried, list_refused, retry_refused};
-pub use salvage::{Salvaged, salvage};
+use record::Entry;
 use state::{Pending, Shared, State};
 use writer::Writer;
 
 /// The most bytes that wait for the disk.
 const PENDING_BYTES: u64 = 64 << 20;
 
-/// Of what a spool may hold, the part after which topics of which Kafka has refused records get no more room, so that they
-/// do not take it from others.
-const REFUSED_SHARE: u64 = 2;
+/// Of what a spool may hold, the part after which topics that have dead letters get no more room, so that they do not take
+/// it from others.
+const DEAD_LETTER_SHARE: u64 = 2;
 
 /// The spool cannot be used as it is.
 #[derive(Debug, Error)]
@@ -67,10 +56,25 @@ pub struct SpoolError {
     what: String,
 }
 
+impl From<LogError> for SpoolError {
+    fn from(LogError { directory, mut what, salvage_helps }: LogError) -> Self {
+        if salvage_helps {
+            what.push_str(" (--spool-salvage, see docs/spool.md)");
+        }
+        Self { directory, what }
+    }
+}
+
+impl SpoolError {
+    fn io(directory: &Path, error: &io::Error) -> Self {
+        Self { directory: directory.to_owned(), what: error.to_string() }
+    }
+}
+
 /// How much a spool may hold.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Bytes on disk, those that are set aside included.
+    /// Bytes on disk, those of dead letters included.
     bytes: u64,
     /// How old the oldest record may be while new ones are taken.
     age: Duration,
@@ -83,7 +87,7 @@ struct Limits {
 /// Keeps a directory to one process.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    _lock: segment_log::DirectoryLock,
 }
 
 impl DirectoryLock {
@@ -92,21 +96,17 @@ impl DirectoryLock {
     /// # Errors
     /// If that cannot be done, or another bridge has it.
     pub fn take(directory: &Path) -> Result<Self, SpoolError> {
-        let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
-        Disk::default().create_directory(directory).map_err(|error| failed(error.to_string()))?;
-        let file = files::open_with(
-            disk::private().create(true).truncate(false).write(true),
-            &directory.join("lock"),
-        );
-        let file = file.map_err(|error| failed(format!("lock: {error}")))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(failed(
-                "another kafka-bridge has it; give each bridge a --spool-dir of its own, or end the other first"
-                    .to_owned(),
-            )),
-            Err(TryLockError::Error(error)) => Err(failed(format!("lock: {error}"))),
-        }
+        use segment_log::LockError;
+        segment_log::DirectoryLock::take(directory).map(|lock| Self { _lock: lock }).map_err(|error| {
+            let what = match error {
+                LockError::Taken => {
+                    "another kafka-bridge has it; give each bridge a --spool-dir of its own, or end the other first"
+                        .to_owned()
+                }
+                LockError::Io(error) => error.to_string(),
+            };
+            SpoolError { directory: directory.to_owned(), what }
+        })
     }
 }
 
@@ -122,13 +122,11 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Makes the threads of the spool in `directory`, which is in this state. They begin once each of what is returned with
+    /// Makes the threads of the spool with this log, which is in this state. They begin once each of what is returned with
     /// it is told to, and end at once if it is dropped.
-    #[allow(clippy::too_many_arguments, reason = "made in one place")]
     fn new(
-        disk: Disk,
-        directory: &Path,
-        (mut state, found): (State, checkpoint::Found),
+        log: Log,
+        mut state: State,
         limits: Limits,
         drain: DrainSettings,
         memory: Option<&Arc<Memory>>,
@@ -136,29 +134,20 @@ impl Spool {
         counts: Counts,
     ) -> Result<(Self, [Sender<()>; 2]), SpoolError> {
         counts.limits(&limits);
-        counts.state(&mut state);
-        let checkpoint = Arc::new(Keeper::new(directory, disk.clone(), found));
-        let shared = Arc::new(Shared::new(state));
+        counts.state(&mut state, &log.lock());
+        let directory = log.directory().to_owned();
+        let shared = Arc::new(Shared::new(log.clone(), state));
         let (sender, events) = channel();
         let writer = Writer {
-            directory: directory.to_owned(),
-            segment_bytes: limits.segment_bytes,
-            disk: disk.clone(),
+            log: segment_log::Writer::new(log),
             shared: Arc::clone(&shared),
-            checkpoint: Arc::clone(&checkpoint),
             metrics: metrics.clone(),
             counts: counts.clone(),
             drainer: sender.clone(),
-            open: None,
-            repair: None,
             failing: false,
         };
         let drainer = Drainer::new(
-            directory.to_owned(),
-            limits.segment_bytes,
-            disk,
             Arc::clone(&shared),
-            checkpoint,
             metrics.clone(),
             counts.clone(),
             drain,
@@ -169,10 +158,7 @@ impl Spool {
         let (start_writer, writer) = thread("spool-writer", move || writer.run());
         let (start_drainer, drainer) = thread("spool-drainer", move || drainer.run());
         let threads: io::Result<Vec<_>> = [writer, drainer].into_iter().collect();
-        let threads = Mutex::new(
-            threads
-                .map_err(|error| SpoolError { directory: directory.to_owned(), what: error.to_string() })?,
-        );
+        let threads = Mutex::new(threads.map_err(|error| SpoolError::io(&directory, &error))?);
         Ok((
             Self { shared, limits, metrics, counts, drainer: sender, threads },
             [start_writer, start_drainer],
@@ -229,16 +215,21 @@ impl Spool {
     /// Whether there is room, and otherwise which bound it is that keeps a record out.
     fn admit(&self, state: &mut State, topic: &str, len: u64, now: u64) -> Result<(), Option<&'static str>> {
         // What is behind damage is not drained.
-        if state.broken || state.stopping || state.damaged {
+        let (broken, bytes) = {
+            let segments = self.shared.log.lock();
+            (segments.broken, segments.bytes() + state.dead_letters.bytes)
+        };
+        if broken || state.stopping || state.damaged {
             return Err(None);
         }
-        if state.refused.bytes > self.limits.bytes / REFUSED_SHARE && state.refused.topics.contains(topic) {
+        let dead = &state.dead_letters;
+        if dead.bytes > self.limits.bytes / DEAD_LETTER_SHARE && dead.topics.contains(topic) {
             return Err(Some("refused"));
         }
         if state.oldest_age(now).is_some_and(|age| u128::from(age) > self.limits.age.as_millis()) {
             return Err(Some("age"));
         }
-        if state.bytes() + state.pending_bytes + len > self.limits.bytes {
+        if bytes + state.pending_bytes + len > self.limits.bytes {
             return Err(Some("bytes"));
         }
         if state.pending_bytes + len > PENDING_BYTES.max(2 * self.limits.record_bytes) {
@@ -307,8 +298,8 @@ pub struct FoundSpools {
 /// One of them.
 struct FoundSpool {
     cluster: String,
-    directory: PathBuf,
-    inspected: Inspected,
+    log: Inspected,
+    state: State,
     limits: Limits,
     drain: DrainSettings,
     metrics: ClusterMetrics,
@@ -351,9 +342,10 @@ impl FoundSpools {
         let mut spools = Vec::new();
         for cluster in clusters {
             let (name, directory) = (&cluster.name, directory.join(&cluster.name));
+            let (log, state) = inspect(&directory, now, &mut remember)?;
             spools.push(FoundSpool {
-                inspected: recover::inspect(&directory, now, &mut remember)?,
-                directory,
+                log,
+                state,
                 drain: DrainSettings::new(kafka, cluster),
                 metrics: records.of_cluster(name),
                 counts: metrics.of(name),
@@ -377,18 +369,18 @@ impl FoundSpools {
         let disk = Disk::default();
         let mut ready = Vec::new();
         for found in self.spools {
-            let FoundSpool { cluster, directory, inspected, limits, drain, metrics, counts } = found;
-            ready.push((cluster, directory, inspected.apply(&disk)?, limits, drain, metrics, counts));
+            let FoundSpool { cluster, log, state, limits, drain, metrics, counts } = found;
+            let log = log.open(&disk, limits.segment_bytes)?;
+            ready.push((cluster, log, state, limits, drain, metrics, counts));
         }
         let (mut spools, mut waiting) = (BTreeMap::new(), Vec::new());
-        for (cluster, directory, state, limits, drain, metrics, counts) in ready {
-            let records = state.0.records();
+        for (cluster, log, state, limits, drain, metrics, counts) in ready {
+            let records = log.lock().records();
             if records > 0 {
                 tracing::info!(cluster, records, "the spool has records that go to Kafka now");
             }
             let memory = self.memory.as_ref();
-            let made = Spool::new(disk.clone(), &directory, state, limits, drain, memory, metrics, counts)?;
-            let (spool, threads) = made;
+            let (spool, threads) = Spool::new(log, state, limits, drain, memory, metrics, counts)?;
             spools.insert(cluster, spool);
             waiting.extend(threads);
         }
@@ -418,15 +410,34 @@ impl Spools {
     }
 }
 
-/// Whether a directory is that of a cluster's spool, or of what is left of one.
-fn is_spool(directory: &Path) -> io::Result<bool> {
-    if !directory.is_dir() {
-        return Ok(false);
-    }
-    Ok(refused::directory(directory).is_dir()
-        || checkpoint::path(directory).exists()
-        || salvage::is_unfinished(directory)
-        || segment::any_in(directory)?)
+/// Reads a spool, and changes nothing. `remember` is told of each event whose record is there: by what it is recognised, and
+/// when it was spooled. Times are milliseconds since 1970-01-01T00:00:00Z.
+fn inspect(
+    directory: &Path,
+    now: u64,
+    remember: &mut dyn FnMut(Identity, u64),
+) -> Result<(Inspected, State), SpoolError> {
+    let mut state = State::default();
+    let log = segment_log::inspect(directory, &mut |visited| {
+        let entry = Entry::decode(visited.payload());
+        match (&visited, &entry) {
+            (Visited::Record { sequence, .. }, Some(entry)) => {
+                if let Some(identity) = entry.identity {
+                    remember(identity, entry.spooled_at);
+                }
+                state.aged(*sequence, entry.spooled_at.min(now));
+            }
+            (Visited::Record { .. }, None) => {}
+            (Visited::DeadLetter { .. }, entry) => {
+                state.dead_letters.add(entry.as_ref().map_or("", |entry| entry.topic));
+            }
+        }
+        entry.is_some()
+    })?;
+    state.done_up_to(log.segments().done);
+    state.dead_letters.bytes =
+        segment_log::dead_letters::bytes(directory).map_err(|error| SpoolError::io(directory, &error))?;
+    Ok((log, state))
 }
 
 /// The clusters that have a spool in this directory.
@@ -439,14 +450,14 @@ pub fn clusters_in(directory: &Path) -> Result<Vec<String>, SpoolError> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             // Others are nobody's, such as the lost+found of a file system.
-            if is_spool(&entry.path())? {
+            if segment_log::is_log(&entry.path())? {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
         names.sort_unstable();
         Ok(names)
     };
-    read().map_err(|error| SpoolError { directory: directory.to_owned(), what: error.to_string() })
+    read().map_err(|error| SpoolError::io(directory, &error))
 }
 
 #[cfg(test)]

@@ -4,14 +4,10 @@ use std::sync::atomic::Ordering;
 
 use prometheus_client::registry::Registry;
 
-use super::checkpoint::Checkpoint;
 use super::*;
 
-mod crashes;
 mod draining;
-mod not_files;
 mod refusing;
-mod salvaging;
 
 /// A directory that goes with the test.
 struct Directory(PathBuf);
@@ -66,12 +62,11 @@ fn open_draining(
     let mut registry = Registry::default();
     let counted = Arc::new(producer::Metrics::register(&mut registry));
     let mut identities = Vec::new();
-    let inspected =
-        recover::inspect(directory, now_millis(), &mut |identity, at| identities.push((identity, at)))?;
-    let state = inspected.apply(disk)?;
-    let records = state.0.records();
+    let (log, state) = inspect(directory, now_millis(), &mut |identity, at| identities.push((identity, at)))?;
+    let log = log.open(disk, limits.segment_bytes)?;
+    let records = log.lock().records();
     let (metrics, counts) = (counted.of_cluster("c"), Metrics::register(&mut registry).of("c"));
-    let (spool, threads) = Spool::new(disk.clone(), directory, state, limits, drain, None, metrics, counts)?;
+    let (spool, threads) = Spool::new(log, state, limits, drain, None, metrics, counts)?;
     for thread in threads {
         thread.send(()).unwrap();
     }
@@ -80,23 +75,6 @@ fn open_draining(
 
 fn open(directory: &Directory) -> (Spool, Recovered) {
     open_with(directory, &Disk::default(), LIMITS).unwrap()
-}
-
-fn error(directory: &Directory) -> String {
-    open_with(directory, &Disk::default(), LIMITS).unwrap_err().to_string()
-}
-
-/// A checkpoint by which all records up to this number are done with.
-fn write_checkpoint(directory: &Directory, done: u64) {
-    let checkpoint = Checkpoint { done, next: done + 1, newest: None };
-    checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
-}
-
-/// The checkpoint as it was when the newest segment was begun: nothing was drained and the bridge was killed.
-fn as_if_killed(directory: &Directory) {
-    let newest = segment::list(&directory.0).unwrap().last().map(|(first, _)| *first);
-    let checkpoint = Checkpoint { done: 0, next: newest.unwrap_or(1), newest };
-    checkpoint::write(&Disk::default(), &directory.0, &checkpoint).unwrap();
 }
 
 fn append(spool: &Spool, value: &[u8]) -> Result<Delivery, Outcome> {
@@ -127,10 +105,10 @@ fn stop(spool: &Spool) {
 /// The values of all records on disk, in order.
 fn values(directory: &Directory) -> Vec<Vec<u8>> {
     let mut values = Vec::new();
-    for (_, path) in segment::list(&directory.0).unwrap() {
+    for (_, path) in segment_log::list_segments(&directory.0).unwrap() {
         let bytes = fs::read(path).unwrap();
-        segment::scan(&bytes, true, |record| {
-            values.push(Entry::decode(&record.frame).unwrap().value.unwrap().to_vec());
+        segment_log::scan(&bytes, true, |record| {
+            values.push(Entry::decode(record.frame.payload).unwrap().value.unwrap().to_vec());
             Ok::<_, ()>(())
         })
         .unwrap();
@@ -139,20 +117,7 @@ fn values(directory: &Directory) -> Vec<Vec<u8>> {
 }
 
 fn paths(directory: &Directory) -> Vec<PathBuf> {
-    segment::list(&directory.0).unwrap().into_iter().map(|(_, path)| path).collect()
-}
-
-/// Copies a directory.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
+    segment_log::list_segments(&directory.0).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 
 #[test]
@@ -209,150 +174,6 @@ fn those_that_wait_share_a_sync() {
 }
 
 #[test]
-fn a_torn_tail_is_cut_off_and_the_rest_goes_on() {
-    let directory = Directory::new("torn");
-    let (spool, _) = open(&directory);
-    for value in [b"1", b"2"] {
-        assert_eq!(outcome(append(&spool, value)), SPOOLED);
-    }
-    stop(&spool);
-    let path = paths(&directory).pop().unwrap();
-    let whole = fs::read(&path).unwrap();
-    let (last, _) = {
-        let mut ends = Vec::new();
-        segment::scan(&whole, true, |record| {
-            ends.push(record.offset);
-            Ok::<_, ()>(())
-        })
-        .unwrap();
-        (ends.pop().unwrap(), ())
-    };
-    for len in [last + 1, last + 13, whole.len() - 1] {
-        fs::write(&path, &whole[..len]).unwrap();
-        as_if_killed(&directory);
-        let (spool, recovered) = open(&directory);
-        assert_eq!(recovered.records, 1);
-        // What was cut off is beside it.
-        assert_eq!(fs::read(path.with_extension("torn")).unwrap(), whole[last..len]);
-        assert_eq!(outcome(append(&spool, b"3")), SPOOLED);
-        stop(&spool);
-        assert_eq!(values(&directory), [b"1", b"3"]);
-        assert_eq!(fs::metadata(&path).unwrap().len(), last as u64);
-        fs::remove_file(paths(&directory).pop().unwrap()).unwrap();
-    }
-    // Nothing but a torn header.
-    fs::write(&path, &whole[..7]).unwrap();
-    as_if_killed(&directory);
-    let (spool, recovered) = open(&directory);
-    assert_eq!(recovered.records, 0);
-    assert_eq!(outcome(append(&spool, b"4")), SPOOLED);
-    stop(&spool);
-    assert_eq!(values(&directory), [b"4"]);
-}
-
-#[test]
-fn damage_is_told_and_nothing_is_touched() {
-    let directory = Directory::new("damage");
-    let (spool, _) = open(&directory);
-    for number in 0..40_u8 {
-        assert_eq!(outcome(append(&spool, &[number; 100])), SPOOLED);
-    }
-    stop(&spool);
-    let files = paths(&directory);
-    assert!(files.len() > 2);
-    let contents: Vec<_> = files.iter().map(|path| fs::read(path).unwrap()).collect();
-    // In the middle of the first, of the last, and at the end of the first.
-    let last = files.len() - 1;
-    for (file, at) in [(0, 300), (last, 30), (0, contents[0].len() - 1)] {
-        let mut damaged = contents[file].clone();
-        damaged[at] ^= 1;
-        fs::write(&files[file], &damaged).unwrap();
-        let error = open_with(&directory, &Disk::default(), LIMITS).unwrap_err().to_string();
-        assert!(
-            error.contains("is damaged at byte") && error.contains(files[file].to_str().unwrap()),
-            "{error}"
-        );
-        assert_eq!(fs::read(&files[file]).unwrap(), damaged);
-        fs::write(&files[file], &contents[file]).unwrap();
-    }
-    // A file in the middle is gone, or has another's name.
-    fs::remove_file(&files[1]).unwrap();
-    let error = open_with(&directory, &Disk::default(), LIMITS).unwrap_err().to_string();
-    assert!(error.contains("are missing"), "{error}");
-    fs::write(&files[1], &contents[0]).unwrap();
-    let error = open_with(&directory, &Disk::default(), LIMITS).unwrap_err().to_string();
-    assert!(error.contains("wanted record"), "{error}");
-    fs::write(&files[1], &contents[1]).unwrap();
-    assert_eq!(open(&directory).1.records, 40);
-}
-
-#[test]
-fn a_file_of_another_version_is_refused_by_name() {
-    let directory = Directory::new("version");
-    for inner in [directory.0.clone(), refused::directory(&directory.0)] {
-        fs::create_dir_all(&inner).unwrap();
-        let path = segment::path(&inner, 1);
-        fs::write(&path, b"WGSPOOL\x01\x01\0\0\0\0\0\0\0abcd").unwrap();
-        let error = open_with(&directory, &Disk::default(), LIMITS).unwrap_err().to_string();
-        assert!(
-            error.contains(path.to_str().unwrap())
-                && error.contains("version 1 of the format, and this bridge reads version 2"),
-            "{error}"
-        );
-        fs::remove_file(&path).unwrap();
-    }
-}
-
-/// A caller who sends what looks like records on disk, and a bridge that ends in the middle of it.
-#[test]
-fn a_value_that_looks_like_a_segment_does_no_harm() {
-    let directory = Directory::new("inner");
-    let (spool, _) = open(&directory);
-    for value in [b"1", b"2", b"3"] {
-        assert_eq!(outcome(append(&spool, value)), SPOOLED);
-    }
-    stop(&spool);
-    let inner = fs::read(paths(&directory).pop().unwrap()).unwrap();
-    let (spool, _) = open(&directory);
-    assert_eq!(outcome(append(&spool, &inner)), SPOOLED);
-    stop(&spool);
-    let path = paths(&directory).pop().unwrap();
-    let whole = fs::read(&path).unwrap();
-    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    as_if_killed(&directory);
-    let (spool, recovered) = open(&directory);
-    assert_eq!(recovered.records, 3);
-    stop(&spool);
-}
-
-#[test]
-fn a_checkpoint_that_cannot_be_read_loses_nothing() {
-    let directory = Directory::new("checkpoint");
-    let (spool, _) = open(&directory);
-    for value in [b"1", b"2", b"3"] {
-        assert_eq!(outcome(append(&spool, value)), SPOOLED);
-    }
-    stop(&spool);
-    write_checkpoint(&directory, 2);
-    let (spool, recovered) = open(&directory);
-    // What is done with is still recognised.
-    assert_eq!((recovered.records, recovered.identities.len()), (1, 3));
-    stop(&spool);
-    fs::write(checkpoint::path(&directory.0), b"WGDONE").unwrap();
-    let (spool, recovered) = open(&directory);
-    assert_eq!(recovered.records, 3);
-    stop(&spool);
-    // All of it is done with, and the numbers go on.
-    write_checkpoint(&directory, 3);
-    let (spool, recovered) = open(&directory);
-    assert_eq!((recovered.records, paths(&directory).len()), (0, 0));
-    assert_eq!(outcome(append(&spool, b"4")), SPOOLED);
-    stop(&spool);
-    assert_eq!(paths(&directory), [segment::path(&directory.0, 4)]);
-    assert_eq!(open(&directory).1.records, 1);
-}
-
-#[test]
 fn it_is_bounded_in_bytes_in_age_and_in_the_size_of_a_record() {
     let directory = Directory::new("bounds");
     let (spool, _) = open_with(&directory, &Disk::default(), Limits { bytes: 10_000, ..LIMITS }).unwrap();
@@ -393,24 +214,6 @@ fn a_disk_that_is_full_loses_nothing_and_is_used_again_once_there_is_room() {
     assert_eq!(outcome(append(&spool, b"2")), SPOOLED);
     stop(&spool);
     assert_eq!(values(&directory), [b"1", b"2"]);
-    assert_eq!(open(&directory).1.records, 2);
-}
-
-#[test]
-fn a_segment_whose_sync_failed_is_written_anew_and_never_appended_to() {
-    let directory = Directory::new("sync");
-    let disk = Disk::default();
-    let (spool, _) = open_with(&directory, &disk, LIMITS).unwrap();
-    assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
-    let first = segment::path(&directory.0, 1);
-    let before = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&first).unwrap());
-    disk.faults.syncs.store(0, Ordering::SeqCst);
-    assert_eq!(outcome(append(&spool, b"no")), Outcome::Unavailable);
-    assert_ne!(std::os::unix::fs::MetadataExt::ino(&fs::metadata(&first).unwrap()), before);
-    assert_eq!(outcome(append(&spool, b"2")), SPOOLED);
-    stop(&spool);
-    assert_eq!(values(&directory), [b"1", b"2"]);
-    assert_eq!(paths(&directory), [first, segment::path(&directory.0, 2)]);
     assert_eq!(open(&directory).1.records, 2);
 }
 
@@ -466,181 +269,8 @@ fn behind_damage_nothing_more_is_taken() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(outcome(append(&spool, b"3")), Outcome::Unavailable);
-    assert_eq!(spool.shared.lock().records(), 2);
+    assert_eq!(spool.shared.log.lock().records(), 2);
     stop(&spool);
-}
-
-#[test]
-fn what_is_found_again_counts_only_once_it_is_durable() {
-    let directory = Directory::new("found-again");
-    let (spool, _) = open(&directory);
-    assert_eq!(outcome(append(&spool, b"a")), SPOOLED);
-    stop(&spool);
-    // Nothing but a sync shows that the last bridge came to its own.
-    let path = paths(&directory).pop().unwrap();
-    let before = fs::metadata(&path).unwrap();
-    let disk = Disk::default();
-    // The directory's succeeds, that of the records does not.
-    disk.faults.syncs.store(1, Ordering::SeqCst);
-    assert!(open_with(&directory, &disk, LIMITS).is_err());
-    let (spool, recovered) = open(&directory);
-    assert_eq!(recovered.records, 1);
-    stop(&spool);
-    let after = fs::metadata(&path).unwrap();
-    assert_ne!(
-        std::os::unix::fs::MetadataExt::ino(&before),
-        std::os::unix::fs::MetadataExt::ino(&after),
-        "the same pages may be clean without being written"
-    );
-}
-
-#[test]
-fn nobody_else_may_read_it() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let directory = Directory::new("private");
-    let spools = directory.0.join("spools");
-    let lock = DirectoryLock::take(&spools).unwrap();
-    let inner = Directory(spools.join("c"));
-    let (spool, _) = open(&inner);
-    assert_eq!(outcome(append(&spool, b"a")), SPOOLED);
-    stop(&spool);
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&spools), mode(&inner.0)), (0o700, 0o700));
-    for file in paths(&inner).iter().chain([&spools.join("lock")]) {
-        assert_eq!(mode(file), 0o600, "{}", file.display());
-    }
-    drop(lock);
-}
-
-#[test]
-fn what_is_done_with_and_left_behind_is_removed() {
-    let directory = Directory::new("left-behind");
-    let (spool, _) = open(&directory);
-    for _ in 0..40 {
-        assert_eq!(outcome(append(&spool, &[b'a'; 200])), SPOOLED);
-    }
-    stop(&spool);
-    let segments = segment::list(&directory.0).unwrap();
-    let (last, _) = segments.last().unwrap();
-    assert!(segments.len() > 3, "{}", segments.len());
-    // The second cannot be missed: all before the last is in Kafka.
-    fs::remove_file(&segments[1].1).unwrap();
-    write_checkpoint(&directory, *last);
-    let (spool, recovered) = open(&directory);
-    stop(&spool);
-    assert!(recovered.records > 0);
-    let left = segment::list(&directory.0).unwrap();
-    assert_eq!(left.first().map(|(first, _)| first), Some(last));
-}
-
-#[test]
-fn a_missing_oldest_or_newest_segment_is_noticed() {
-    let directory = Directory::new("missing");
-    let (spool, _) = open(&directory);
-    for number in 0..40_u8 {
-        assert_eq!(outcome(append(&spool, &[number; 200])), SPOOLED);
-    }
-    stop(&spool);
-    let files = paths(&directory);
-    assert!(files.len() > 2);
-    let checkpoint = fs::read(checkpoint::path(&directory.0)).unwrap();
-    let (oldest, newest) = (files.first().unwrap(), files.last().unwrap());
-    for killed in [false, true] {
-        if killed {
-            as_if_killed(&directory);
-        }
-        for (path, wanted) in
-            [(oldest, "are missing: the oldest file is"), (newest, "is missing; put it back")]
-        {
-            let away = path.with_extension("away");
-            fs::rename(path, &away).unwrap();
-            let error = error(&directory);
-            assert!(error.contains(wanted), "{killed}: {error}");
-            fs::rename(&away, path).unwrap();
-        }
-    }
-    // All of them, with what tells of them.
-    for path in &files {
-        fs::rename(path, path.with_extension("away")).unwrap();
-    }
-    assert!(error(&directory).contains("is missing; put it back"));
-    for path in &files {
-        fs::rename(path.with_extension("away"), path).unwrap();
-    }
-    fs::write(checkpoint::path(&directory.0), checkpoint).unwrap();
-    assert_eq!(open(&directory).1.records, 40);
-}
-
-#[test]
-fn after_a_good_end_damage_to_the_last_record_is_noticed() {
-    let directory = Directory::new("good-end");
-    let (spool, _) = open(&directory);
-    for value in [b"1", b"2"] {
-        assert_eq!(outcome(append(&spool, value)), SPOOLED);
-    }
-    stop(&spool);
-    let path = paths(&directory).pop().unwrap();
-    let whole = fs::read(&path).unwrap();
-    let mut flipped = whole.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    for damaged in [&flipped[..], &whole[..whole.len() - 1]] {
-        fs::write(&path, damaged).unwrap();
-        let error = error(&directory);
-        assert!(error.contains("is damaged at byte"), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), damaged);
-        let mut told = Vec::new();
-        assert!(!check(&directory.0, &mut told).unwrap());
-        let told = String::from_utf8(told).unwrap();
-        assert!(told.contains(&format!("{}: damaged at byte", path.display())), "{told}");
-        assert!(!told.contains(": good"), "{told}");
-    }
-    // The last is gone as if it had never been.
-    let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
-    let last = (0..len)
-        .rev()
-        .find(|len| segment::scan(&whole[..*len], true, |_| Ok::<_, ()>(())).unwrap() == segment::End::Clean);
-    fs::write(&path, &whole[..last.unwrap()]).unwrap();
-    let text = error(&directory);
-    assert!(text.contains("records 2 to 2 are missing, which had been synced"), "{text}");
-    // What was done with is missed by nobody.
-    write_checkpoint(&directory, 2);
-    assert_eq!(open(&directory).1.records, 0);
-}
-
-#[test]
-fn only_the_last_that_was_cut_off_is_kept() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let directory = Directory::new("kept");
-    let mut kept = Vec::new();
-    for _ in 0..2 {
-        let (spool, _) = open(&directory);
-        assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
-        stop(&spool);
-        as_if_killed(&directory);
-        let path = paths(&directory).pop().unwrap();
-        let mut bytes = fs::read(&path).unwrap();
-        bytes.extend(b"torn");
-        fs::write(&path, bytes).unwrap();
-        kept.push(path.with_extension("torn"));
-    }
-    let unfinished = directory.0.join("checkpoint.new");
-    fs::write(&unfinished, b"half").unwrap();
-    assert_eq!(open(&directory).1.records, 2);
-    assert!(!kept[0].exists() && !unfinished.exists());
-    assert_eq!(fs::read(&kept[1]).unwrap(), b"torn");
-    assert_eq!(fs::metadata(&kept[1]).unwrap().permissions().mode() & 0o777, 0o600);
-}
-
-#[test]
-fn the_names_of_new_directories_are_durable() {
-    let directory = Directory::new("names");
-    let disk = Disk::default();
-    let inner = directory.0.join("a/b/c");
-    disk.create_directory(&inner).unwrap();
-    let synced = std::mem::take(&mut *disk.faults.synced_directories.lock().unwrap());
-    assert_eq!(synced, [directory.0.clone(), directory.0.join("a"), directory.0.join("a/b")]);
-    disk.create_directory(&inner).unwrap();
-    assert!(disk.faults.synced_directories.lock().unwrap().is_empty());
 }
 
 #[test]
@@ -650,8 +280,7 @@ fn records_of_a_clock_that_was_ahead_count_from_now() {
     assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
     stop(&spool);
     let earlier = now_millis() - 3_600_000;
-    let (mut state, _) =
-        recover::inspect(&directory.0, earlier, &mut |_, _| {}).unwrap().apply(&Disk::default()).unwrap();
+    let (_, mut state) = inspect(&directory.0, earlier, &mut |_, _| {}).unwrap();
     assert_eq!(state.oldest_age(earlier), Some(0));
     assert_eq!(state.oldest_age(earlier + 5_000), Some(5_000));
 }
@@ -668,7 +297,7 @@ fn a_damaged_spool_changes_no_other() {
         stop(&spool);
     }
     // There is something to be cut off in the first, and the second is damaged.
-    let [first, second] = names.map(|name| segment::path(&directory.0.join(name), 1));
+    let [first, second] = names.map(|name| segment_log::segment_path(&directory.0.join(name), 1));
     let mut torn = fs::read(&first).unwrap();
     torn.extend(b"torn");
     fs::write(&first, &torn).unwrap();
@@ -706,43 +335,4 @@ fn what_is_left_of_a_spool_tells_of_its_cluster() {
         fs::write(path, b"").unwrap();
     }
     assert_eq!(clusters_in(&directory.0).unwrap(), ["a", "b", "c", "d"]);
-}
-
-/// What is logged while a spool is looked at.
-fn logged(directory: &Directory) -> String {
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let written = Written::default();
-    let writer = written.clone();
-    let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(log, || {
-        recover::inspect(&directory.0, now_millis(), &mut |_, _| {}).unwrap();
-    });
-    let bytes = written.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
-}
-
-#[test]
-fn a_checkpoint_that_cannot_be_read_is_told_of_whatever_there_is() {
-    let directory = Directory::new("checkpoint-told");
-    let warning = "checkpoint cannot be read";
-    assert!(!logged(&directory).contains(warning));
-    let checkpoint = checkpoint::path(&directory.0);
-    fs::write(&checkpoint, b"garbage").unwrap();
-    assert!(logged(&directory).contains(warning));
-    fs::remove_file(&checkpoint).unwrap();
-    let (spool, _) = open(&directory);
-    assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
-    stop(&spool);
-    assert!(!logged(&directory).contains(warning));
-    fs::remove_file(&checkpoint).unwrap();
-    assert!(logged(&directory).contains(warning));
 }

@@ -41,9 +41,9 @@ impl Drainer {
         if self.held.has(&topic, sequence) {
             return;
         }
-        let Some(bytes) = self.read(sequence) else { return };
+        let Some(record) = self.read(sequence) else { return };
         self.asked = Some(Asked { sequence, topic, written: None });
-        if !self.hand_over(sequence, &bytes, true) {
+        if !self.hand_over(&record, true) {
             self.asked = None;
         }
         self.next_since.1 = now;

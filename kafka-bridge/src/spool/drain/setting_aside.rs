@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::format::Entry;
-use super::super::segment;
+use segment_log::UnsealedFrame;
+
+use super::super::record::Entry;
 use super::Drainer;
 
 /// How much is set aside at a time, with one sync.
@@ -26,42 +27,44 @@ impl Drainer {
             if self.is_done(sequence) {
                 continue;
             }
-            let Some(frame) = self.read(sequence) else {
+            let Some(record) = self.read(sequence) else {
                 self.to_set_aside.push_front((sequence, reason));
                 break;
             };
             // One of a later version perhaps stays as it is.
-            let frame = match segment::entry(&frame) {
-                Ok((_, entry)) => Entry { reason: Some(&reason), ..entry }.encode(),
-                Err(_) => frame,
-            };
+            let entry = Entry::decode(record.payload());
+            let frame = entry.map_or_else(
+                || UnsealedFrame::of(record.payload()),
+                |entry| Entry { reason: Some(&reason), ..entry }.encode(),
+            );
             bytes += frame.len();
-            batch.push((sequence, reason));
+            batch.push((reason, record));
             frames.push((sequence, frame));
         }
         if batch.is_empty() {
             return false;
         }
-        let taken = match self.aside.add(&mut frames) {
+        let taken = match self.dead_letters.append(&frames) {
             Ok(taken) => taken,
             Err(error) => {
                 if !std::mem::replace(&mut self.aside_failed, true) {
                     tracing::error!(%error, "records that Kafka refused cannot be set aside; trying again");
                 }
-                batch.into_iter().rev().for_each(|refused| self.to_set_aside.push_front(refused));
+                let back = batch.into_iter().map(|(reason, record)| (record.sequence, reason));
+                back.rev().for_each(|refused| self.to_set_aside.push_front(refused));
                 return false;
             }
         };
         self.aside_failed = false;
-        self.shared.lock().refused.bytes += taken;
-        for ((sequence, reason), (_, frame)) in batch.into_iter().zip(&frames) {
-            let topic = self.slot(sequence).map(|slot| {
+        self.shared.lock().dead_letters.bytes += taken;
+        for (reason, record) in batch {
+            let topic = self.slot(record.sequence).map(|slot| {
                 slot.done = true;
                 Arc::clone(&slot.topic)
             });
-            self.shared.lock().refused.note(topic.as_deref().unwrap_or_default());
+            self.shared.lock().dead_letters.add(topic.as_deref().unwrap_or_default());
             self.counts.refused();
-            if let Ok((_, entry)) = segment::entry(frame) {
+            if let Some(entry) = Entry::decode(record.payload()) {
                 self.log_refused(&entry, &reason);
             }
         }

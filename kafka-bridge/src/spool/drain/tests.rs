@@ -1,13 +1,12 @@
 use std::fs;
 use std::sync::mpsc::channel;
 
+use segment_log::{Disk, Writer, inspect};
+
 use super::super::Metrics;
-use super::super::checkpoint::{Checkpoint, Found};
 use super::super::clock::now_millis;
-use super::super::format::{self, Entry};
-use super::super::refused;
-use super::super::segment::Open;
-use super::super::state::{Segment, State};
+use super::super::record::Entry;
+use super::super::state::State;
 use super::setting_aside::ASIDE_RECORDS;
 use super::*;
 use crate::producer;
@@ -18,31 +17,17 @@ const NOWHERE: &str = "127.0.0.1:1";
 
 /// A drainer of a spool all of whose records are to be set aside, with Kafka at `servers`.
 fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
-    let disk = Disk::default();
-    let mut open = Open::create(&disk, directory, 1).unwrap();
-    let mut bytes = Vec::new();
-    for sequence in 1..=RECORDS {
-        let entry = Entry { spooled_at: now_millis(), ..Entry::with_value(b"v") };
-        let mut frame = entry.encode();
-        format::seal(&mut frame, open.marker, sequence, open.len);
-        bytes.extend(frame);
-    }
-    open.append(&disk, &bytes).unwrap();
-    let next = RECORDS + 1;
-    let segment = Segment { first: 1, next, path: open.path, len: open.len };
-    let state = State { segments: [segment].into(), next, ..State::default() };
-    let checkpoint = Keeper::new(directory, disk.clone(), Found::Known(Checkpoint::of(&state)));
+    let log = inspect(directory, &mut |_| true).unwrap().open(&Disk::default(), 1 << 30).unwrap();
+    let entry = Entry { spooled_at: now_millis(), ..Entry::with_value(b"v") };
+    let frames: Vec<_> = (1..=RECORDS).map(|_| entry.encode()).collect();
+    Writer::new(log.clone()).append(frames.iter()).unwrap();
     let options = producer::Options::example();
     let settings = DrainSettings::new(&options, &options.default_cluster(servers));
     let mut registry = Registry::default();
     let records = Arc::new(producer::Metrics::register(&mut registry));
     let (sender, events) = channel();
     let mut drainer = Drainer::new(
-        directory.to_owned(),
-        1 << 30,
-        disk,
-        Arc::new(Shared::new(state)),
-        Arc::new(checkpoint),
+        Arc::new(Shared::new(log, State::default())),
         records.of_cluster("c"),
         Metrics::register(&mut registry).of("c"),
         settings,
@@ -50,34 +35,45 @@ fn drainer(directory: &std::path::Path, servers: &str) -> Drainer {
         events,
         sender,
     );
-    while let Some((sequence, _)) = drainer.next_record().unwrap() {
-        drainer.to_set_aside.push_back((sequence, "why".to_owned()));
+    while let Some(record) = drainer.next_record().unwrap() {
+        drainer.to_set_aside.push_back((record.sequence, "why".to_owned()));
     }
     drainer
+}
+
+/// Dead letters on disk.
+fn refused(directory: &std::path::Path) -> u64 {
+    let mut count = 0;
+    inspect(directory, &mut |visited| {
+        count += u64::from(matches!(visited, segment_log::Visited::DeadLetter { .. }));
+        true
+    })
+    .unwrap();
+    count
 }
 
 #[test]
 fn a_stop_does_not_wait_for_what_is_to_be_set_aside() {
     let directory = std::env::temp_dir().join(format!("kafka-bridge-aside-{}", std::process::id()));
     let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(refused::directory(&directory)).unwrap();
+    fs::create_dir_all(&directory).unwrap();
     let (mut first, now) = (drainer(&directory, NOWHERE), Instant::now());
     let shared = Arc::clone(&first.shared);
     // Between two of these there is time to hear of a stop.
     assert!(first.set_aside());
-    assert_eq!(shared.lock().refused.records, ASIDE_RECORDS as u64);
+    assert_eq!(shared.lock().dead_letters.records, ASIDE_RECORDS as u64);
     first.end(now);
     // The rest stays where it is, and is known to.
-    assert_eq!(refused::count(&directory).unwrap().records, ASIDE_RECORDS as u64);
-    assert_eq!(shared.lock().records(), RECORDS - ASIDE_RECORDS as u64);
+    assert_eq!(refused(&directory), ASIDE_RECORDS as u64);
+    assert_eq!(shared.log.lock().records(), RECORDS - ASIDE_RECORDS as u64);
 
     let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(refused::directory(&directory)).unwrap();
+    fs::create_dir_all(&directory).unwrap();
     let second = drainer(&directory, NOWHERE);
     let shared = Arc::clone(&second.shared);
     second.end(Instant::now() + Duration::from_secs(60));
-    assert_eq!(refused::count(&directory).unwrap().records, RECORDS);
-    assert_eq!(shared.lock().records(), 0);
+    assert_eq!(refused(&directory), RECORDS);
+    assert_eq!(shared.log.lock().records(), 0);
     let _ = fs::remove_dir_all(&directory);
 }
 

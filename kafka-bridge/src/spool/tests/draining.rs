@@ -59,11 +59,11 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn refused(spool: &Spool) -> u64 {
-    spool.shared.lock().refused.records
+    spool.shared.lock().dead_letters.records
 }
 
 fn waiting(spool: &Spool) -> u64 {
-    spool.shared.lock().records()
+    spool.shared.log.lock().records()
 }
 
 fn drained(spool: &Spool) -> u64 {
@@ -249,8 +249,8 @@ fn what_kafka_refuses_takes_no_room_from_other_topics() {
 
 #[test]
 fn a_file_that_goes_missing_or_is_cut_short_is_damage() {
-    let header = format::SEGMENT_HEADER as u64;
-    for left in [None, Some(header), Some(header + 7), Some(header + format::FRAME_HEADER as u64 + 7)] {
+    let header = segment_log::SEGMENT_HEADER as u64;
+    for left in [None, Some(header), Some(header + 7), Some(header + segment_log::FRAME_HEADER as u64 + 7)] {
         let (directory, cluster) = (Directory::new("vanishes"), Cluster::new(1).unwrap());
         cluster.broker_down(1).unwrap();
         // The producer has room for one, so that nothing is read before the file is gone.
@@ -260,7 +260,7 @@ fn a_file_that_goes_missing_or_is_cut_short_is_damage() {
         let value = "x".repeat(200);
         spooled(&spool, "t", &[value.as_str(); 20]);
         spooled(&spool, "t", &[value.as_str(); 20]);
-        let files = segment::list(&directory.0).unwrap();
+        let files = segment_log::list_segments(&directory.0).unwrap();
         let (first, path) = &files[1];
         match left {
             None => fs::remove_file(path).unwrap(),

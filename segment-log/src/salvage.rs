@@ -1,59 +1,40 @@
-//! The way out of a spool that is damaged: what can be read of it goes on, and what was there is kept.
+//! The way out of a log that is damaged: what can be read of it goes on, and what was there is kept.
 //!
 //! Records that are whole are written anew, with numbers above all that there were, into a directory `salvage`. The checkpoint
 //! that is written there last is what makes them count: from then on a salvage that was interrupted goes on from there, and
-//! no bridge starts before it has. Only then are the files that were there moved away, and the new ones into their place.
+//! the log does not open before it has. Only then are the files that were there moved away, and the new ones into their place.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::checkpoint::{self, Checkpoint};
-use super::clock::now_millis;
-use super::disk::Disk;
-use super::format::{self, Entry, SEGMENT_HEADER};
-use super::segment::{self, End, Open};
-use super::{SpoolError, recover, refused};
-use crate::files;
+use crate::checkpoint::{self, Checkpoint};
+use crate::disk::Disk;
+use crate::frame::{self, SEGMENT_HEADER, UnsealedFrame};
+use crate::segment::{self, End, Open};
+use crate::{LogError, dead_letters, files, recover};
 
-/// What became of a spool.
+/// Whether these are the bytes of a record, as far as the caller knows.
+type IsRecord<'a> = dyn Fn(&[u8]) -> bool + 'a;
+
+/// What became of a log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Records that were not in Kafka yet, as far as is known, and are in the spool again.
+    /// Records that were not done with, as far as is known, and are in the log again.
     pub records: u64,
     /// The numbers of those that are not.
     pub missing: Vec<RangeInclusive<u64>>,
     /// A file that should have been there, and of which it is not known how many records it had.
     pub missing_file: Option<PathBuf>,
-    /// Records that Kafka had refused and that are in files that were damaged.
-    pub refused: u64,
+    /// Dead letters that were saved from files that were damaged.
+    pub dead_letters: u64,
     /// Where the files are now that were there; `None` if nothing was wrong.
     pub kept: Option<PathBuf>,
 }
 
-impl fmt::Display for Salvaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(kept) = &self.kept else { return f.write_str("nothing is wrong with its spool") };
-        write!(f, "{} records are saved, and go to Kafka when the bridge is started", self.records)?;
-        for range in &self.missing {
-            match (range.start(), range.end()) {
-                (first, last) if first == last => write!(f, "; record {first} is missing")?,
-                (first, last) => write!(f, "; records {first} to {last} are missing")?,
-            }
-        }
-        if let Some(file) = &self.missing_file {
-            write!(f, "; {} is missing, and nobody knows how many records it had", file.display())?;
-        }
-        if self.refused > 0 {
-            write!(f, "; {} records that Kafka had refused are saved as such", self.refused)?;
-        }
-        write!(f, "; what was there is in {}", kept.display())
-    }
-}
-
-/// Where what was damaged is kept, below the spool's directory.
+/// Where what was damaged is kept, below the log's directory.
 fn kept(directory: &Path) -> PathBuf {
     directory.join("damaged")
 }
@@ -76,50 +57,67 @@ fn workshop(directory: &Path) -> PathBuf {
 }
 
 /// Whether a salvage was interrupted when the records that it saved counted already.
-pub(super) fn is_unfinished(directory: &Path) -> bool {
+pub(crate) fn is_unfinished(directory: &Path) -> bool {
     checkpoint::path(&workshop(directory)).exists()
 }
 
-/// Makes of a damaged spool one that a bridge starts with, and deletes nothing. The caller has locked the directory.
+/// Makes of a damaged log one that opens, and deletes nothing. The caller has locked the directory.
 /// `segment_bytes`: after how many bytes another file is begun.
 ///
 /// # Errors
 /// If that cannot be done. It can be tried again then: nothing is lost by it.
-pub fn salvage(directory: &Path, segment_bytes: u64) -> Result<Salvaged, SpoolError> {
-    with_disk(&Disk::default(), directory, segment_bytes)
+pub fn salvage(directory: &Path, segment_bytes: u64, is_record: &IsRecord<'_>) -> Result<Salvaged, LogError> {
+    salvage_on(&Disk::default(), directory, segment_bytes, is_record)
 }
 
-pub(super) fn with_disk(disk: &Disk, directory: &Path, segment_bytes: u64) -> Result<Salvaged, SpoolError> {
-    let failed = |what: String| SpoolError { directory: directory.to_owned(), what };
-    let inspect = || recover::inspect(directory, now_millis(), &mut |_, _| {});
+/// [`salvage`], on this disk.
+///
+/// # Errors
+/// As [`salvage`].
+pub fn salvage_on(
+    disk: &Disk,
+    directory: &Path,
+    segment_bytes: u64,
+    is_record: &IsRecord<'_>,
+) -> Result<Salvaged, LogError> {
+    let failed = |error: io::Error| LogError::of(directory, &error);
     let mut done = Salvaged::default();
     if is_unfinished(directory) {
-        let finished = finish(disk, directory).map_err(|error| failed(error.to_string()))?;
+        let finished = finish(disk, directory).map_err(failed)?;
         (done.kept, done.records) = (Some(finished.0), finished.1);
     }
-    if inspect().is_ok() {
+    if inspect(directory, is_record).is_ok() {
         return Ok(done);
     }
-    let saved = save(disk, directory, segment_bytes, &mut done);
-    saved.map_err(|error| failed(error.to_string()))?;
+    save(disk, directory, segment_bytes, is_record, &mut done).map_err(failed)?;
     // Whatever it was has to be mended by now.
-    inspect().map(|_| done)
+    inspect(directory, is_record).map(|_| done)
 }
 
-fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) -> io::Result<()> {
+fn inspect(directory: &Path, is_record: &IsRecord<'_>) -> Result<recover::Inspected, LogError> {
+    recover::inspect(directory, &mut |visited| is_record(visited.payload()))
+}
+
+fn save(
+    disk: &Disk,
+    directory: &Path,
+    segment_bytes: u64,
+    is_record: &IsRecord<'_>,
+    done: &mut Salvaged,
+) -> io::Result<()> {
     let known = match checkpoint::read(directory)? {
         checkpoint::Found::Known(known) => Some(known),
         checkpoint::Found::Absent | checkpoint::Found::Unreadable => None,
     };
     let files = files(directory)?;
-    save_refused(disk, directory, done)?;
-    if recover::inspect(directory, now_millis(), &mut |_, _| {}).is_ok() {
+    save_dead_letters(disk, directory, done)?;
+    if inspect(directory, is_record).is_ok() {
         return Ok(());
     }
     // Which there are, before any is written: the new numbers come after all of them.
     let after = known.map_or(0, |known| known.done);
     let mut saved: Vec<RangeInclusive<u64>> = Vec::new();
-    each_record(&files, after, |sequence, _| {
+    each_record(&files, after, is_record, |sequence, _| {
         match saved.last_mut() {
             Some(range) if *range.end() + 1 == sequence => *range = *range.start()..=sequence,
             _ => saved.push(sequence..=sequence),
@@ -137,7 +135,7 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
     let names = segment::list(directory)?.into_iter().map(|(name, _)| name);
     let names = names.chain(known.and_then(|known| known.newest)).map(|name| name.saturating_add(1));
     let first = names.fold(next, u64::max);
-    if let Err(error) = write_anew(disk, directory, segment_bytes, &files, after, first) {
+    if let Err(error) = write_anew(disk, directory, segment_bytes, (&files, after, is_record), first) {
         // The disk may be full, and nothing of it counts.
         let _ = clear(disk, &workshop(directory));
         return Err(error);
@@ -147,19 +145,18 @@ fn save(disk: &Disk, directory: &Path, segment_bytes: u64, done: &mut Salvaged) 
     Ok(())
 }
 
-/// The segments of a spool by the numbers of their first records, in order, whatever their names are.
+/// The segments of a log by the numbers of their first records, in order, whatever their names are.
 ///
 /// # Errors
 /// If one is of another version of the format.
 fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = segment::list(directory)?;
     for (first, path) in &mut files {
-        match format::read_segment_header(&files::read(&*path)?) {
+        match frame::read_segment_header(&files::read(&*path)?) {
             Ok(header) => *first = header.first,
-            Err(format::BadHeader::Damaged) => {}
-            Err(format::BadHeader::OtherVersion(version)) => {
-                let text = format!("{}: {}", path.display(), segment::other_version(version));
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            Err(frame::BadHeader::Damaged) => {}
+            Err(frame::BadHeader::OtherVersion(version)) => {
+                return Err(segment::other_version(path, version));
             }
         }
     }
@@ -171,16 +168,16 @@ fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 fn each_record(
     files: &[(u64, PathBuf)],
     after: u64,
+    is_record: &IsRecord<'_>,
     mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut last = after;
     for (_, path) in files {
         let bytes = files::read(path)?;
         for found in segment::whole_frames(&bytes, SEGMENT_HEADER) {
-            let Some(frame) = bytes.get(found.offset..found.offset + found.frame.len) else { continue };
-            if found.frame.sequence > last && Entry::decode(&found.frame).is_some() {
+            if found.frame.sequence > last && is_record(found.frame.payload) {
                 last = found.frame.sequence;
-                each(last, frame)?;
+                each(last, found.frame.payload)?;
             }
         }
     }
@@ -207,8 +204,7 @@ fn write_anew(
     disk: &Disk,
     directory: &Path,
     segment_bytes: u64,
-    files: &[(u64, PathBuf)],
-    after: u64,
+    (files, after, is_record): (&[(u64, PathBuf)], u64, &IsRecord<'_>),
     first: u64,
 ) -> io::Result<()> {
     let workshop = workshop(directory);
@@ -216,9 +212,9 @@ fn write_anew(
     clear(disk, &workshop)?;
     let (mut next, mut newest) = (first, None);
     let mut open: Option<Open> = None;
-    each_record(files, after, |_, frame| {
-        if let Some(full) = open.take_if(|open| open.len >= segment_bytes) {
-            disk.sync(&full.file)?;
+    each_record(files, after, is_record, |_, payload| {
+        if let Some(full) = open.take_if(|open| open.len() >= segment_bytes) {
+            full.sync(disk)?;
         }
         let open = match &mut open {
             Some(open) => open,
@@ -227,16 +223,12 @@ fn write_anew(
                 open.insert(Open::create(disk, &workshop, next)?)
             }
         };
-        let mut frame = frame.to_vec();
-        // All of a file becomes durable at once.
-        format::seal(&mut frame, open.marker, next, SEGMENT_HEADER as u64);
-        disk.write(&open.file, &frame, open.len)?;
-        open.len += frame.len() as u64;
+        open.append_unsynced(disk, &UnsealedFrame::of(payload), next)?;
         next += 1;
         Ok(())
     })?;
     if let Some(open) = open {
-        disk.sync(&open.file)?;
+        open.sync(disk)?;
     }
     // Chosen now, so that whoever goes on with it moves the rest to the same place.
     let kept = unused(&kept(directory), &first.to_string());
@@ -300,31 +292,27 @@ fn finish(disk: &Disk, directory: &Path) -> io::Result<(PathBuf, u64)> {
     Ok((kept, new.next - 1 - new.done))
 }
 
-/// Does the same for files of records that Kafka refused, each by itself: their numbers need not be in order.
-fn save_refused(disk: &Disk, directory: &Path, done: &mut Salvaged) -> io::Result<()> {
-    let kept = unused(&kept(directory), &format!("refused-{}", now_millis()));
-    let files = segment::list(&refused::directory(directory))?;
+/// Does the same for files of dead letters, each by itself: their numbers need not be in order.
+fn save_dead_letters(disk: &Disk, directory: &Path, done: &mut Salvaged) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let kept = unused(&kept(directory), &format!("refused-{now}"));
+    let files = segment::list(&dead_letters::directory(directory))?;
     let newest = files.last().map(|(first, _)| *first);
     for (first, path) in files {
         let bytes = files::read(&path)?;
         match segment::survey(&bytes, newest == Some(first)).end {
             End::Clean | End::Torn { .. } => continue,
             End::Damaged { .. } => {}
-            End::OtherVersion(version) => {
-                let text = format!("{}: {}", path.display(), segment::other_version(version));
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
+            End::OtherVersion(version) => return Err(segment::other_version(&path, version)),
         }
         disk.create_directory(&kept)?;
         disk.replace(&segment::path(&kept, first), &bytes)?;
-        let header = format::Header { first, marker: format::Marker::random()? };
-        let mut anew = format::segment_header(&header).to_vec();
+        let header = frame::Header { first, marker: frame::Marker::random()? };
+        let mut anew = frame::segment_header(&header).to_vec();
         for found in segment::whole_frames(&bytes, SEGMENT_HEADER) {
-            let Some(frame) = bytes.get(found.offset..found.offset + found.frame.len) else { continue };
-            let mut frame = frame.to_vec();
-            format::seal(&mut frame, header.marker, found.frame.sequence, SEGMENT_HEADER as u64);
-            anew.extend_from_slice(&frame);
-            done.refused += 1;
+            let frame = UnsealedFrame::of(found.frame.payload);
+            frame.seal_into(&mut anew, header.marker, found.frame.sequence, SEGMENT_HEADER as u64);
+            done.dead_letters += 1;
         }
         disk.replace(&path, &anew)?;
         done.kept = Some(kept.clone());

@@ -1,4 +1,4 @@
-//! What is in the directory of a spool and is no file: it is not waited for, not read without end, and not written through.
+//! What is in the directory of a log and is no file: it is not waited for, not read without end, and not written through.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -11,9 +11,9 @@ fn a_link_in_the_place_of_a_new_checkpoint_is_not_written_through() {
     let elsewhere = directory.0.join("elsewhere");
     fs::write(&elsewhere, "as it was").unwrap();
     symlink(&elsewhere, directory.0.join("checkpoint.new")).unwrap();
-    let (spool, _) = open(&directory);
-    assert_eq!(outcome(append(&spool, b"1")), SPOOLED);
-    stop(&spool);
+    let (log, _) = open(&directory);
+    assert_eq!(append(&log, b"1"), Outcome::Durable);
+    stop(&log);
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "as it was");
     let checkpoint = directory.0.join("checkpoint").symlink_metadata().unwrap();
     assert!(checkpoint.is_file() && !checkpoint.is_symlink());
@@ -31,7 +31,7 @@ fn a_start_says_what_is_no_file_and_does_not_wait_for_it() {
                 // Making a device takes root; what is behind a link is not looked at either.
                 _ => symlink("/dev/zero", &path).unwrap(),
             }
-            let Err(error) = open_with(&directory, &Disk::default(), LIMITS) else {
+            let Err(error) = open_with(&directory, &Disk::default()) else {
                 panic!("{name} is a {place}, and was taken")
             };
             assert!(error.to_string().contains("wanted a regular file"), "{name}, {place}: {error}");

@@ -6,10 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// What the name of a file ends with that is to take the place of another.
-pub(super) const NEW: &str = ".new";
+pub(crate) const NEW: &str = ".new";
 
 /// For files that nobody else may read: records have whatever callers have sent.
-pub(super) fn private() -> OpenOptions {
+pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
@@ -17,15 +17,16 @@ pub(super) fn private() -> OpenOptions {
 
 /// The disk. In tests it may have faults.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk {
-    #[cfg(test)]
-    pub(super) faults: std::sync::Arc<faults::Faults>,
+pub struct Disk {
+    #[cfg(any(test, feature = "faults"))]
+    /// Its faults.
+    pub faults: std::sync::Arc<faults::Faults>,
 }
 
 impl Disk {
     /// Makes a directory, and those above it that are not there, which nobody else may look into. Waits until their names
     /// are durable.
-    pub(super) fn create_directory(&self, path: &Path) -> io::Result<()> {
+    pub fn create_directory(&self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
             return Ok(());
         }
@@ -45,10 +46,10 @@ impl Disk {
     }
 
     /// Writes all of `bytes` at an offset.
-    pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        #[cfg(test)]
+    pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
         let _step = self.faults.step();
-        #[cfg(test)]
+        #[cfg(any(test, feature = "faults"))]
         if let Some(room) = self.faults.write(file, offset, bytes.len()) {
             file.write_all_at(bytes.get(..room).unwrap_or_default(), offset)?;
             return Err(io::ErrorKind::StorageFull.into());
@@ -57,33 +58,33 @@ impl Disk {
     }
 
     /// Waits until what was written is durable, and with it the length of the file (`fdatasync`).
-    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
-        #[cfg(test)]
+    pub fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
         let _step = self.faults.step();
-        #[cfg(test)]
+        #[cfg(any(test, feature = "faults"))]
         self.faults.sync()?;
         file.sync_data()
     }
 
     /// Cuts a file off, and waits until that is durable.
-    pub(super) fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
-        #[cfg(test)]
+    pub fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
         let _step = self.faults.step();
-        #[cfg(test)]
+        #[cfg(any(test, feature = "faults"))]
         self.faults.truncate()?;
         file.set_len(len)?;
         file.sync_all()
     }
 
     /// Waits until the names in a directory are durable.
-    pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        #[cfg(test)]
+    pub fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
         self.faults.sync_directory(path)?;
         File::open(path)?.sync_all()
     }
 
     /// Writes a file anew, so that after a crash there is the old one, or none if there was none, or the new one, whole.
-    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<File> {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(NEW);
         let fresh = Path::new(&fresh);
@@ -103,15 +104,15 @@ impl Disk {
     }
 
     /// Gives a file another name, in place of one that has it.
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        #[cfg(test)]
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
         let _step = self.faults.step();
         fs::rename(from, to)
     }
 
     /// Removes a file. That it is gone need not be durable: what is found again is done with once more.
-    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
-        #[cfg(test)]
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
         let _step = self.faults.step();
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -120,8 +121,11 @@ impl Disk {
     }
 }
 
-#[cfg(test)]
-pub(super) mod faults {
+#[cfg(any(test, feature = "faults"))]
+pub mod faults {
+    //! A disk that a test has fail.
+    #![allow(clippy::unwrap_used, missing_docs, reason = "for tests")]
+
     use std::fs::File;
     use std::io;
     use std::path::{Path, PathBuf};
@@ -132,14 +136,14 @@ pub(super) mod faults {
     type Watcher = Box<dyn FnMut() + Send>;
 
     /// What the disk is to fail at.
-    pub(in super::super) struct Faults {
+    pub struct Faults {
         /// Bytes that there is still room for.
-        pub(in super::super) room: AtomicUsize,
+        pub room: AtomicUsize,
         /// Syncs that are still to succeed before one fails; one fails each time it reaches 0.
-        pub(in super::super) syncs: AtomicUsize,
-        pub(in super::super) truncation_fails: AtomicBool,
-        pub(in super::super) synced_directories: Mutex<Vec<PathBuf>>,
-        pub(in super::super) watcher: Mutex<Option<Watcher>>,
+        pub syncs: AtomicUsize,
+        pub truncation_fails: AtomicBool,
+        pub synced_directories: Mutex<Vec<PathBuf>>,
+        pub watcher: Mutex<Option<Watcher>>,
     }
 
     impl std::fmt::Debug for Faults {

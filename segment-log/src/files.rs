@@ -18,7 +18,7 @@ fn flags() -> i32 {
 ///
 /// # Errors
 /// When it cannot be opened, or is something else.
-pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.custom_flags(flags()).open(path).map_err(|error| {
         let is_link = path.symlink_metadata().is_ok_and(|there| there.is_symlink());
         if is_link { not_regular("a symbolic link") } else { error }
@@ -31,7 +31,7 @@ pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<Fi
 ///
 /// # Errors
 /// As [`open_with`].
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`open_with`], or when it cannot be read.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)

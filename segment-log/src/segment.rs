@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::Disk;
-use super::format::{self, BadHeader, Entry, Frame, Header, Marker, SEGMENT_HEADER};
+use crate::disk::Disk;
+use crate::frame::{self, BadHeader, Frame, Header, Marker, SEGMENT_HEADER, UnsealedFrame};
 
 const EXTENSION: &str = "segment";
 
@@ -14,12 +14,12 @@ const EXTENSION: &str = "segment";
 const SMALL: usize = 1 << 20;
 
 /// Where a segment is whose first record has this number.
-pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
+pub fn path(directory: &Path, first: u64) -> PathBuf {
     directory.join(format!("{first:020}.{EXTENSION}"))
 }
 
 /// The segments in a directory, by their first numbers, in order; none if it is not there.
-pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -44,7 +44,7 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 }
 
 /// Whether there is any segment in a directory, whatever its name is.
-pub(super) fn any_in(directory: &Path) -> io::Result<bool> {
+pub(crate) fn any_in(directory: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         if entry?.path().extension().is_some_and(|extension| extension == EXTENSION) {
             return Ok(true);
@@ -53,45 +53,175 @@ pub(super) fn any_in(directory: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// A segment on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The number of its first record.
+    pub first: u64,
+    /// The number after its last.
+    pub next: u64,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its durable bytes.
+    pub len: u64,
+}
+
+impl Segment {
+    /// Leaves nothing of a segment but its header, which marks it as done with while a disk has no room for a
+    /// checkpoint. Returns whether there was more.
+    pub(crate) fn cut_to_header(&mut self, disk: &Disk) -> io::Result<bool> {
+        let header = SEGMENT_HEADER as u64;
+        let file = File::options().write(true).open(&self.path)?;
+        let more = file.metadata()?.len() > header;
+        if more {
+            disk.truncate(&file, header)?;
+        }
+        self.len = header;
+        Ok(more)
+    }
+}
+
 /// A segment that is being written.
 #[derive(Debug)]
-pub(super) struct Open {
-    pub(super) path: PathBuf,
-    pub(super) file: File,
-    /// What each of its frames begins with.
-    pub(super) marker: Marker,
-    /// The durable length, in bytes.
-    pub(super) len: u64,
+pub struct Open {
+    path: PathBuf,
+    file: File,
+    marker: Marker,
+    len: u64,
 }
 
 impl Open {
     /// Begins a segment, durably. One of the same name that has no record goes: it is of no use.
-    pub(super) fn create(disk: &Disk, directory: &Path, first: u64) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If the disk does not take it, or there is a segment of this name that has records.
+    pub fn create(disk: &Disk, directory: &Path, first: u64) -> io::Result<Self> {
         let path = path(directory, first);
         if fs::metadata(&path).is_ok_and(|there| there.len() > SEGMENT_HEADER as u64) {
             let text = format!("{}: there is a segment of this name", path.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
         let marker = Marker::random()?;
-        let file = disk.replace(&path, &format::segment_header(&Header { first, marker }))?;
+        let file = disk.replace(&path, &frame::segment_header(&Header { first, marker }))?;
         Ok(Self { path, file, marker, len: SEGMENT_HEADER as u64 })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its durable length, in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "a segment has a header")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Appends the frame of a record to `out`, whole, as it is to be appended to the segment next.
+    pub fn seal(&self, frame: &UnsealedFrame, sequence: u64, out: &mut Vec<u8>) {
+        frame.seal_into(out, self.marker, sequence, self.len);
     }
 
     /// Appends whole frames, durably.
     ///
     /// # Errors
-    /// The step that failed, after which nothing is known of what is behind `len`.
-    pub(super) fn append(&mut self, disk: &Disk, frames: &[u8]) -> Result<(), AppendError> {
+    /// The step that failed, after which nothing is known of what is behind the durable length.
+    pub fn append(&mut self, disk: &Disk, frames: &[u8]) -> Result<(), AppendError> {
         disk.write(&self.file, frames, self.len).map_err(AppendError::Write)?;
         disk.sync(&self.file).map_err(AppendError::Sync)?;
         self.len += frames.len() as u64;
         Ok(())
     }
+
+    /// Appends a record that becomes durable with others, by [`Open::sync`].
+    pub(crate) fn append_unsynced(
+        &mut self,
+        disk: &Disk,
+        frame: &UnsealedFrame,
+        sequence: u64,
+    ) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(frame.len());
+        // All of a file becomes durable at once.
+        frame.seal_into(&mut bytes, self.marker, sequence, SEGMENT_HEADER as u64);
+        disk.write(&self.file, &bytes, self.len)?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until all that was appended is durable.
+    pub(crate) fn sync(&self, disk: &Disk) -> io::Result<()> {
+        disk.sync(&self.file)
+    }
+
+    /// What an append that failed leaves to be done, and why it failed.
+    pub(crate) fn into_repair(self, error: AppendError) -> (Repair, io::Error) {
+        let rewrite = matches!(error, AppendError::Sync(_));
+        let (AppendError::Write(error) | AppendError::Sync(error)) = error;
+        (Repair { path: self.path, file: self.file, len: self.len, truncated: false, rewrite }, error)
+    }
+
+    /// Writes the durable part to a new file in place of this one: the last of it may share a page with what could not be
+    /// written or synced. A segment without a record is removed.
+    pub(crate) fn rewrite(&self, disk: &Disk) -> io::Result<()> {
+        if self.len <= SEGMENT_HEADER as u64 {
+            return disk.remove(&self.path);
+        }
+        disk.replace(&self.path, &start_of(&self.file, self.len)?).map(drop)
+    }
 }
 
-/// At what an append failed.
+/// A segment that could not be written or synced.
 #[derive(Debug)]
-pub(super) enum AppendError {
+pub(crate) struct Repair {
+    path: PathBuf,
+    file: File,
+    /// Bytes that had been durable.
+    len: u64,
+    /// Whether what is behind them is gone.
+    truncated: bool,
+    /// Whether they have to be written anew, because a sync failed.
+    rewrite: bool,
+}
+
+impl Repair {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// None of the segment's records is needed any more.
+    pub(crate) fn forgo_rewrite(&mut self) {
+        self.rewrite = false;
+    }
+
+    /// Cuts off what was not durable, and writes anew what may no longer be. Can be tried again where it fails.
+    pub(crate) fn mend(&mut self, disk: &Disk) -> io::Result<()> {
+        if !self.truncated {
+            disk.truncate(&self.file, self.len)?;
+            self.truncated = true;
+        }
+        // One without a record stays, since a checkpoint may tell of it. The next takes its place.
+        if self.rewrite {
+            // Memory has what the disk may not have. Another file gets it.
+            disk.replace(&self.path, &start_of(&self.file, self.len)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The first bytes of a file.
+fn start_of(file: &File, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// The step at which an append failed.
+#[derive(Debug)]
+pub enum AppendError {
     /// Writing, such as for want of room. What was durable still is.
     Write(io::Error),
     /// Syncing. Pages that could not be written count as clean from now on, so that no later sync tells whether they
@@ -101,14 +231,16 @@ pub(super) enum AppendError {
 
 /// A record that was found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'a> {
-    pub(super) offset: usize,
-    pub(super) frame: Frame<'a>,
+pub struct Found<'a> {
+    /// Where it begins.
+    pub offset: usize,
+    /// Its frame.
+    pub frame: Frame<'a>,
 }
 
 /// How the whole frames of a segment end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// With the file.
     Clean,
     /// With something that was never durable, so that nobody was told of it.
@@ -130,12 +262,12 @@ pub(super) enum End {
 ///
 /// # Errors
 /// Whatever `each` returns.
-pub(super) fn scan<'a, E>(
+pub fn scan<'a, E>(
     bytes: &'a [u8],
     last: bool,
     mut each: impl FnMut(Found<'a>) -> Result<(), E>,
 ) -> Result<End, E> {
-    let marker = match format::read_segment_header(bytes) {
+    let marker = match frame::read_segment_header(bytes) {
         Ok(header) => header.marker,
         Err(BadHeader::OtherVersion(version)) => return Ok(End::OtherVersion(version)),
         // A header is durable before there is anything behind it.
@@ -144,7 +276,7 @@ pub(super) fn scan<'a, E>(
     };
     let mut offset = SEGMENT_HEADER;
     while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
-        let Ok(frame) = format::marked_frame(rest, marker) else {
+        let Ok(frame) = frame::marked_frame(rest, marker) else {
             return Ok(end(bytes, marker, offset, last));
         };
         each(Found { offset, frame })?;
@@ -157,7 +289,7 @@ pub(super) fn scan<'a, E>(
 /// what was durable before them: a whole frame that does so proves that something durable is broken here.
 fn end(bytes: &[u8], marker: Marker, good: usize, last: bool) -> End {
     let mut from = good;
-    while let Some((at, frame)) = format::next_frame(bytes, marker, from) {
+    while let Some((at, frame)) = frame::next_frame(bytes, marker, from) {
         if (good as u64 + 1..=at as u64).contains(&frame.durable) {
             return End::Damaged { good };
         }
@@ -168,18 +300,19 @@ fn end(bytes: &[u8], marker: Marker, good: usize, last: bool) -> End {
 
 /// What is in a segment, whatever state it is in.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub struct Survey {
     /// How many records come before anything is wrong.
-    pub(super) records: u64,
+    pub records: u64,
     /// The numbers of the first and the last of them.
-    pub(super) numbers: Option<(u64, u64)>,
-    pub(super) end: End,
+    pub numbers: Option<(u64, u64)>,
+    /// How its whole frames end.
+    pub end: End,
     /// How many are whole behind that.
-    pub(super) behind: usize,
+    pub behind: usize,
 }
 
 /// Looks at all of a segment. `last` is as for [`scan`].
-pub(super) fn survey(bytes: &[u8], last: bool) -> Survey {
+pub fn survey(bytes: &[u8], last: bool) -> Survey {
     let (mut records, mut numbers) = (0, None);
     let end = scan(bytes, last, |found| {
         let sequence = found.frame.sequence;
@@ -200,52 +333,78 @@ pub(super) fn survey(bytes: &[u8], last: bool) -> Survey {
 
 /// All frames that are whole at or after `from`, in order, whatever is between them. Where the header is damaged, its marker
 /// may not be, or else is in the frames.
-pub(super) fn whole_frames(bytes: &[u8], from: usize) -> impl Iterator<Item = Found<'_>> {
-    let marker = match format::read_segment_header(bytes) {
+pub fn whole_frames(bytes: &[u8], from: usize) -> impl Iterator<Item = Found<'_>> {
+    let marker = match frame::read_segment_header(bytes) {
         Ok(header) => Some(header.marker),
-        Err(_) => format::marker_in_header(bytes)
-            .filter(|marker| format::next_frame(bytes, *marker, SEGMENT_HEADER).is_some())
-            .or_else(|| format::marker_in_frames(bytes)),
+        Err(_) => frame::marker_in_header(bytes)
+            .filter(|marker| frame::next_frame(bytes, *marker, SEGMENT_HEADER).is_some())
+            .or_else(|| frame::marker_in_frames(bytes)),
     };
     let mut from = from;
     std::iter::from_fn(move || {
-        let (offset, frame) = format::next_frame(bytes, marker?, from)?;
+        let (offset, frame) = frame::next_frame(bytes, marker?, from)?;
         from = offset + frame.len;
         Some(Found { offset, frame })
     })
 }
 
 /// What there is to say of a file of another version of the format.
-pub(super) fn other_version(version: u8) -> String {
+pub(crate) fn unknown_version(version: u8) -> String {
     format!(
-        "it is of version {version} of the format, and this bridge reads version {}; have a bridge that reads it drain it, or \
+        "it is of version {version} of the format, and this program reads version {}; have one that reads it drain it, or \
          move it away",
-        format::VERSION
+        frame::VERSION
     )
 }
 
+/// The error of a file of another version of the format.
+pub(crate) fn other_version(path: &Path, version: u8) -> io::Error {
+    let text = format!("{}: {}", path.display(), unknown_version(version));
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
 /// Reads a frame that is known to be at an offset.
-pub(super) fn read_at(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileExt as _;
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "no whole record where one was written");
-    let mut header = [0; format::FRAME_HEADER];
+    let mut header = [0; frame::FRAME_HEADER];
     file.read_exact_at(&mut header, offset)?;
-    let len = format::frame_len(&header).ok_or_else(damaged)?;
+    let len = frame::frame_len(&header).ok_or_else(damaged)?;
     // What is damaged may say that it is as long as memory.
     if len > SMALL && file.metadata()?.len().saturating_sub(offset) < len as u64 {
         return Err(damaged());
     }
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, offset)?;
-    format::frame(&bytes).map_err(|_| damaged())?;
+    frame::frame(&bytes).map_err(|_| damaged())?;
     Ok(bytes)
 }
 
+/// The number of the record in a frame that [`read_at`] has read.
+pub(crate) fn sequence(bytes: &[u8]) -> u64 {
+    frame::frame(bytes).map_or(0, |frame| frame.sequence)
+}
+
 /// The record in a frame that [`read_at`] has read.
-pub(super) fn entry(bytes: &[u8]) -> io::Result<(u64, Entry<'_>)> {
-    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "a record of a format that is not known");
-    let frame = format::frame(bytes).map_err(|_| unknown())?;
-    Ok((frame.sequence, Entry::decode(&frame).ok_or_else(unknown)?))
+pub(crate) fn payload(bytes: &[u8]) -> &[u8] {
+    bytes.get(frame::PAYLOAD_AT..).unwrap_or_default()
+}
+
+/// The bytes of a segment with this marker whose records were written in these groups, and where each record ends.
+#[cfg(any(test, feature = "faults"))]
+pub fn in_memory(first: u64, marker: [u8; 16], groups: &[Vec<Vec<u8>>]) -> (Vec<u8>, Vec<usize>) {
+    let marker = Marker(marker);
+    let mut bytes = frame::segment_header(&Header { first, marker }).to_vec();
+    let (mut sequence, mut ends) = (first, Vec::new());
+    for group in groups {
+        let durable = bytes.len() as u64;
+        for payload in group {
+            UnsealedFrame::of(payload).seal_into(&mut bytes, marker, sequence, durable);
+            ends.push(bytes.len());
+            sequence += 1;
+        }
+    }
+    (bytes, ends)
 }
 
 #[cfg(test)]
@@ -256,23 +415,21 @@ mod tests {
 
     const MARKER: Marker = Marker([7; 16]);
 
-    /// A segment of records that were written in these groups.
+    /// A segment of records that were written in these groups, and where each ends.
     fn segment(groups: &[usize]) -> (Vec<u8>, Vec<usize>) {
-        let mut bytes = format::segment_header(&Header { first: 1, marker: MARKER }).to_vec();
-        let (mut sequence, mut ends) = (1, Vec::new());
-        for &group in groups {
-            let durable = bytes.len() as u64;
-            for _ in 0..group {
-                let value = vec![b'x'; usize::try_from(sequence).unwrap()];
-                let entry = Entry::with_value(&value);
-                let mut frame = entry.encode();
-                format::seal(&mut frame, MARKER, sequence, durable);
-                bytes.extend(frame);
-                ends.push(bytes.len());
-                sequence += 1;
-            }
-        }
-        (bytes, ends)
+        let mut length = 0;
+        let groups: Vec<Vec<Vec<u8>>> = groups
+            .iter()
+            .map(|count| {
+                (0..*count)
+                    .map(|_| {
+                        length += 1;
+                        vec![b'x'; length]
+                    })
+                    .collect()
+            })
+            .collect();
+        in_memory(1, MARKER.0, &groups)
     }
 
     fn scanned(bytes: &[u8], last: bool) -> (Vec<u64>, End) {
@@ -355,13 +512,11 @@ mod tests {
         let (inner, _) = segment(&[1, 1, 1]);
         let (mut bytes, ends) = segment(&[1]);
         let other = Marker([8; 16]);
-        bytes[..SEGMENT_HEADER].copy_from_slice(&format::segment_header(&Header { first: 1, marker: other }));
+        bytes[..SEGMENT_HEADER].copy_from_slice(&frame::segment_header(&Header { first: 1, marker: other }));
         bytes[SEGMENT_HEADER..SEGMENT_HEADER + 16].copy_from_slice(&other.0);
         assert_eq!(scanned(&bytes, true).1, End::Clean);
-        let entry = Entry::with_value(&inner);
-        let mut frame = entry.encode();
-        format::seal(&mut frame, other, 2, ends[0] as u64);
-        bytes.extend(&frame[..frame.len() - 1]);
+        UnsealedFrame::of(&inner).seal_into(&mut bytes, other, 2, ends[0] as u64);
+        bytes.pop();
         assert_eq!(scanned(&bytes, true), (vec![1], End::Torn { good: ends[0] }));
     }
 
@@ -385,7 +540,7 @@ mod tests {
 
     #[test]
     fn what_says_that_it_is_longer_than_its_file_takes_no_memory() {
-        let path = std::env::temp_dir().join(format!("kafka-bridge-segment-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("segment-log-segment-{}", std::process::id()));
         let (mut bytes, _) = segment(&[1]);
         bytes[SEGMENT_HEADER + 16..SEGMENT_HEADER + 20].copy_from_slice(&u32::MAX.to_le_bytes());
         fs::write(&path, &bytes).unwrap();
@@ -399,13 +554,11 @@ mod tests {
     fn frames_that_a_caller_sent_are_not_taken_for_those_of_a_segment_without_a_beginning() {
         let (inner, _) = segment(&[3, 1, 1]);
         let marker = Marker([8; 16]);
-        let mut bytes = format::segment_header(&Header { first: 1, marker }).to_vec();
+        let mut bytes = frame::segment_header(&Header { first: 1, marker }).to_vec();
         let mut ends = Vec::new();
         for sequence in 1..=5 {
-            let entry = Entry::with_value(&inner);
-            let mut frame = entry.encode();
-            format::seal(&mut frame, marker, sequence, bytes.len() as u64);
-            bytes.extend(frame);
+            let durable = bytes.len() as u64;
+            UnsealedFrame::of(&inner).seal_into(&mut bytes, marker, sequence, durable);
             ends.push(bytes.len());
         }
         let found = |bytes: &[u8]| -> Vec<(usize, u64)> {
