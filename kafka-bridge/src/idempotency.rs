@@ -26,7 +26,7 @@ use journal::{Bounds, Journal};
 pub use metrics::Metrics;
 pub use options::{OnSharedError, Options, Reloadable};
 use shared::Shared;
-pub use shared::{Hold, RedisFlags, Verdict, client as redis_client, client_of as redis_client_of};
+pub use shared::{Hold, Verdict};
 
 /// The events of a while, in memory, bounded by time and by number.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod metrics;
 pub mod problem;
 pub mod producer;
+mod redis_link;
 pub mod reload;
 pub mod server;
 pub mod shutdown;
@@ -166,6 +167,8 @@ pub async fn run(
         SharedLimits::new(&config.limits, limits::Metrics::register(&mut registry))
             .map_err(RunError::SharedLimits)?,
     );
+    let checked = Arc::clone(&shared_limits);
+    tokio::spawn(async move { checked.check().await });
     // Last, so that nothing is drained by a bridge that does not come to run.
     let spools = spools.map(FoundSpools::start).transpose()?.map(Arc::new);
     let background = clusters.supervise();

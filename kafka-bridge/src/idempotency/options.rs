@@ -6,8 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::RedisFlags;
-use super::redis_client;
+use crate::redis_link::{Flags, Target};
 use crate::values::{positive_duration, within};
 
 /// Where events are remembered.
@@ -82,7 +81,7 @@ pub enum OnSharedError {
 impl Options {
     /// Checks what no single value can be blamed for.
     pub(crate) fn check(&self, errors: &mut Vec<String>) {
-        if let Err(wrong) = redis_client(self) {
+        if let Err(wrong) = Target::of(&self.redis()) {
             errors.extend(wrong);
         } else if self.idempotency_entries == 0
             && (self.idempotency_redis.is_some() || self.idempotency_dir.is_some())
@@ -94,10 +93,11 @@ impl Options {
         }
     }
 
-    pub(super) fn redis(&self) -> RedisFlags<'_> {
-        RedisFlags {
+    pub(super) fn redis(&self) -> Flags<'_> {
+        Flags {
             flag: "--idempotency-redis",
             url: self.idempotency_redis.as_deref(),
+            sentinels: &[],
             password_file: self.idempotency_redis_password_file.as_deref(),
             ca_file: self.idempotency_redis_ca_file.as_deref(),
             certificate_file: self.idempotency_redis_certificate_file.as_deref(),

@@ -26,7 +26,6 @@ use crate::idempotency::Metrics;
 pub use holders::Hold;
 use holders::{Holders, Releasing};
 use server::{RELEASE, RENEW, REPLACE, Server, Silence};
-pub use server::{RedisFlags, client, client_of};
 use value::{Entry, State, hex, key};
 
 /// How much longer than Kafka's answer may take a claim lasts.

@@ -7,26 +7,25 @@
 mod options;
 mod rate;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{RedisError, Value};
 use wicketgate_envelope::hop::{LimitState, LimitedRequest, MAX_LIMITS, SharedLimit};
 
-use crate::idempotency::redis_client_of;
 use crate::metrics::register;
+use crate::redis_link::{Link, Outage, Target};
 pub use options::Options;
 use rate::Rate;
 
 const SCRIPT: &str = include_str!("script.lua");
 /// Before every key.
 const PREFIX: &str = "wicketgate:limit:";
-/// How long Redis is left alone after it has failed.
-const RETRY: Duration = Duration::from_secs(1);
+/// Keys that are in every command and never touched. A Redis Cluster keeps them in different slots, so it refuses every
+/// command, and not just those whose limits happen to be in several.
+const NOT_IN_A_CLUSTER: [&str; 2] = ["one", "another"];
 
 /// What is counted of limits. By name they are counted in the gateways, which know the names.
 #[derive(Debug)]
@@ -77,12 +76,9 @@ pub struct SharedLimits {
 }
 
 struct Redis {
-    connection: ConnectionManager,
+    link: Link,
     timeout: Duration,
-    start: Instant,
-    /// Milliseconds after `start` before which nobody asks; 0 while Redis answers.
-    not_before: AtomicU64,
-    down: AtomicBool,
+    outage: Outage,
 }
 
 /// What is said to one request.
@@ -100,18 +96,20 @@ impl SharedLimits {
     /// # Errors
     /// What is wrong with the settings, each with the next step and without secrets.
     pub fn new(options: &Options, metrics: Metrics) -> Result<Self, Vec<String>> {
-        let Some(client) = redis_client_of(&options.redis())? else {
+        let Some(target) = Target::of(&options.redis())? else {
             return Ok(Self { redis: None, metrics });
         };
         let timeout = options.limits_redis_timeout;
-        let settings = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(timeout))
-            .set_response_timeout(Some(timeout));
-        let connection = ConnectionManager::new_lazy_with_config(client, settings)
-            .map_err(|error| vec![format!("--limits-redis: {error}")])?;
-        let (start, not_before, down) = (Instant::now(), AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Self { redis: Some(Redis { connection, timeout, start, not_before, down }), metrics })
+        let link = target.link(timeout).map_err(|error| vec![format!("--limits-redis: {error}")])?;
+        Ok(Self { redis: Some(Redis { link, timeout, outage: Outage::default() }), metrics })
+    }
+
+    /// Asks Redis for nothing once, so that the log of a start has what is wrong with it.
+    pub async fn check(&self) {
+        let Some(redis) = &self.redis else { return };
+        if let Err(error) = redis.send(&command(&[], &[])).await {
+            tracing::error!(error, "the Redis of shared limits does not do its part at the start");
+        }
     }
 
     /// Asks for each request, in one round trip for all of them.
@@ -157,30 +155,25 @@ impl Redis {
         let rates = requests.iter().flat_map(|request| &request.limits).map(Rate::of);
         // What no filter asks is not counted.
         let rates = rates.collect::<Option<Vec<_>>>()?;
-        if !self.may_ask() {
+        if !self.outage.may_ask() {
             return None;
         }
-        let command = command(requests, &rates);
-        let mut connection = self.connection.clone();
-        let asked = command.query_async::<Value>(&mut connection);
-        let error = match tokio::time::timeout(self.timeout, asked).await {
-            Ok(Ok(reply)) => match read(&reply, requests, &rates) {
+        let error = match self.send(&command(requests, &rates)).await {
+            Ok(reply) => match read(&reply, requests, &rates) {
                 Some(said) => {
-                    self.not_before.store(0, Ordering::Relaxed);
                     metrics.redis_up.set(1);
-                    if self.down.swap(false, Ordering::Relaxed) {
+                    if self.outage.ends() {
                         tracing::info!("the Redis of shared limits answers again");
                     }
                     return Some(said);
                 }
                 None => "it answers something else than what it was asked".to_owned(),
             },
-            Ok(Err(error)) => describe(&error),
-            Err(_) => format!("no answer within {:?}", self.timeout),
+            Err(error) => error,
         };
-        self.not_before.store(self.elapsed() + millis(RETRY), Ordering::Relaxed);
+        self.link.failed();
         metrics.redis_up.set(0);
-        if !self.down.swap(true, Ordering::Relaxed) {
+        if self.outage.begins() {
             tracing::error!(
                 error,
                 "the Redis of shared limits does not do its part; requests go as each limit's on_error says"
@@ -189,39 +182,38 @@ impl Redis {
         None
     }
 
-    /// Always while it answers; else one request each [`RETRY`].
-    fn may_ask(&self) -> bool {
-        let (not_before, now) = (self.not_before.load(Ordering::Relaxed), self.elapsed());
-        let next = now + millis(RETRY);
-        not_before == 0
-            || now >= not_before
-                && self
-                    .not_before
-                    .compare_exchange(not_before, next, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok()
-    }
-
-    fn elapsed(&self) -> u64 {
-        millis(self.start.elapsed()).max(1)
+    /// Its reply, or what went wrong in words.
+    async fn send(&self, command: &redis::Cmd) -> Result<Value, String> {
+        let asked = async {
+            let mut connection = self.link.connection().await?;
+            command.query_async(&mut connection).await
+        };
+        match tokio::time::timeout(self.timeout, asked).await {
+            Ok(reply) => reply.map_err(|error| describe(&error)),
+            Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+        }
     }
 }
 
 fn describe(error: &RedisError) -> String {
     match error.code() {
         Some("NOPERM") => format!("{error}; allow this user +eval +get +set +time on ~{PREFIX}*"),
+        Some("CROSSSLOT" | "CLUSTERDOWN" | "MOVED" | "ASK") => format!(
+            "it is a node of a Redis Cluster, in which the limits of a call cannot be counted in one atomic step; \
+             wanted a Redis of its own, or one behind Sentinels ({error})"
+        ),
         _ => error.to_string(),
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn command(requests: &[LimitedRequest], rates: &[Rate]) -> redis::Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(SCRIPT).arg(rates.len());
+    command.arg(SCRIPT).arg(rates.len() + NOT_IN_A_CLUSTER.len());
     for limit in requests.iter().flat_map(|request| &request.limits) {
         command.arg(format!("{PREFIX}{}:{}", limit.name, limit.key));
+    }
+    for key in NOT_IN_A_CLUSTER {
+        command.arg(format!("{PREFIX}{key}"));
     }
     command.arg(requests.len());
     let mut rates = rates.iter();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::idempotency::{RedisFlags, redis_client_of};
+use crate::redis_link::{Flags, Target};
 use crate::values::positive_duration;
 
 /// The Redis in which they are counted.
@@ -17,6 +17,11 @@ pub struct Options {
     /// database as for the other one. It may be the same. Without it such a limit goes as its on_error says.
     #[arg(long, env = "BRIDGE_LIMITS_REDIS", value_name = "URL")]
     pub limits_redis: Option<String>,
+
+    /// The Sentinels that know where this Redis is, as HOST:PORT separated by commas. The host of --limits-redis is then
+    /// the name that they know it by, such as redis://mymaster.
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_SENTINELS", value_name = "ADDRESSES", value_delimiter = ',')]
+    pub limits_redis_sentinels: Vec<String>,
 
     /// A file with the password that this Redis asks for.
     #[arg(long, env = "BRIDGE_LIMITS_REDIS_PASSWORD_FILE", value_name = "FILE")]
@@ -43,15 +48,16 @@ pub struct Options {
 impl Options {
     /// Checks what no single value can be blamed for.
     pub(crate) fn check(&self, errors: &mut Vec<String>) {
-        if let Err(wrong) = redis_client_of(&self.redis()) {
+        if let Err(wrong) = Target::of(&self.redis()) {
             errors.extend(wrong);
         }
     }
 
-    pub(super) fn redis(&self) -> RedisFlags<'_> {
-        RedisFlags {
+    pub(super) fn redis(&self) -> Flags<'_> {
+        Flags {
             flag: "--limits-redis",
             url: self.limits_redis.as_deref(),
+            sentinels: &self.limits_redis_sentinels,
             password_file: self.limits_redis_password_file.as_deref(),
             ca_file: self.limits_redis_ca_file.as_deref(),
             certificate_file: self.limits_redis_certificate_file.as_deref(),

@@ -3,7 +3,8 @@
 -- so many to a nanosecond. All numbers are whole, and exact up to 2^53.
 --
 -- ARGV: the number of requests; for each the number of its limits; for each of those the time that one unit takes, the
--- time of a burst, the cost in units, the scale, and whether it is on trial. KEYS: one for each limit.
+-- time of a burst, the cost in units, the scale, and whether it is on trial. KEYS: one for each limit, and others that
+-- are not looked at.
 -- Returns for each request 1 if it is let through, then for each of its limits 1 if that one lets it through, and
 -- what is used.
 local time = redis.call('TIME')
@@ -16,11 +17,14 @@ for _ = 1, tonumber(ARGV[1]) do
   for index = 1, count do
     local interval, capacity = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
     local cost, scale = tonumber(ARGV[argument + 2]), tonumber(ARGV[argument + 3])
-    local used = 0
+    local used, stepped = 0, false
     local at, was, of = string.match(redis.call('GET', KEYS[key]) or '', '^(%d+) (%d+) (%d+)$')
     if at then
-      -- A clock that has stepped back gives nothing back.
-      local since = math.max(0, now - tonumber(at))
+      local since = now - tonumber(at)
+      if since < 0 then
+        -- The clock has stepped back, which gives nothing back. What is used counts down from now on.
+        since, stepped = 0, true
+      end
       used = math.ceil(tonumber(was) * scale / tonumber(of)) - since * 1000 * scale
       used = math.max(0, math.min(used, capacity))
     end
@@ -29,14 +33,18 @@ for _ = 1, tonumber(ARGV[1]) do
     if allowed == 0 and ARGV[argument + 4] == '0' then
       through = 0
     end
-    limits[index] = { key = KEYS[key], used = used, after = after, scale = scale, allowed = allowed }
+    limits[index] = {
+      key = KEYS[key], used = used, after = after, scale = scale, allowed = allowed, stepped = stepped,
+    }
     argument, key = argument + 5, key + 1
   end
   said[#said + 1] = through
   for _, limit in ipairs(limits) do
     local used = limit.used
-    if through == 1 and limit.allowed == 1 and limit.after > used then
+    if through == 1 and limit.allowed == 1 then
       used = limit.after
+    end
+    if used > limit.used or limit.stepped then
       local keep = math.ceil(used / (1000000 * limit.scale)) + 1
       redis.call('SET', limit.key, string.format('%.0f %.0f %.0f', now, used, limit.scale), 'PX', keep)
     end

@@ -8,6 +8,10 @@ use crate::certificates::Authority;
 use crate::common::process::command;
 use crate::common::{Answer, Bridge, Cluster, cluster, count, event, read, until};
 
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// A Redis of one test, gone with it.
 pub(crate) struct Redis {
     child: Child,
@@ -16,7 +20,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         Self::start_on(port, flags)
     }
 
@@ -25,10 +29,19 @@ impl Redis {
     }
 
     /// With these flags, by which it listens on this port.
-    fn listening_on(port: u16, flags: &[&str]) -> Self {
+    pub(crate) fn listening_on(port: u16, flags: &[&str]) -> Self {
+        let own = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        Self::run(port, &[&own[..], flags].concat())
+    }
+
+    /// A Sentinel with this file of settings, which it rewrites.
+    pub(crate) fn sentinel(port: u16, file: &str) -> Self {
+        Self::run(port, &[file, "--sentinel"])
+    }
+
+    fn run(port: u16, arguments: &[&str]) -> Self {
         let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(flags)
+            .args(arguments)
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
@@ -459,7 +472,7 @@ async fn one_key_that_cannot_be_read_is_about_one_event() {
 }
 
 /// The log of a bridge with these flags, up to the first line that has this in it.
-fn log_until(text: &str, flags: &[&str]) -> String {
+pub(crate) fn log_until(text: &str, flags: &[&str]) -> String {
     let mut child = command(flags).args(["--listen", "127.0.0.1:0"]).spawn().unwrap();
     let (sender, lines) = std::sync::mpsc::channel();
     let stderr = std::io::BufReader::new(child.stderr.take().unwrap());
@@ -553,10 +566,10 @@ async fn what_one_bridge_has_spooled_and_drained_is_in_kafka_for_all() {
 }
 
 /// A Redis with TLS and users, in a folder that goes with it.
-struct Secured {
-    redis: Redis,
+pub(crate) struct Secured {
+    pub(crate) redis: Redis,
     folder: std::path::PathBuf,
-    authority: Authority,
+    pub(crate) authority: Authority,
 }
 
 impl Drop for Secured {
@@ -566,13 +579,13 @@ impl Drop for Secured {
 }
 
 impl Secured {
-    fn start(name: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start(name: &str, flags: &[&str]) -> Self {
         let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("redis-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let authority = Authority::new(&folder, "authority");
         let server = authority.issue("server", &["localhost", "127.0.0.1"]);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         let (certificate, key) = (path(&server.certificate), path(&server.key));
         let (ca, number) = (path(&authority.certificate), port.to_string());
@@ -584,13 +597,13 @@ impl Secured {
         Self { redis: Redis::listening_on(port, &tls.concat()), folder, authority }
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("rediss://localhost:{}", self.redis.port)
     }
 
