@@ -60,6 +60,16 @@ impl Answer {
         }
     }
 
+    /// Whether kafka-bridge gave it.
+    pub(crate) fn is_of_bridge(&self) -> bool {
+        self.from_bridge
+    }
+
+    /// Whether it is the proxy's own, for want of one in time.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.status == 504 && !self.from_bridge
+    }
+
     pub(crate) fn as_fetched(&self) -> fetch::Response<'_> {
         fetch::Response { status: self.status, body: &self.body }
     }

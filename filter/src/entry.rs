@@ -29,6 +29,11 @@ impl Context for RootEntry {
 }
 
 impl RootContext for RootEntry {
+    fn on_vm_start(&mut self, _size: usize) -> bool {
+        self.0.on_vm_start();
+        true
+    }
+
     fn on_configure(&mut self, size: usize) -> bool {
         self.0.on_configure(size)
     }

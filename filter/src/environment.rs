@@ -8,7 +8,7 @@ use wicketgate_policy::auth::Memory;
 use wicketgate_policy::env::{Count, Env, SharedError, SharedStore, Version};
 
 use crate::host::{Host, Status};
-use crate::metrics::Metrics;
+use crate::metrics::{Metric, Metrics};
 
 /// The host, and what a VM remembers for one configuration.
 #[derive(Debug)]
@@ -21,6 +21,17 @@ pub(crate) struct Environment {
 impl Environment {
     pub(crate) fn new(host: Rc<dyn Host>) -> Rc<Self> {
         Rc::new(Self { host, memory: RefCell::default(), metrics: RefCell::default() })
+    }
+
+    /// Adds to a metric.
+    pub(crate) fn add(&self, metric: Metric<'_>, by: i64) {
+        self.metrics.borrow_mut().add(metric, by, self.host.calls());
+    }
+
+    /// Sets a gauge, or takes a value into a histogram.
+    pub(crate) fn record(&self, metric: Metric<'_>, value: usize) {
+        let value = u64::try_from(value).unwrap_or(u64::MAX);
+        self.metrics.borrow_mut().record(metric, value, self.host.calls());
     }
 
     /// For one step of the core, which calls nobody back; so never twice at a time.

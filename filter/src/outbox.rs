@@ -35,6 +35,7 @@ use crate::callout;
 use crate::environment::Environment;
 use crate::fetches::{Fetches, Finished};
 use crate::host::Wake;
+use crate::metrics::Metric;
 
 /// The most records and bytes that requests share a call for. A request with more has a call of its own.
 const MAX_RECORDS: usize = 64;
@@ -44,6 +45,10 @@ const MAX_BYTES: usize = 256 * 1024;
 /// connections that are readable come before the queue's turn, so that without a bound a few megabytes on the wire
 /// could fill the VM's memory, and a VM out of memory fails with all its requests. Each caller has a share of it.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Where calls go, as metrics tell it.
+const BRIDGE: &str = "bridge";
+const AUTHORITY: &str = "authority";
 
 /// Who waits for what has been posted. It may be gone when that is known.
 pub(crate) trait Waiter {
@@ -193,8 +198,9 @@ impl Outbox {
 
     /// Does what the core wants done for no request in particular.
     pub(crate) fn run_errands(&self) {
-        let Errands { fetches, notes } = self.environment.lend().memory().errands();
+        let Errands { fetches, notes, key_sets } = self.environment.lend().memory().errands();
         notes.iter().for_each(|note| log::warn!("{note}"));
+        key_sets.iter().for_each(|(method, taken)| self.count_key_set(method, *taken));
         if !fetches.is_empty() {
             fetches.into_iter().for_each(|fetch| self.fetches.borrow_mut().ask_in_background(fetch));
             self.ask_to_be_woken(&mut self.state.borrow_mut());
@@ -233,8 +239,12 @@ impl Outbox {
             let Some(fetch) = self.fetches.borrow_mut().next() else { return };
             self.act_as_root();
             match callout::fetch(&self.environment, &fetch) {
-                Some(token) => self.fetches.borrow_mut().sent(token, fetch.key),
+                Some(token) => {
+                    self.count_sent(AUTHORITY);
+                    self.fetches.borrow_mut().sent(token, fetch.key);
+                }
                 None => {
+                    self.count_over(AUTHORITY, "not_sent");
                     let over = self.fetches.borrow_mut().over(fetch.key);
                     self.take_in(over, None);
                 }
@@ -283,9 +293,15 @@ impl Outbox {
             &call.finish_limited(&limits),
         ) {
             Some(token) => {
+                self.count_sent(BRIDGE);
+                let requests = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+                self.environment.add(Metric::counter("wicketgate_callout_requests_total"), requests);
+                self.environment.record(Metric::histogram("wicketgate_callout_records"), addressees.len());
+                self.count_held(&bytes, 1);
                 self.state.borrow_mut().in_flight.insert(token, Call { addressees, limited, shared, bytes });
             }
             None => {
+                self.count_over(BRIDGE, "not_sent");
                 self.release(&bytes);
                 self.tell(Fault::NotTaken, None);
                 deliver(&addressees, vec![Outcome::Unreachable { retry_after: 1 }; addressees.len()]);
@@ -305,6 +321,12 @@ impl Outbox {
         } else {
             callout::read_response(self.environment.host.calls(), body_size)
         };
+        self.count_answered(
+            BRIDGE,
+            response.as_ref(),
+            response.as_ref().is_some_and(callout::Answer::is_of_bridge),
+        );
+        self.count_held(&bytes, -1);
         let response = response.as_ref().map(callout::Answer::as_response);
         let count = addressees.len();
         if !shared.is_empty() && response.is_some_and(|response| is_call_too_large(response, count)) {
@@ -352,8 +374,46 @@ impl Outbox {
         let readable = num_headers > 0 && body_size <= over.max_bytes;
         let response =
             readable.then(|| callout::read_response(self.environment.host.calls(), body_size)).flatten();
+        self.count_answered(AUTHORITY, response.as_ref(), response.is_some());
         self.take_in(Some(over), response.as_ref());
         self.fetch();
+    }
+
+    fn count_sent(&self, to: &'static str) {
+        self.environment.add(Metric::gauge("wicketgate_callouts_in_flight").with("to", to), 1);
+    }
+
+    fn count_answered(&self, to: &'static str, response: Option<&callout::Answer>, answered: bool) {
+        self.environment.add(Metric::gauge("wicketgate_callouts_in_flight").with("to", to), -1);
+        let outcome = match response {
+            Some(response) if response.is_timeout() => "timed_out",
+            Some(_) if answered => "answered",
+            _ => "failed",
+        };
+        self.count_over(to, outcome);
+    }
+
+    fn count_over(&self, to: &'static str, outcome: &'static str) {
+        self.environment
+            .add(Metric::counter("wicketgate_callouts_total").of("to", to).with("outcome", outcome), 1);
+    }
+
+    /// Counts the bytes that wait for an answer.
+    fn count_held(&self, bytes: &[(Holder, usize)], sign: i64) {
+        let held: usize = bytes.iter().map(|(_, bytes)| bytes).sum();
+        let held = i64::try_from(held).unwrap_or(i64::MAX);
+        self.environment.add(Metric::gauge("wicketgate_outbox_bytes"), held * sign);
+    }
+
+    fn count_key_set(&self, method: &str, taken: bool) {
+        let result = if taken { "taken" } else { "failed" };
+        let fetches = Metric::counter("wicketgate_jwks_fetches_total").of("method", method);
+        self.environment.add(fetches.with("result", result), 1);
+        if taken {
+            let seconds = self.environment.lend().now().as_millis() / 1_000;
+            let at = Metric::gauge("wicketgate_jwks_fetched_timestamp_seconds").of("method", method);
+            self.environment.record(at, usize::try_from(seconds).unwrap_or(usize::MAX));
+        }
     }
 
     fn act_as_root(&self) {

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use wicketgate_policy::config::Config;
-use wicketgate_policy::env::fresh_id;
+use wicketgate_policy::env::{Env, fresh_id};
 
 use crate::environment::Environment;
 use crate::host::{Buffer, Host};
+use crate::metrics::Metric;
 use crate::outbox::Outbox;
 use crate::stream::Stream;
 
@@ -24,9 +25,31 @@ impl Root {
         Self { context_id, environment: Environment::new(host), configured: None }
     }
 
+    /// The VM has started.
+    pub fn on_vm_start(&mut self) {
+        self.environment.add(Metric::counter("wicketgate_vm_starts_total"), 1);
+    }
+
+    /// Takes the document of `size` bytes. Says whether it is accepted, and counts it.
+    pub fn on_configure(&mut self, size: usize) -> bool {
+        let began = self.environment.lend().now();
+        let taken = self.take_document(size);
+        let now = self.environment.lend().now();
+        let loads = Metric::counter("wicketgate_config_loads_total");
+        self.environment.add(loads.with("result", if taken { "accepted" } else { "refused" }), 1);
+        if taken {
+            let set = |name, value: u64| {
+                self.environment.record(Metric::gauge(name), usize::try_from(value).unwrap_or(usize::MAX));
+            };
+            set("wicketgate_config_loaded_timestamp_seconds", now.as_millis() / 1_000);
+            set("wicketgate_config_load_milliseconds", now.as_millis().saturating_sub(began.as_millis()));
+        }
+        taken
+    }
+
     /// Takes the document of `size` bytes. Says whether it is accepted, by nothing but the document: this runs once for
     /// each worker, and if those disagreed the host would be left with some workers that filter and some that do not.
-    pub fn on_configure(&mut self, size: usize) -> bool {
+    fn take_document(&mut self, size: usize) -> bool {
         let host = &self.environment.host;
         let document = match size {
             0 => Some(Vec::new()),

@@ -8,7 +8,7 @@ use wicketgate_envelope::hop::LimitState;
 use wicketgate_policy::callout::Outcome;
 use wicketgate_policy::config::Config;
 use wicketgate_policy::env::fresh_id;
-use wicketgate_policy::exchange::{Effect, Event, Exchange};
+use wicketgate_policy::exchange::{Decided, Effect, Event, Exchange};
 use wicketgate_policy::head::RequestHead;
 use wicketgate_policy::reply::{LocalReply, Problem};
 use wicketgate_policy::reshape::Record;
@@ -145,19 +145,52 @@ impl Request {
     }
 
     fn step(self: &Rc<Self>, event: Event<'_>) -> Action {
-        let effect = self.exchange.borrow_mut().step(event, &mut self.environment.lend());
-        self.outbox.run_errands();
+        let (effect, decided) = self.advance(event);
+        if decided {
+            self.describe();
+        }
         self.perform(effect)
+    }
+
+    /// A step of the exchange, and whether the request is decided by it.
+    fn advance(&self, event: Event<'_>) -> (Effect, bool) {
+        let mut exchange = self.exchange.borrow_mut();
+        let open = exchange.decided().is_none();
+        let effect = exchange.step(event, &mut self.environment.lend());
+        let decided = open && exchange.decided().is_some();
+        drop(exchange);
+        self.outbox.run_errands();
+        (effect, decided)
+    }
+
+    /// Tells the access log what became of the request.
+    fn describe(&self) {
+        let host = &self.environment.host;
+        let exchange = self.exchange.borrow();
+        let consumer = exchange.principal().and_then(|principal| principal.consumer.as_deref());
+        let decided = exchange.decided();
+        let known = [
+            ("route", exchange.route().map(|route| route.name.as_str())),
+            ("outcome", decided.map(Decided::as_str)),
+            ("problem", decided.and_then(Decided::problem)),
+            ("consumer", consumer.map(|consumer| consumer.name.as_str())),
+            ("event_id", exchange.event_id()),
+        ];
+        for (name, value) in known {
+            value.into_iter().for_each(|value| host.describe(name, value));
+        }
     }
 
     /// A step in a callback of the root context.
     fn step_later(self: &Rc<Self>, event: Event<'_>) {
-        let effect = self.exchange.borrow_mut().step(event, &mut self.environment.lend());
-        self.outbox.run_errands();
+        let (effect, decided) = self.advance(event);
         if effect == Effect::Nothing {
             return;
         }
         if self.calls().set_effective_context(self.context_id) {
+            if decided {
+                self.describe();
+            }
             self.perform(effect);
         } else {
             log::error!("the host does not know the request any more that waits for an answer");

@@ -8,7 +8,7 @@ use wicketgate_envelope::hop::{Ack, Receipt, RecordResult};
 
 use crate::callout::Outcome;
 use crate::config::document::ReceiptField;
-use crate::reply::{Content, Headers, LocalReply, Problem, UnknownCause, headers, json};
+use crate::reply::{Content, Headers, LocalReply, Problem, Told, UnknownCause, headers, json};
 
 /// What a caller gets for an event that got as far as the route asks.
 #[derive(Debug)]
@@ -84,7 +84,8 @@ pub(crate) fn answer(sent: &Sent, verdicts: &[Verdict], success: &Success, reque
             headers.retain(|(name, _)| name != "content-type");
         }
         headers.extend(success.headers.iter().cloned());
-        LocalReply { status, headers, body: Vec::new() }
+        let told = if status == 207 { Told::PartlyAcknowledged } else { Told::Acknowledged };
+        LocalReply { status, headers, body: Vec::new(), told }
     };
     let results = || Results {
         problem: None,

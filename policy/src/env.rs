@@ -8,6 +8,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 pub use self::local_store::LocalStore;
 use crate::auth::Memory;
+use crate::exchange::Decided;
 use crate::limit::Verdict;
 
 /// Everything that the core may not own.
@@ -35,6 +36,27 @@ pub trait Env {
 /// Something to be seen in numbers. Names are those of the document, so there are no more of them than there are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count<'a> {
+    /// A request is decided.
+    Request {
+        /// The name of its route; `None` where no route has it.
+        route: Option<&'a str>,
+        /// What became of it.
+        decided: Decided,
+        /// How long that took from its head on, in milliseconds.
+        millis: u64,
+    },
+    /// A caller is known.
+    Authenticated {
+        /// The name of the method.
+        method: &'a str,
+    },
+    /// A cache of checked credentials was asked.
+    Cache {
+        /// Of what.
+        cache: &'static str,
+        /// Whether it had the answer.
+        hit: bool,
+    },
     /// A limit was asked.
     Limit {
         /// Its name.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wicketgate_envelope::hop::{Ack, LimitState, RecordResult};
+use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::admission::Admitted;
 use crate::answer::{Sent, answer, verdicts};
@@ -16,18 +17,22 @@ use crate::callout::Outcome;
 use crate::config::document::{OnError, Streams};
 use crate::config::{Config, Unmatched};
 use crate::cors::{self, Preflight};
-use crate::env::{Env, fresh_id};
+use crate::env::{Count, Env, fresh_id};
 use crate::fetch::Fetch;
 use crate::head::{MAX_FIELDS, RequestHead};
 use crate::limit::key::Facts;
 use crate::limit::{self, Ledger, Refusal, Report, RouteLimit, Stage};
 use crate::path::CanonicalPath;
-use crate::reply::{Headers, LocalReply, Problem};
+use crate::reply::{Headers, LocalReply, Problem, Told};
 use crate::reshape::{Outgoing, Record, reshape};
 use crate::route::{Action, Matched, Obstacle, Route};
 use crate::shares::Holder;
 use crate::unending::Unending;
 use crate::webhook_handshake;
+
+mod decided;
+
+pub use self::decided::Decided;
 
 /// What happened.
 #[derive(Debug)]
@@ -125,6 +130,10 @@ pub struct Exchange {
     client_address: Option<Box<str>>,
     /// What it has used up of its limits.
     ledger: Ledger,
+    began: Option<Timestamp>,
+    decided: Option<Decided>,
+    /// The `id` of its first event.
+    event_id: Option<String>,
     /// Whether it is written down what each method of authentication says.
     traced: bool,
     tried: Vec<Tried>,
@@ -224,6 +233,9 @@ impl Exchange {
             principal: None,
             client_address: None,
             ledger: Ledger::default(),
+            began: None,
+            decided: None,
+            event_id: None,
             traced: false,
             tried: Vec::new(),
             detached: false,
@@ -266,6 +278,16 @@ impl Exchange {
         Holder::of(self.principal.as_ref(), self.client_address.as_deref())
     }
 
+    /// What became of the request, once that is decided.
+    pub fn decided(&self) -> Option<Decided> {
+        self.decided
+    }
+
+    /// The `id` of the event that was made of the request, or of the first of them, once there is one.
+    pub fn event_id(&self) -> Option<&str> {
+        self.event_id.as_deref()
+    }
+
     /// What the head of the request has to be changed in before it goes on to its upstream. To be done while the head
     /// can be changed, which is right after [`Event::Head`].
     pub fn head_changes(&self) -> &HeadChanges {
@@ -284,10 +306,25 @@ impl Exchange {
             | (_, Event::Fetched | Event::Outcome { .. } | Event::Limits(_)) => {}
             _ => self.detached = false,
         }
+        if self.began.is_none() {
+            self.began = Some(env.now());
+        }
         let state = std::mem::replace(&mut self.state, State::Done);
         let (state, effect) = self.transition(state, event, env);
         self.state = state;
+        if self.decided.is_none() && matches!(self.state, State::Passed | State::Done) {
+            self.decide(&effect, env);
+        }
         if self.detached && effect == Effect::Continue { Effect::Resume } else { effect }
+    }
+
+    /// Takes down what became of the request.
+    fn decide(&mut self, effect: &Effect, env: &mut dyn Env) {
+        let decided = Decided::by(effect);
+        self.decided = Some(decided);
+        let nanos = self.began.map_or(0, |began| env.now().as_nanos().saturating_sub(began.as_nanos()));
+        let route = self.route.as_ref().map(|route| route.name.as_str());
+        env.count(Count::Request { route, decided, millis: nanos / 1_000_000 });
     }
 
     fn transition(&mut self, state: State, event: Event<'_>, env: &mut dyn Env) -> (State, Effect) {
@@ -508,6 +545,7 @@ impl Exchange {
         body: Option<&[u8]>,
         env: &mut dyn Env,
     ) -> (State, Effect) {
+        env.count(Count::Authenticated { method: &principal.method });
         self.principal = Some(principal.clone());
         let admission = self
             .authorise(candidate, &principal)
@@ -646,6 +684,7 @@ impl Exchange {
                 if let Some(first) = records.first_mut() {
                     first.limits = self.ledger.shared(bytes, events);
                 }
+                self.event_id = records.first().map(|record| record.event_id.clone());
                 let sent =
                     records.iter().map(|record| (record.event_id.clone(), record.topic.clone())).collect();
                 let request_id = admitted.request_id.clone();
@@ -803,7 +842,7 @@ fn challenge_answer(text: String, request_id: &str) -> LocalReply {
         ("x-content-type-options".into(), "nosniff".to_owned()),
         ("x-request-id".into(), request_id.to_owned()),
     ];
-    LocalReply { status: 200, headers, body: text.into_bytes() }
+    LocalReply { status: 200, headers, body: text.into_bytes(), told: Told::Answer }
 }
 
 /// CloudEvents, HTTP 1.1 Web Hooks, section 4.2.
@@ -811,7 +850,7 @@ fn permission_answer(fields: webhook_handshake::Fields, request_id: &str) -> Loc
     let mut headers =
         vec![("x-request-id".into(), request_id.to_owned()), ("allow".into(), "POST".to_owned())];
     headers.extend(fields.into_iter().map(|(name, value)| (name.into(), value)));
-    LocalReply { status: 200, headers, body: Vec::new() }
+    LocalReply { status: 200, headers, body: Vec::new(), told: Told::Answer }
 }
 
 fn preflight_answer(preflight: Preflight, request_id: &str) -> LocalReply {
@@ -819,7 +858,7 @@ fn preflight_answer(preflight: Preflight, request_id: &str) -> LocalReply {
         Preflight::Granted(fields) => {
             let mut headers = vec![("x-request-id".into(), request_id.to_owned())];
             headers.extend(owned(fields));
-            LocalReply { status: 204, headers, body: Vec::new() }
+            LocalReply { status: 204, headers, body: Vec::new(), told: Told::Answer }
         }
         Preflight::Denied(denial, fields) => {
             let mut reply = Problem::CorsRefused(denial).reply(request_id);

@@ -19,6 +19,21 @@ pub struct LocalReply {
     pub headers: Headers,
     /// The content.
     pub body: Vec<u8>,
+    /// What it tells the caller, in a word.
+    pub told: Told,
+}
+
+/// What an answer tells the caller, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All of its events are acknowledged.
+    Acknowledged,
+    /// Some of its events are acknowledged.
+    PartlyAcknowledged,
+    /// A problem of this kind ([`Problem::kind`]).
+    Problem(&'static str),
+    /// What it asked of the gateway itself, such as a preflight.
+    Answer,
 }
 
 /// What a caller is told instead of a receipt. Each kind has one status, one title and one stable type,
@@ -308,7 +323,7 @@ impl Problem {
             _ => None,
         };
         headers.extend(more.map(|(name, value)| (Cow::Borrowed(name), value)));
-        LocalReply { status: self.status(), headers, body: json(content) }
+        LocalReply { status: self.status(), headers, body: json(content), told: Told::Problem(self.kind()) }
     }
 
     /// The members. `event_id` is told where the problem itself has none.

@@ -175,6 +175,8 @@ impl Envoy {
         // Hot restart shares memory between Envoys of one machine, which would make the tests' Envoys one family.
         let args =
             ["-c", &file, "--concurrency", &concurrency, "--disable-hot-restart", "--log-level", "warning"];
+        // The access log is in the log of the process then before a test has given up on it.
+        let args = args.into_iter().chain(["--file-flush-interval-msec", "200"]);
         let process = Process::start("envoy", &artefacts::envoy(), args);
         let reload = dynamic.then(|| Reload { file: watched, options: options.clone() });
         let Admin::Tcp(admin) = options.admin else {

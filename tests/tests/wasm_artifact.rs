@@ -14,7 +14,7 @@ const WASI: [&str; 6] =
 
 /// What the filter calls of the ABI. The SDK's traits name most others, too; those are imported and never called, which
 /// tests/emulator holds the filter to.
-const CALLED: [&str; 19] = [
+const CALLED: [&str; 21] = [
     "proxy_add_header_map_value",
     "proxy_continue_stream",
     "proxy_define_metric",
@@ -28,16 +28,18 @@ const CALLED: [&str; 19] = [
     "proxy_http_call",
     "proxy_increment_metric",
     "proxy_log",
+    "proxy_record_metric",
     "proxy_register_shared_queue",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
     "proxy_set_effective_context",
+    "proxy_set_property",
     "proxy_set_shared_data",
 ];
 
 /// What only the SDK names.
-const NAMED_BY_THE_SDK: [&str; 15] = [
+const NAMED_BY_THE_SDK: [&str; 14] = [
     "proxy_call_foreign_function",
     "proxy_close_stream",
     "proxy_done",
@@ -51,7 +53,6 @@ const NAMED_BY_THE_SDK: [&str; 15] = [
     "proxy_resolve_shared_queue",
     "proxy_set_buffer_bytes",
     "proxy_set_header_map_pairs",
-    "proxy_set_property",
     "proxy_set_tick_period_milliseconds",
 ];
 

@@ -49,6 +49,8 @@ unsafe extern "C" {
     fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32) -> u32;
     fn proxy_increment_metric(metric: u32, by: i64) -> u32;
+    fn proxy_record_metric(metric: u32, value: u64) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
         key_size: usize,
@@ -213,6 +215,16 @@ impl Calls for Abi {
     fn add_to_metric(&self, metric: u32, by: i64) -> bool {
         // SAFETY: no pointer is involved.
         unsafe { proxy_increment_metric(metric, by) == OK }
+    }
+
+    fn record_metric(&self, metric: u32, value: u64) -> bool {
+        // SAFETY: no pointer is involved.
+        unsafe { proxy_record_metric(metric, value) == OK }
+    }
+
+    fn set_property(&self, path: &str, value: &[u8]) -> bool {
+        // SAFETY: both outlive the call, and the host only reads them.
+        unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) == OK }
     }
 }
 

@@ -37,6 +37,11 @@ impl Host for Envoy {
     /// Envoy sets a value that is not there whatever the version, overwrites one that is there where the version is 0, and
     /// else compares (`SharedData::set` in proxy-wasm-cpp-host, `src/shared_data.cc`). With 0, two workers that create
     /// at the same time would overwrite each other.
+    /// As filter state `wasm.wicketgate.<name>` (Envoy, `Context::setProperty`).
+    fn describe(&self, name: &str, value: &str) {
+        self.calls().set_property(&["wicketgate.", name].concat(), value.as_bytes());
+    }
+
     fn create_shared(&self, key: &str, value: &[u8]) -> Result<bool, Status> {
         written(self.calls.set_shared_data(key, value, NO_VERSION))
     }

@@ -152,6 +152,16 @@ impl Calls for Fake {
         u32::try_from(metrics.len() - 1).ok()
     }
 
+    fn record_metric(&self, metric: u32, value: u64) -> bool {
+        let mut metrics = self.metrics.borrow_mut();
+        let value = i64::try_from(value).expect("a small value");
+        metrics.get_mut(metric as usize).map(|(_, recorded)| *recorded = value).is_some()
+    }
+
+    fn set_property(&self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
     fn add_to_metric(&self, metric: u32, by: i64) -> bool {
         let mut metrics = self.metrics.borrow_mut();
         metrics.get_mut(metric as usize).map(|(_, value)| *value += by).is_some()

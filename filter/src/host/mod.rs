@@ -53,6 +53,8 @@ pub enum MetricKind {
     Counter = 0,
     /// It grows and shrinks.
     Gauge = 1,
+    /// It tells how values are distributed.
+    Histogram = 2,
 }
 
 /// `proxy_action_t`: whether a stream goes on when a callback returns.
@@ -153,6 +155,13 @@ pub trait Calls {
 
     /// Adds to a metric. Says whether the host took it; hosts refuse to add nothing to a counter.
     fn add_to_metric(&self, metric: u32, by: i64) -> bool;
+
+    /// Sets a gauge, or takes a value into a histogram. Says whether the host took it.
+    fn record_metric(&self, metric: u32, value: u64) -> bool;
+
+    /// Sets a property of the request. Says whether the host took it. Which names it takes differs between hosts: see
+    /// [`Host::describe`].
+    fn set_property(&self, path: &str, value: &[u8]) -> bool;
 }
 
 /// One kind of proxy.
@@ -166,6 +175,9 @@ pub trait Host {
 
     /// Takes a field out of the request, so that no upstream sees it. Says whether the host did.
     fn strip_request_header(&self, name: &str) -> bool;
+
+    /// Says something of the request to the host's access log. A host that has no place for it loses it.
+    fn describe(&self, _name: &str, _value: &str) {}
 
     /// Creates a value that all VMs share. Says whether it did: false if there was one already.
     ///

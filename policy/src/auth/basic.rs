@@ -12,7 +12,7 @@ use wicketgate_envelope::timestamp::Timestamp;
 
 use super::cache::Cache;
 use super::{Checked, Consumer, Place, Principal, REALM, Rejected, Request};
-use crate::env::Env;
+use crate::env::{Count, Env};
 use crate::password::{Budget, Credentials, Stored};
 
 /// The most passwords of a user: one and its successor.
@@ -97,6 +97,19 @@ impl Default for Remembered {
     }
 }
 
+impl Remembered {
+    /// Whose these credentials are, or that they are wrong, if that was checked lately.
+    fn remembered(&mut self, digest: &[u8; 32], now: Timestamp) -> Option<Option<Rc<Consumer>>> {
+        if let Some((consumer, until)) = self.right.get(digest) {
+            if *until > now {
+                return Some(Some(Rc::clone(consumer)));
+            }
+            self.right.remove(digest);
+        }
+        self.wrong.get(digest).is_some_and(|until| *until > now).then_some(None)
+    }
+}
+
 impl Basic {
     pub(super) fn check(&self, name: &Rc<str>, request: &Request<'_>, env: &mut dyn Env) -> Checked {
         let value = match self.place().read(request.head) {
@@ -119,16 +132,12 @@ impl Basic {
         const WRONG: Rejected = Rejected::Invalid("no user has this name and this password");
         let Some(digest) = digest(credentials, env) else { return Err(Rejected::Unavailable) };
         let now = env.now();
+        let remembered = env.memory().passwords.remembered(&digest, now);
+        env.count(Count::Cache { cache: "passwords", hit: remembered.is_some() });
+        if let Some(remembered) = remembered {
+            return remembered.ok_or(WRONG);
+        }
         let known = &mut env.memory().passwords;
-        if let Some((consumer, until)) = known.right.get(&digest) {
-            if *until > now {
-                return Ok(Rc::clone(consumer));
-            }
-            known.right.remove(&digest);
-        }
-        if known.wrong.get(&digest).is_some_and(|until| *until > now) {
-            return Err(WRONG);
-        }
         let Some((user, exists)) = self.users.find(credentials.user()) else { return Err(WRONG) };
         if !known.budget.spend(user.passwords.iter().map(Stored::iterations).sum(), now) {
             return Err(Rejected::Unavailable);

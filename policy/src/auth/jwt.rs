@@ -11,7 +11,7 @@ use super::cache::Cache;
 use super::key_sets::{Keys, Source};
 use super::{Checked, Consumer, Principal, Rejected, Request};
 use crate::claims::{ClaimPath, Claims};
-use crate::env::Env;
+use crate::env::{Count, Env};
 use crate::jose::{self, KeySet, Malformed, VerifiedToken, Verifier, claims};
 
 /// The tokens of one issuer.
@@ -88,11 +88,13 @@ impl Jwt {
             }
         };
         let digest = digest(name, &token);
-        if let Some(cached) = env.memory().tokens.0.get(&digest)
-            && Rc::ptr_eq(&cached.keys, &keys)
-            && self.verifier.still_valid(&cached.token, now).is_ok()
-        {
-            return Checked::Known(cached.principal.clone());
+        let known = env.memory().tokens.0.get(&digest).filter(|cached| {
+            Rc::ptr_eq(&cached.keys, &keys) && self.verifier.still_valid(&cached.token, now).is_ok()
+        });
+        let known = known.map(|cached| cached.principal.clone());
+        env.count(Count::Cache { cache: "tokens", hit: known.is_some() });
+        if let Some(principal) = known {
+            return Checked::Known(principal);
         }
         match self.verifier.verify(&token, &keys, now) {
             Ok(token) => match self.identity.principal(name, token.subject.as_deref(), &token.claims) {

@@ -31,6 +31,8 @@ pub struct Memory {
 pub struct Errands {
     /// Calls that nobody waits for. Their answers go to [`Memory::fetched`].
     pub fetches: Vec<Fetch>,
+    /// The methods whose issuers were asked for keys, and whether there are new ones now.
+    pub key_sets: Vec<(Rc<str>, bool)>,
     /// What an operator should know, a line each. Nothing of a credential is in it.
     pub notes: Vec<String>,
 }
@@ -40,7 +42,12 @@ impl Memory {
     pub fn fetched(&mut self, key: &FetchKey, response: Option<Response<'_>>, now: Timestamp) {
         match key.subject {
             FetchSubject::Discovery | FetchSubject::KeySet => {
-                self.errands.notes.extend(self.key_sets.fetched(key, response, now));
+                let note = self.key_sets.fetched(key, response, now);
+                // A discovery document that was found is only half of the way.
+                if note.is_some() || key.subject == FetchSubject::KeySet {
+                    self.errands.key_sets.push((Rc::clone(&key.method), note.is_none()));
+                }
+                self.errands.notes.extend(note);
             }
             FetchSubject::Token(token) => self.answers.fetched(token, response, now),
         }

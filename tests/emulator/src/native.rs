@@ -73,7 +73,10 @@ impl Machine for Native {
                 let stream = self.root().create_stream(context);
                 self.streams.insert(context, stream);
             }
-            (Callback::VmStart { .. }, _) => return Ok(1),
+            (Callback::VmStart { .. }, _) => {
+                self.root().on_vm_start();
+                return Ok(1);
+            }
             (Callback::Configure { size, .. }, _) => {
                 return Ok(u32::from(self.root().on_configure(size as usize)));
             }
@@ -204,6 +207,15 @@ impl Calls for NativeCalls {
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<u32> {
         Some(self.world.borrow_mut().define_metric(kind as u32, name))
+    }
+
+    fn record_metric(&self, metric: u32, value: u64) -> bool {
+        self.world.borrow_mut().record_metric(metric, value).is_ok()
+    }
+
+    fn set_property(&self, path: &str, value: &[u8]) -> bool {
+        self.world.borrow_mut().set_property(path, value);
+        true
     }
 
     fn add_to_metric(&self, metric: u32, by: i64) -> bool {

@@ -345,6 +345,18 @@ fn define_shared(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             0_u32
         },
     )?;
+    linker.func_wrap("env", "proxy_record_metric", |host: Host<'_>, metric: u32, value: u64| {
+        code(host.data().world.borrow_mut().record_metric(metric, value))
+    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_property",
+        |host: Host<'_>, path: u32, path_len: u32, value: u32, len: u32| {
+            let path = String::from_utf8_lossy(&read(&host, path, path_len)).into_owned();
+            host.data().world.borrow_mut().set_property(&path, &read(&host, value, len));
+            0_u32
+        },
+    )?;
     linker.func_wrap("env", "proxy_increment_metric", |host: Host<'_>, metric: u32, by: i64| {
         code(host.data().world.borrow_mut().increment_metric(metric, by))
     })?;

@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) costs: Costs,
     /// Kind, name and value of each metric. Each definition is one more.
     pub(crate) metrics: Vec<(u32, String, i64)>,
+    /// What the filter has told the access log, in order.
+    pub(crate) described: Vec<(String, String)>,
 }
 
 /// A shared queue, and which worker's root context is called back for it.
@@ -126,6 +128,7 @@ impl World {
             logs: Vec::new(),
             costs: Costs::default(),
             metrics: Vec::new(),
+            described: Vec::new(),
         }))
     }
 
@@ -419,6 +422,26 @@ impl World {
             }
             None => Err(Status::NotFound),
         }
+    }
+
+    /// Sets a gauge, or takes a value into a histogram, of which the sum is kept.
+    pub(crate) fn record_metric(&mut self, metric: u32, value: u64) -> Result<(), Status> {
+        const HISTOGRAM: u32 = 2;
+        self.count("proxy_record_metric");
+        let value = i64::try_from(value).unwrap();
+        match self.metrics.get_mut((metric as usize).wrapping_sub(1)) {
+            Some((HISTOGRAM, _, sum)) => *sum += value,
+            Some((_, _, current)) => *current = value,
+            None => return Err(Status::NotFound),
+        }
+        Ok(())
+    }
+
+    /// What the host's access log can tell of the stream whose callback runs.
+    pub(crate) fn set_property(&mut self, path: &str, value: &[u8]) {
+        self.count("proxy_set_property");
+        let value = String::from_utf8_lossy(value).into_owned();
+        self.described.push((path.to_owned(), value));
     }
 
     pub(crate) fn log(&mut self, level: u32, message: &str) {

@@ -40,6 +40,7 @@ mod large_calls;
 mod limits;
 mod mapping;
 mod matching;
+mod observability;
 mod redaction;
 mod refusals;
 mod replies;
