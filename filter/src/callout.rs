@@ -62,12 +62,12 @@ impl Answer {
 
     /// Whether kafka-bridge gave it.
     pub(crate) fn is_of_bridge(&self) -> bool {
-        self.from_bridge
+        self.release.is_some()
     }
 
     /// Whether it is the proxy's own, for want of one in time.
     pub(crate) fn is_timeout(&self) -> bool {
-        self.status == 504 && !self.from_bridge
+        self.status == 504 && self.release.is_none()
     }
 
     pub(crate) fn as_fetched(&self) -> fetch::Response<'_> {
