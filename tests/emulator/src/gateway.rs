@@ -273,7 +273,7 @@ impl Gateway {
     }
 
     /// A request with this body, which comes in one piece.
-    pub fn request_with_body(&mut self, request: Request, body: &str) -> u32 {
+    pub fn request_with_body(&mut self, request: Request, body: impl AsRef<[u8]>) -> u32 {
         let id = self.head(0, request, false);
         self.body(id, body, true);
         id
@@ -309,14 +309,14 @@ impl Gateway {
     }
 
     /// A piece of body comes.
-    pub fn body(&mut self, id: u32, bytes: &str, end_of_stream: bool) {
+    pub fn body(&mut self, id: u32, bytes: impl AsRef<[u8]>, end_of_stream: bool) {
         let worker = self.workers[&id];
         let Some((size, was_held)) = self.stream(id, |stream| {
             stream.ended |= end_of_stream;
             if !stream.held {
                 stream.buffered.clear();
             }
-            stream.buffered.extend(bytes.as_bytes());
+            stream.buffered.extend(bytes.as_ref());
             stream.body_readable = true;
             (stream.buffered.len(), stream.held)
         }) else {

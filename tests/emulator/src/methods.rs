@@ -151,7 +151,7 @@ impl Method {
     pub fn send(&self, gateway: &mut Gateway) -> bool {
         let request = (self.request)();
         let id = match self.signs_body {
-            true => gateway.request_with_body(request, &body()),
+            true => gateway.request_with_body(request, body()),
             false => gateway.request(request),
         };
         let asked = gateway.outcome(id).upstream.is_none() && self.authority.is_some();

@@ -94,7 +94,7 @@ fn says_too_large(kind: Kind) -> Costs {
 fn becomes_too_large(kind: Kind) -> Costs {
     let mut gateway = gateway(kind);
     let id = gateway.head(0, order(1), false);
-    gateway.body(id, &"1".repeat(65_536), false);
+    gateway.body(id, "1".repeat(65_536), false);
     assert_eq!(gateway.outcome(id).reply, None);
     gateway.body(id, "1", false);
     assert_eq!(problem(gateway.reply(id)), (413, "too-large"));
@@ -105,7 +105,7 @@ fn becomes_too_large(kind: Kind) -> Costs {
 
 fn large(kind: Kind) -> Costs {
     let mut gateway = gateway(kind);
-    let id = gateway.request_with_body(order(1), &format!("\"{}\"", "a".repeat(65_534)));
+    let id = gateway.request_with_body(order(1), format!("\"{}\"", "a".repeat(65_534)));
     gateway.turn();
     let callout = gateway.callout();
     acknowledge(&mut gateway, &callout);

@@ -15,6 +15,7 @@ mod document;
 mod limits;
 mod methods;
 mod passing;
+mod worst;
 
 use std::collections::BTreeMap;
 use std::{env, fs};

@@ -98,7 +98,7 @@ fn tee_without_a_copy(kind: Kind) -> Costs {
 fn tee_too_large(kind: Kind) -> Costs {
     let mut gateway = gateway(kind);
     let id = gateway.head(0, keyed("POST", "/copies"), false);
-    gateway.body(id, &"1".repeat(65_537), false);
+    gateway.body(id, "1".repeat(65_537), false);
     gateway.body(id, "2", true);
     assert_eq!(upstream(&gateway, id).1.len(), 65_538);
     gateway.turn();
