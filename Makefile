@@ -20,7 +20,7 @@ delivery: ## Play every fault against a real Kafka and write the table in docs/d
 costs: ## Write anew what each scenario of the filter costs (tests/emulator/costs.txt)
 	@scripts/costs.sh
 
-bench: ## Measure how many events the bridge takes, one a call and a hundred a call
+bench: ## Measure the filter, the gateway beside plain proxying, and the bridge
 	@scripts/bench.sh
 
 fuzz: ## Run the fuzz targets, FUZZ_SECONDS each (10 unless set)
