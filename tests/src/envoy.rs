@@ -199,7 +199,7 @@ impl Envoy {
     /// is started anew, which a caller could take for an ordinary denial.
     pub fn assert_unharmed(&self) {
         let log = self.process.log();
-        for sign in ["[critical]", "Wasm VM failed", "panicked"] {
+        for sign in ["[critical]", "Wasm VM failed", "failed: Uncaught", "panicked"] {
             assert!(!log.contains(sign), "{sign} in Envoy's log\n{}", self.process.log_tail());
         }
         assert!(self.process.exit_status().is_none(), "Envoy has ended\n{}", self.process.log_tail());

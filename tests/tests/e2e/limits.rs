@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use wicketgate_tests::artefacts;
 use wicketgate_tests::bridge::Bridge;
 use wicketgate_tests::envoy::Envoy;
 use wicketgate_tests::gateway::{Gateway, KEY, OTHER_KEY};
@@ -316,7 +317,7 @@ async fn what_is_in_flight_comes_free_when_it_is_answered_and_when_its_caller_go
 }
 
 /// Two gateways with a bridge each, before one Kafka and one Redis.
-async fn two_gateways(redis: &Redis, topic: &str, limit: &Value) -> [Gateway; 2] {
+async fn two_gateways(redis: &Redis, timeout: &str, topic: &str, limit: &Value) -> [Gateway; 2] {
     let mut document = crate::rig::document(json!([{
         "name": "orders",
         "match": {"methods": ["POST"], "path": "/orders"},
@@ -330,7 +331,7 @@ async fn two_gateways(redis: &Redis, topic: &str, limit: &Value) -> [Gateway; 2]
     let url = redis.url();
     let mut gateways = Vec::new();
     for _ in 0..2 {
-        let flags = ["--limits-redis", &url, "--limits-redis-timeout", "1s"];
+        let flags = ["--limits-redis", &url, "--limits-redis-timeout", timeout];
         let bridge = Bridge::start(kafka::shared().bootstrap_servers(), &flags).await;
         gateways.push(Gateway::start(&document, bridge).await);
     }
@@ -343,7 +344,7 @@ async fn two_gateways_with_a_bridge_each_share_one_bound_and_kafka_has_no_more()
     let name = format!("{}shared", unique_prefix());
     let topics = Topic::create_named(kafka::shared(), &[(name.clone(), 1, MAX_RECORD_BYTES)]).await;
     let limit = json!({"limit": 100, "period": "1s", "burst": 200, "key": ["consumer"], "scope": "global"});
-    let gateways = two_gateways(&redis, &name, &limit).await;
+    let gateways = two_gateways(&redis, "1s", &name, &limit).await;
     let started = Instant::now();
     let senders: Vec<_> = (0..16)
         .map(|index| {
@@ -385,7 +386,7 @@ async fn without_redis_a_shared_limit_does_as_it_says() {
         let name = format!("{}shared", unique_prefix());
         let topics = Topic::create_named(kafka::shared(), &[(name.clone(), 1, MAX_RECORD_BYTES)]).await;
         let limit = json!({"limit": 5, "period": "1h", "scope": "global", "on_error": on_error});
-        let gateways = two_gateways(&redis, &name, &limit).await;
+        let gateways = two_gateways(&redis, "1s", &name, &limit).await;
         let post = async |gateway: &Gateway| {
             let client = gateway.http1();
             let request = client.request(Method::POST, "/orders").header("x-api-key", KEY);
@@ -409,4 +410,197 @@ async fn without_redis_a_shared_limit_does_as_it_says() {
         let written = if status == 202 { 13 } else { 3 };
         assert_eq!(topics[0].records().await.len(), written);
     }
+}
+
+/// One answer of a flood: when it came, counted from the start, how long it took, and its status.
+type Answered = (Duration, Duration, u16);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_frozen_killed_and_back_under_load_holds_nobody_up_and_the_bound_holds() {
+    const TIMEOUT: Duration = Duration::from_millis(500);
+    let seconds = Duration::from_secs;
+    for on_error in ["deny", "allow"] {
+        let mut redis = Redis::start_durable();
+        let name = format!("{}shared", unique_prefix());
+        let topics = Topic::create_named(kafka::shared(), &[(name.clone(), 1, MAX_RECORD_BYTES)]).await;
+        let limit = json!({
+            "limit": 100, "period": "1s", "burst": 200, "key": ["consumer"], "scope": "global", "on_error": on_error
+        });
+        let gateways = two_gateways(&redis, "500ms", &name, &limit).await;
+        let started = Instant::now();
+        let senders: Vec<_> = (0..8)
+            .map(|index| {
+                let client = gateways[index % 2].http1();
+                tokio::spawn(async move {
+                    let mut all: Vec<Answered> = Vec::new();
+                    while started.elapsed() < seconds(14) {
+                        let request = client.request(Method::POST, "/orders").header("x-api-key", KEY);
+                        let asked = Instant::now();
+                        let answer = client.send(request.body(full("{}")).unwrap()).await;
+                        all.push((started.elapsed(), asked.elapsed(), answer.status.as_u16()));
+                    }
+                    all
+                })
+            })
+            .collect();
+        let at = async |second| tokio::time::sleep(seconds(second).saturating_sub(started.elapsed())).await;
+        at(2).await;
+        redis.process().freeze();
+        at(4).await;
+        redis.process().thaw();
+        at(7).await;
+        redis.process().kill();
+        at(9).await;
+        redis.start_again();
+        let back = started.elapsed();
+        let mut all: Vec<Answered> = Vec::new();
+        for sender in senders {
+            all.extend(sender.await.unwrap());
+        }
+        all.sort_unstable();
+        let count = |status: u16, from: Duration, to: Duration| {
+            all.iter().filter(|(at, _, is)| (from..to).contains(at) && *is == status).count()
+        };
+        let of = |status| count(status, Duration::ZERO, Duration::MAX);
+        let slowest = all.iter().map(|(_, took, _)| *took).max().unwrap_or_default();
+        let counted = |from: Duration| {
+            all.iter().find(|(at, _, status)| *at > from && *status == 429).map(|(at, ..)| *at - from)
+        };
+        let (thawed, restarted) = (counted(seconds(4)), counted(back));
+        let bound = 200.0 + 100.0 * started.elapsed().as_secs_f64();
+        let (accepted, limited, unavailable) = (of(202), of(429), of(503));
+        eprintln!(
+            "{on_error}: {accepted} accepted, {limited} limited, {unavailable} unavailable of {}; the bound is {bound:.0}; \
+             the slowest took {slowest:?}; counted again {thawed:?} after it was thawed, {restarted:?} after it was back",
+            all.len()
+        );
+        assert_eq!(accepted + limited + unavailable, all.len());
+        assert!(slowest < TIMEOUT + seconds(1), "{slowest:?}");
+        for recovered in [thawed, restarted] {
+            assert!(recovered.is_some_and(|after| after < Duration::from_millis(2_500)), "{recovered:?}");
+        }
+        // While Redis is away, after those that it was last asked by.
+        for (from, to) in [(seconds(3), seconds(4)), (seconds(8), seconds(9))] {
+            let (through, none) = (count(202, from, to), count(503, from, to));
+            match on_error {
+                "deny" => assert!(through == 0 && none > 100, "{through} {none}"),
+                _ => assert!(through > 100 && none == 0, "{through} {none}"),
+            }
+            assert_eq!(count(429, from, to), 0);
+        }
+        // Once it is back, the bound holds, also for what was let through uncounted: a burst, and what the rate brings.
+        let late = count(202, seconds(12), seconds(14));
+        assert!((150..=400).contains(&late), "{late}");
+        if on_error == "deny" {
+            assert!(accepted as f64 <= bound, "{accepted} > {bound}");
+        } else {
+            assert_eq!(unavailable, 0);
+        }
+        assert_eq!(topics[0].records().await.len(), accepted);
+    }
+}
+
+/// The filter that ships, in a memory that cannot grow beyond so many pages of 64 KiB.
+fn in_little_memory(pages: u8) -> String {
+    const MEMORY: u8 = 5;
+    let wasm = std::fs::read(artefacts::wasm()).unwrap();
+    let length = |at: usize| {
+        wasm[at..].iter().enumerate().try_fold(0, |length, (index, byte)| {
+            let length = length | usize::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 { Err((length, at + index + 1)) } else { Ok(length) }
+        })
+    };
+    let mut section = 8;
+    let bounded = loop {
+        let (size, content) = length(section + 1).unwrap_err();
+        if wasm[section] == MEMORY {
+            // One memory, without a most, and of less than 128 pages to begin with.
+            let [1, 0, first] = wasm[content..content + size] else { panic!("another memory") };
+            let new = [MEMORY, 4, 1, 1, first, pages];
+            break [&wasm[..section], &new, &wasm[content + size..]].concat();
+        }
+        section = content + size;
+    };
+    let file = artefacts::run_dir().join("little-memory.wasm");
+    std::fs::write(&file, bounded).unwrap();
+    file.to_string_lossy().into_owned()
+}
+
+#[tokio::test]
+async fn a_vm_that_fails_loses_no_counts_and_what_it_had_in_flight_comes_free() {
+    const FAILED: &str = "proxy_on_memory_allocate failed: Uncaught";
+    let mut document = document(
+        json!({"all": {"limit": 100, "period": "1h"}}),
+        json!({"flight": {"limit": 1, "key": ["path:tenant"], "lease": "4s"}}),
+        &[("pass", &["anonymous"], &["all", "flight"])],
+    );
+    document["routes"].as_array_mut().unwrap().push(json!({
+        "name": "large",
+        "match": {"methods": ["POST"], "path": "/large"},
+        "authentication": {"any_of": ["anonymous"]},
+        "action": "produce",
+        "event": {"type": "com.example.large"},
+        "kafka": {"topic": "large"},
+    }));
+    document["limits"]["body_bytes"] = json!(16 << 20);
+    let upstream = Upstream::start();
+    let bridge = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut options = Envoy::options(listen, bridge.into(), upstream.address());
+    options.wasm = in_little_memory(96);
+    let envoy = Envoy::start_with(&format!("{document:#}"), &options).await;
+    // All on one connection, so in one VM.
+    let client = Client::http2(envoy.address());
+    let get = async |path: &str| {
+        let request = Client::http1(envoy.address()).request(Method::GET, path).body(full("")).unwrap();
+        Client::http1(envoy.address()).send(request).await
+    };
+    let left = |answer: &Answer| {
+        let fields = answer.header("ratelimit");
+        let (_, left) = fields.split_once("\"all\";r=").unwrap_or_else(|| panic!("{answer:?}"));
+        left.split(';').next().unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(left(&get("/pass/other").await), 99);
+    let (open, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let held =
+        client.request(Method::POST, "/pass/a").body(wicketgate_tests::http_client::open(receiver)).unwrap();
+    let held = tokio::spawn({
+        let client = client.clone();
+        async move { client.try_send(held).await }
+    });
+    let taken = || async { (get("/pass/a").await.status == 429).then_some(()) };
+    until(WAIT, taken).await.expect("the one that has not ended is in flight");
+    assert!(!envoy.process().log().contains(FAILED));
+
+    // A body for which there is no memory.
+    let large = client.request(Method::POST, "/large").body(full(vec![b' '; 8 << 20])).unwrap();
+    let answer = client.try_send(large).await.map(|answer| answer.status.as_u16());
+    let failed_at = Instant::now();
+    let failed = || async { envoy.process().log().contains(FAILED).then_some(()) };
+    until(WAIT, failed).await.unwrap_or_else(|_| panic!("{answer:?}\n{}", envoy.process().log_tail()));
+    assert!(!matches!(answer, Ok(200..300)), "{answer:?}");
+    // What is in flight ends, and its VM can no longer say so.
+    drop(open);
+    tokio::time::timeout(WAIT, held).await.expect("what was in flight ends").unwrap().ok();
+
+    // Until its lease is up, what was in flight counts; no more are let in by a new VM.
+    let (mut refused, mut statuses) = (0, Vec::new());
+    let answer = loop {
+        let answer = get("/pass/a").await;
+        match answer.status.as_u16() {
+            200 => break answer,
+            429 => refused += 1,
+            other => statuses.push(other),
+        }
+        assert!(failed_at.elapsed() < WAIT, "{answer:?} {statuses:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    eprintln!(
+        "free again {:?} after its VM failed; refused {refused} times, and otherwise {statuses:?}",
+        failed_at.elapsed()
+    );
+    assert!(refused > 0 && statuses.iter().all(|status| *status == 503), "{refused} {statuses:?}");
+    // One before, the one that was held, and this one.
+    assert_eq!(left(&answer), 97);
+    assert_eq!(left(&get("/pass/other").await), 96);
 }
