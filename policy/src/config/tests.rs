@@ -248,6 +248,39 @@ fn a_key_belongs_to_one_consumer() {
     );
 }
 
+/// With eight times as many routes there are 64 times as many pairs of them.
+#[cfg(not(target_family = "wasm"))]
+#[test]
+fn what_a_document_costs_grows_with_its_routes_and_not_with_their_pairs() {
+    use std::time::Instant;
+
+    let document = |count: usize| {
+        let route = |number: usize| {
+            format!(
+                r#"{{ "name": "r{number}", "match": {{ "methods": ["POST"], "path": "/p{number}/{{id}}" }},
+                  "authentication": {{ "any_of": ["anonymous"] }}, "action": "produce",
+                  "event": {{ "type": "t" }}, "kafka": {{ "topic": "t" }} }}"#
+            )
+        };
+        let routes: Vec<_> = (0..count).map(route).collect();
+        format!(
+            r#"{{ "source": "urn:test", "bridge": {{ "upstream": "bridge" }}, "unmatched": "reject", "routes": [{}] }}"#,
+            routes.join(",")
+        )
+    };
+    // The least of several times is what it takes when nothing else runs.
+    let time = |document: &str| {
+        let once = || {
+            let started = Instant::now();
+            assert!(Config::with_warnings(document.as_bytes()).is_ok());
+            started.elapsed()
+        };
+        (0..3).map(|_| once()).min().unwrap()
+    };
+    let (few, many) = (time(&document(400)), time(&document(3_200)));
+    assert!(many < few * 24, "{few:?} for 400 routes, {many:?} for 3,200");
+}
+
 #[test]
 fn what_is_not_a_document_at_all_is_refused() {
     for text in ["", "{", "[]", "null", "1", "\"x\"", "{} {}", "\u{feff}{}", "{\"a\":1,}"] {

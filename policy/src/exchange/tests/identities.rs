@@ -205,6 +205,18 @@ fn a_key_is_the_same_in_quotes_and_without() {
 }
 
 #[test]
+fn the_name_of_a_request_can_be_kept_out_of_its_event() {
+    for (treatment, wanted) in [("mask", json!("[redacted]")), ("drop", Value::Null)] {
+        let redact = format!(r#", "redact": {{ "headers": {{ "X-Request-Id": "{treatment}" }} }}"#);
+        let config = config("produce", KEY, &redact, "");
+        let fields = [("x-request-id", "s3cr3t"), ("content-type", "application/json")];
+        let record = records(&config, &fields, "{}").remove(0);
+        assert_eq!(record["event"]["wgrequestid"], wanted, "{treatment}");
+        assert!(!record.to_string().contains("s3cr3t"), "{record}");
+    }
+}
+
+#[test]
 fn a_route_can_let_the_id_alone_decide() {
     let config = config("produce", "", "", r#", "id": "{pointer:/id}", "identity": "id""#);
     let json = ("content-type", "application/json");
