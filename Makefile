@@ -1,6 +1,6 @@
 # Thin on purpose: every target calls one script, and the scripts run on their own just as well.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test delivery costs bench fuzz check audit generate clean
+.PHONY: help build demo test test-fast delivery costs bench fuzz check audit generate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ demo: ## Run gateway and bridge here and show each record as it lands in Kafka (
 
 test: ## Run every test: core, wasm, real Envoy, real Kafka
 	@scripts/test.sh
+
+test-fast: ## Run what takes two minutes once it is built: core, command, bridge against a mock cluster, filter in an emulated host
+	@scripts/test-fast.sh
 
 delivery: ## Play every fault against a real Kafka and write the table in docs/delivery.md
 	@scripts/delivery.sh

@@ -13,13 +13,7 @@ need_c_toolchain
 ensure_rust_target wasm32-wasip1
 ensure_bridge_libraries
 
-say "Building the filter (target/wicketgate.wasm)"
-# The crate is a library, which tests use. A module of it is made only here: a crate that is always both could not be
-# optimised as a whole.
-cargo rustc --locked --profile wasm --target wasm32-wasip1 -p wicketgate-filter --lib --crate-type cdylib
-# Moved into place, never written in place: an Envoy that runs maps the old file on.
-cp target/wasm32-wasip1/wasm/wicketgate_filter.wasm target/.wicketgate.wasm.new
-mv target/.wicketgate.wasm.new target/wicketgate.wasm
+build_filter
 
 say "Building the bridge (target/release/kafka-bridge; librdkafka is compiled the first time)"
 cargo build --locked --release -p kafka-bridge --bins --features "$bridge_features" "$@"

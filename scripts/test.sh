@@ -9,14 +9,17 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 stage=''
+took=()
 trap 'code=$?; ((code == 0)) || printf "%sfailed:%s %s (after %d min %02d s)\n" "$red" "$red_end" "${stage:-start}" $((SECONDS / 60)) $((SECONDS % 60)) >&2' EXIT
 
 # stage NAME COMMAND...: announced with the time since the start; the first that fails ends the run.
 stage() {
+  local began=$SECONDS
   stage="$1"
   shift
   say "$(printf '[%d:%02d] %s' $((SECONDS / 60)) $((SECONDS % 60)) "$stage")"
   "$@"
+  took+=("$(printf '%3d min %02d s  %s' $(((SECONDS - began) / 60)) $(((SECONDS - began) % 60)) "$stage")")
 }
 
 install_tools() {
@@ -44,6 +47,7 @@ core_in_wasm() {
     cargo test --locked --target wasm32-unknown-unknown -p wicketgate-envelope -p wicketgate-policy --tests
 }
 
+say "This takes about half an hour on two cores, and as long again the first time, when all is built. make test-fast is what takes two minutes."
 stage "tools" install_tools
 stage "the artefacts that ship" scripts/build.sh
 stage "Envoy, Kafka, a CloudEvents SDK and schema, and Schemathesis" fetch_servers
@@ -59,4 +63,5 @@ stage "TLS and SASL: a bridge with OpenSSL and libcurl, real Kafka" \
   cargo test --locked -p kafka-bridge --features oidc --test bridge secured::
 stage "end to end, and under faults: the shipped wasm, real Envoy, real Kafka" cargo test --locked -p wicketgate-tests
 
+printf '  %s\n' "${took[@]}"
 say "$(printf 'All tests passed in %d min %02d s' $((SECONDS / 60)) $((SECONDS % 60)))"
