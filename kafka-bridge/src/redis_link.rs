@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::values::host_and_port;
+
 /// How long a Redis is left alone after it has failed, and Sentinels that could not name one.
 pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
@@ -245,10 +247,7 @@ fn sentinels(flags: &Flags<'_>, named: &ConnectionAddr, errors: &mut Vec<String>
         ));
     }
     let address = |text: &String| {
-        let (host, port) = text.rsplit_once(':')?;
-        let port = port.parse().ok()?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = bare.or_else(|| (!host.contains(':')).then_some(host)).filter(|host| !host.is_empty())?;
+        let (host, port) = host_and_port(text)?;
         let host = host.to_owned();
         Some(match tls {
             true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },

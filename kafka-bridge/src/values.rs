@@ -54,6 +54,22 @@ pub(crate) fn bootstrap_servers(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A host and a port, in `HOST:PORT`; an IPv6 address stands in brackets.
+pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bare.or_else(|| (!host.contains(':')).then_some(host)).filter(|host| !host.is_empty())?;
+    port.parse().ok().filter(|port| *port != 0).map(|port| (host, port))
+}
+
+/// One address.
+pub(crate) fn address(text: &str) -> Result<String, String> {
+    match host_and_port(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!("wanted HOST:PORT, got {text:?}")),
+    }
+}
+
 /// Permission bits as chmod(1) takes them, in octal digits.
 pub(crate) fn permission_bits(text: &str) -> Result<u32, String> {
     u32::from_str_radix(text, 8)

@@ -164,7 +164,7 @@ fn a_value_of_a_wrong_type_is_told_with_what_was_wanted_and_what_came() {
             }
         }
         let wanted: &[&str] = if table.is_empty() {
-            &["listen", "tls_client_names", "topics", "allowed_topics"]
+            &["listen", "tls_client_names", "topics", "allowed_topics", "limits_redis_sentinels"]
         } else {
             &["allowed_topics", "topics"]
         };

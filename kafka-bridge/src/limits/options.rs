@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::redis_link::{Flags, Target};
-use crate::values::positive_duration;
+use crate::values::{address, positive_duration};
 
 /// The Redis in which they are counted.
 #[derive(Clone, Debug, PartialEq, Args, Serialize)]
@@ -20,7 +20,7 @@ pub struct Options {
 
     /// The Sentinels that know where this Redis is, as HOST:PORT separated by commas. The host of --limits-redis is then
     /// the name that they know it by, such as redis://mymaster.
-    #[arg(long, env = "BRIDGE_LIMITS_REDIS_SENTINELS", value_name = "ADDRESSES", value_delimiter = ',')]
+    #[arg(long, env = "BRIDGE_LIMITS_REDIS_SENTINELS", value_name = "ADDRESSES", value_delimiter = ',', value_parser = address)]
     pub limits_redis_sentinels: Vec<String>,
 
     /// A file with the password that this Redis asks for.
