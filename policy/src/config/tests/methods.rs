@@ -272,3 +272,43 @@ fn each_mistake_in_a_handshake_is_told() {
         assert!(told.iter().any(|told| told.starts_with(wanted)), "{handshake}: {told:?}");
     }
 }
+
+#[test]
+fn what_is_unwise_about_tokens_and_methods_is_warned_of() {
+    let warned = |path: &str, algorithms: &str, members: &str, other: &str| {
+        let token = |issuer: &str, algorithms: &str, members: &str| {
+            format!(
+                r#"{{ "type": "jwt", "issuer": "https://{issuer}.example", "algorithms": {algorithms}, {members} }}"#
+            )
+        };
+        let fetched = r#""audiences": ["a"], "jwks_uri": "https://i.example/keys", "upstream": "i""#;
+        let (one, other) = (token("i", algorithms, members), token(other, r#"["RS256"]"#, fetched));
+        let document = GOOD.replacen(KEYS, &format!(r#"{KEYS}, "m": {one}, "n": {other}"#), 1).replacen(
+            r#"["keys"]"#,
+            r#"["keys", "m"]"#,
+            1,
+        );
+        let (_, warnings) = Config::with_warnings(document.as_bytes()).unwrap();
+        warnings.iter().filter(|warning| warning.path == path).map(|warning| warning.text.clone()).collect()
+    };
+    let secret = r#""secrets": ["0123456789abcdef0123456789abcdef"], "audiences": ["a"]"#;
+    let keys = r#""jwks_uri": "https://i.example/keys", "upstream": "i""#;
+    let bounded = |lifetime: &str| format!(r#"{keys}, "audiences": ["a"], "max_lifetime": "{lifetime}""#);
+    let nothing: Vec<String> = Vec::new();
+    for (path, algorithms, members, other, wanted) in [
+        ("authentication.m.algorithms", r#"["HS256"]"#, secret, "i", Some("shared secret")),
+        ("authentication.m.algorithms", r#"["HS256"]"#, secret, "j", None),
+        ("authentication.m.audiences", r#"["RS256"]"#, keys, "i", Some("other services")),
+        ("authentication.m.audiences", r#"["RS256"]"#, &bounded("1h"), "i", None),
+        ("authentication.m.max_lifetime", r#"["RS256"]"#, &bounded("730d"), "i", Some("stolen")),
+        ("authentication.m.max_lifetime", r#"["RS256"]"#, &bounded("1h"), "i", None),
+        ("authentication.n", r#"["RS256"]"#, &bounded("1h"), "i", Some("no route uses it")),
+        ("authentication.m", r#"["RS256"]"#, &bounded("1h"), "i", None),
+    ] {
+        let told: Vec<String> = warned(path, algorithms, members, other);
+        match wanted {
+            Some(wanted) => assert!(told.len() == 1 && told[0].contains(wanted), "{path}: {told:?}"),
+            None => assert_eq!(told, nothing, "{path}"),
+        }
+    }
+}
