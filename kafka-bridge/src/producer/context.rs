@@ -10,14 +10,12 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
-use tokio::sync::Notify;
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use crate::delivery::{Outcome, RecordMetadata};
-use crate::health::Health;
+use crate::producer::client::Common;
 use crate::producer::isolation::Isolation;
-use crate::producer::metrics::ClusterMetrics;
 use crate::producer::outcome;
 use crate::producer::persistence;
 use crate::producer::ticket::Ticket;
@@ -32,13 +30,7 @@ pub(super) struct Context {
     pub(super) generation: u64,
     /// What its delivery reports say of a record.
     pub(super) ack: Ack,
-    /// Whether the timestamp in a broker's answer is that of the record. librdkafka's mock cluster always answers
-    /// with the same one, whatever it keeps.
-    pub(super) broker_tells_time: bool,
-    pub(super) health: Arc<Health>,
-    pub(super) metrics: ClusterMetrics,
-    /// Told when this producer may be beyond repair.
-    pub(super) suspect: Arc<Notify>,
+    pub(super) common: Common,
     /// Where records that were refused together with others go; `None` if they are produced alone already.
     pub(super) isolation: Option<Arc<Isolation>>,
 }
@@ -63,7 +55,8 @@ impl Context {
             Some(isolation) => isolation.produce(message, ticket).err()?,
             None => (code.map_or(Outcome::Unknown, outcome::not_delivered), ticket),
         };
-        let (cluster, topic, outcome_label) = (self.metrics.cluster(), message.topic(), outcome.label());
+        let (cluster, topic, outcome_label) =
+            (self.common.metrics.cluster(), message.topic(), outcome.label());
         if let Some(left_out) = NOT_ACKNOWLEDGED.take((cluster, topic, outcome_label), Instant::now()) {
             tracing::warn!(
                 cluster,
@@ -91,7 +84,7 @@ impl ProducerContext for Context {
                     // went. As in Java's client, that is -1.
                     offset: message.offset().max(-1),
                     timestamp: match message.timestamp() {
-                        rdkafka::Timestamp::LogAppendTime(millis) if self.broker_tells_time => {
+                        rdkafka::Timestamp::LogAppendTime(millis) if self.common.broker_tells_time => {
                             Timestamp::from_millis(millis)
                         }
                         _ => ticket.created,
@@ -104,50 +97,50 @@ impl ProducerContext for Context {
                 None => return,
             },
         };
-        ticket.settle(outcome, &self.metrics);
+        ticket.settle(outcome, &self.common.metrics);
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let level = if self.is_main() { level } else { RDKafkaLogLevel::Debug };
-        log(self.metrics.cluster(), level, facility, text);
+        log(self.common.metrics.cluster(), level, facility, text);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        if !self.health.follows(self.generation) {
+        if !self.common.health.follows(self.generation) {
             return;
         }
         match serde_json::from_slice::<Stats>(statistics) {
             Ok(stats) => {
-                self.health.statistics(&stats);
-                self.metrics.statistics(&stats);
+                self.common.health.statistics(&stats);
+                self.common.metrics.statistics(&stats);
                 if let Some(isolation) = self.isolation.as_ref().filter(|_| stats.producer_id_assigned()) {
                     isolation.want();
                 }
             }
             Err(error) => {
-                tracing::error!(cluster = self.metrics.cluster(), %error, "librdkafka's statistics cannot be read")
+                tracing::error!(cluster = self.common.metrics.cluster(), %error, "librdkafka's statistics cannot be read")
             }
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let cluster = self.metrics.cluster();
+        let cluster = self.common.metrics.cluster();
         if !self.is_main() {
             tracing::debug!(cluster, %error, reason, "librdkafka, a further producer");
-            self.suspect.notify_one();
+            self.common.suspect.notify_one();
             return;
         }
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            if self.health.follows(self.generation) && self.health.all_brokers_down() {
+            if self.common.health.follows(self.generation) && self.common.health.all_brokers_down() {
                 tracing::error!(cluster, reason, "no broker is connected");
             }
             return;
         }
         tracing::warn!(cluster, %error, reason, "librdkafka");
         // A fatal error comes under the code of its cause, so the producer has to be asked.
-        self.suspect.notify_one();
+        self.common.suspect.notify_one();
     }
 }
 

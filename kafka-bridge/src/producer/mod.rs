@@ -1,10 +1,10 @@
 //! The Kafka producer: enqueues in the order in which it is called, and tells what became of each record.
 
+mod client;
 mod conflicts;
 mod context;
 mod drain;
 mod isolation;
-mod leader;
 mod librdkafka;
 mod metrics;
 mod names;
@@ -20,13 +20,12 @@ mod ticket;
 mod topic_check;
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::sync::{Notify, oneshot};
 
 use wicketgate_envelope::hop::Ack;
@@ -35,12 +34,11 @@ use wicketgate_envelope::timestamp::Timestamp;
 use crate::delivery::{Delivery, Observers, Outcome};
 use crate::health::Health;
 use crate::sparse::Sparse;
+use client::{Client, Common, LazyClient, NotSent};
 pub(crate) use conflicts::{check as check_together, warnings};
-use context::Context;
 pub(crate) use drain::Patience;
 pub use drain::{Answer, DrainProducer, DrainSettings, Drained, Draining, NotTaken, Presence, Report};
 use isolation::Isolation;
-use leader::{Leader, NotSent};
 pub use librdkafka::Property;
 pub(crate) use librdkafka::check as check_properties;
 pub use metrics::{ClusterMetrics, Metrics};
@@ -53,8 +51,6 @@ pub(crate) use settings::kept;
 pub use size::wire_size;
 use ticket::{Open, Ticket};
 pub use topic_check::TopicCheck;
-
-type Client = ThreadedProducer<Context>;
 
 /// How long the producer has to connect when it is asked to.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -89,15 +85,17 @@ pub struct Outgoing<'a> {
 /// The producer of one cluster. Should librdkafka fail for good, it is replaced by a new one.
 #[allow(missing_debug_implementations, reason = "librdkafka's client has nothing to show")]
 pub struct Producer {
-    maker: Maker,
+    common: Common,
     /// Gives up what takes too long.
     clock: Clock,
-    leader: Leader,
+    main: LazyClient,
+    leader: LazyClient,
+    /// For records that are refused together with others.
+    isolation: Arc<Isolation>,
     observer: Observer,
     names: Names,
     /// One that the configuration names, if it names any.
     named_topic: Option<String>,
-    current: RwLock<Arc<Client>>,
     /// Told when there is no room for topics, and would be in new clients.
     renewal: Notify,
     /// Clients that have been replaced, and may still have records.
@@ -106,36 +104,6 @@ pub struct Producer {
     flush_timeout: Duration,
     /// How long a client that has not failed may have records.
     kept: Duration,
-}
-
-/// All that a client of librdkafka is made of.
-struct Maker {
-    settings: ClientConfig,
-    broker_tells_time: bool,
-    health: Arc<Health>,
-    metrics: ClusterMetrics,
-    /// Told when the producer may be beyond repair.
-    suspect: Arc<Notify>,
-    /// For records that are refused together with others.
-    isolation: Arc<Isolation>,
-}
-
-impl Maker {
-    /// Makes a client and has the others listen to it from now on.
-    fn client(&self, generation: u64) -> KafkaResult<Arc<Client>> {
-        let context = Context {
-            generation,
-            ack: Ack::All,
-            broker_tells_time: self.broker_tells_time,
-            health: Arc::clone(&self.health),
-            metrics: self.metrics.clone(),
-            suspect: Arc::clone(&self.suspect),
-            isolation: Some(Arc::clone(&self.isolation)),
-        };
-        let client = settings::make(&self.settings, context)?;
-        self.health.follow(generation);
-        Ok(Arc::new(client))
-    }
 }
 
 /// Whether librdkafka takes the settings of a cluster, which it tells only when all are there. Nothing is connected to.
@@ -157,52 +125,36 @@ impl Producer {
         health: Arc<Health>,
         metrics: ClusterMetrics,
     ) -> KafkaResult<Self> {
-        let (suspect, broker_tells_time) = (Arc::new(Notify::new()), !cluster.embedded);
-        let isolation = Isolation {
-            settings: settings::isolated(options, cluster),
-            broker_tells_time,
-            health: Arc::clone(&health),
-            metrics: metrics.clone(),
-            suspect: Arc::clone(&suspect),
+        let suspect = Arc::new(Notify::new());
+        let common = Common { broker_tells_time: !cluster.embedded, health, metrics, suspect };
+        let isolation = Arc::new(Isolation {
+            client: LazyClient::new(settings::isolated(options, cluster), Ack::All, common.clone(), None),
+            common: common.clone(),
             delivery_timeout: options.delivery_timeout,
-            client: RwLock::default(),
             wanted: Notify::new(),
-        };
-        let isolation = Arc::new(isolation);
-        let leader = Leader {
-            settings: settings::leader(options, cluster),
-            broker_tells_time,
-            health: Arc::clone(&health),
-            metrics: metrics.clone(),
-            suspect: Arc::clone(&suspect),
-            isolation: Arc::clone(&isolation),
-            client: RwLock::default(),
-        };
+        });
+        let client =
+            |settings, ack| LazyClient::new(settings, ack, common.clone(), Some(Arc::clone(&isolation)));
         let (records, bytes) = settings::room(options, cluster);
-        let clock = Overdue::start(options.delivery_timeout, metrics.clone(), records, bytes)
+        let clock = Overdue::start(options.delivery_timeout, common.metrics.clone(), records, bytes)
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        let maker = Maker {
-            settings: settings::producer(options, cluster),
-            broker_tells_time,
-            health,
-            metrics,
-            suspect,
-            isolation,
-        };
-        Ok(Self {
-            current: RwLock::new(maker.client(1)?),
+        let producer = Self {
+            main: client(settings::producer(options, cluster), Ack::All),
+            leader: client(settings::leader(options, cluster), Ack::Leader),
             observer: Observer::new(&settings::producer(options, cluster))?,
             names: Names::new(options, cluster),
             named_topic: named_topic(cluster),
             renewal: Notify::new(),
             retiring: Mutex::default(),
-            generation: AtomicU64::new(1),
+            generation: AtomicU64::new(0),
             flush_timeout: options.answer_timeout(),
             kept: kept(options),
             clock,
-            leader,
-            maker,
-        })
+            isolation,
+            common,
+        };
+        producer.replace_main()?;
+        Ok(producer)
     }
 
     /// Enqueues a record, without waiting. Records go out in the order of these calls. `observers` are notified of what
@@ -212,23 +164,23 @@ impl Producer {
     /// The outcome of a record that was not enqueued, and therefore not written.
     pub fn enqueue(&self, record: &Outgoing<'_>, observers: Observers) -> Result<Delivery, Outcome> {
         let refused = |outcome: Outcome, observers: Observers| {
-            self.maker.metrics.record(outcome.label());
+            self.common.metrics.record(outcome.label());
             observers.settled(outcome, Box::new(|| {}));
             outcome
         };
-        let Ok(permit) = self.maker.health.breaker().admit(record.topic, record.ack, Instant::now()) else {
+        let Ok(permit) = self.common.health.breaker().admit(record.topic, record.ack, Instant::now()) else {
             return Err(refused(Outcome::Unavailable, observers));
         };
         // Of these topics Kafka has taken too much too late.
         if permit.has_overdue() && self.clock.is_full() {
-            self.maker.health.breaker().rejected();
+            self.common.health.breaker().rejected();
             return Err(refused(Outcome::Unavailable, observers));
         }
         if !self.names.take(record.topic, Instant::now()) {
             if self.names.can_forget(Instant::now()) {
                 self.renewal.notify_one();
             }
-            if self.maker.metrics.beyond_max_topics() {
+            if self.common.metrics.beyond_max_topics() {
                 tracing::error!(
                     cluster = self.cluster(),
                     topic = record.topic,
@@ -261,7 +213,7 @@ impl Producer {
         match self.send(record.ack, message) {
             Ok(()) => {
                 self.clock.watch(ticket);
-                self.maker.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
+                self.common.metrics.record_enqueued(record.value.map_or(0, <[u8]>::len));
                 if let Some(reply) = reply {
                     // Nobody has gone yet: the other end is here.
                     let _ = reply.send(Outcome::Acknowledged { ack: Ack::None, metadata: None });
@@ -280,10 +232,7 @@ impl Producer {
         ack: Ack,
         message: BaseRecord<'a, [u8], [u8], Arc<Ticket>>,
     ) -> Result<(), Box<NotSent<'a>>> {
-        if ack == Ack::Leader {
-            return self.leader.send(message);
-        }
-        self.current.read().unwrap_or_else(PoisonError::into_inner).send(message).map_err(Box::new)
+        if ack == Ack::Leader { self.leader.send(message) } else { self.main.send(message) }
     }
 
     fn not_enqueued(&self, record: &Outgoing<'_>, error: &KafkaError) -> Outcome {
@@ -297,17 +246,13 @@ impl Producer {
             tracing::warn!(cluster, topic, request_id, outcome, left_out, %error, "record not taken");
         }
         if code == Some(RDKafkaErrorCode::Fatal) {
-            self.maker.suspect.notify_one();
+            self.common.suspect.notify_one();
         }
         outcome
     }
 
     fn cluster(&self) -> &str {
-        self.maker.metrics.cluster()
-    }
-
-    fn current(&self) -> Arc<Client> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        self.common.metrics.cluster()
     }
 
     /// A topic that the configuration names, if it names any: known before any record is written.
@@ -329,7 +274,8 @@ impl Producer {
     /// Has the producer connect to some broker, as it does by itself only when it has something to do. Blocks for up
     /// to a second.
     pub fn connect(&self) {
-        if let Err(error) = self.current().client().fetch_metadata(None, CONNECT_TIMEOUT) {
+        let Some(client) = self.main.current() else { return };
+        if let Err(error) = client.client().fetch_metadata(None, CONNECT_TIMEOUT) {
             tracing::debug!(cluster = self.cluster(), %error, "the producer has not connected");
         }
     }
@@ -344,8 +290,8 @@ impl Producer {
                 return self.clock.waiting();
             }
             let retiring: Vec<_> = self.retiring().iter().filter_map(Weak::upgrade).collect();
-            let clients = retiring.into_iter().chain([self.current()]).chain(self.leader.current());
-            for client in clients.chain(self.maker.isolation.current()) {
+            let clients = retiring.into_iter().chain(self.main.current()).chain(self.leader.current());
+            for client in clients.chain(self.isolation.client.current()) {
                 // Has it send what it has without delay; what is overdue may keep it from being done for minutes.
                 let _ = client.flush(rest.min(FLUSH_STEP));
             }
@@ -354,10 +300,6 @@ impl Producer {
 
     fn retiring(&self) -> MutexGuard<'_, Vec<Weak<Client>>> {
         self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fatal_error(&self) -> Option<RDKafkaErrorCode> {
-        self.current().client().fatal_error().map(|(code, _)| code)
     }
 }
 

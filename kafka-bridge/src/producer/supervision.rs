@@ -1,8 +1,8 @@
 //! Keeps the clients of librdkafka alive: replaces those that have failed for good.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaResult;
@@ -21,8 +21,8 @@ impl Producer {
         let mut replaced = Instant::now();
         loop {
             tokio::select! {
-                () = self.maker.suspect.notified() => {}
-                () = self.maker.isolation.wanted() => {
+                () = self.common.suspect.notified() => {}
+                () = self.isolation.wanted() => {
                     self.start_isolation().await;
                     continue;
                 }
@@ -40,8 +40,8 @@ impl Producer {
                     continue;
                 }
             }
-            let isolated = self.maker.isolation.fatal_error();
-            let Some(code) = self.fatal_error().or(isolated) else { continue };
+            let isolated = self.isolation.client.fatal_error();
+            let Some(code) = self.main.fatal_error().or(isolated) else { continue };
             tracing::error!(cluster = self.cluster(), %code, "the producer has failed for good and is being replaced");
             // A cluster that fences each new producer at once must not be flooded with them.
             pause = if replaced.elapsed() > 2 * longest_pause {
@@ -56,7 +56,7 @@ impl Producer {
                 Ok(Ok(())) => tracing::info!(cluster = self.cluster(), "the producer has been replaced"),
                 Ok(Err(error)) => {
                     tracing::error!(cluster = self.cluster(), %error, "no new producer could be made; trying again");
-                    self.maker.suspect.notify_one();
+                    self.common.suspect.notify_one();
                 }
                 Err(error) => {
                     tracing::error!(cluster = self.cluster(), %error, "replacing the producer was cut short")
@@ -66,8 +66,8 @@ impl Producer {
     }
 
     async fn start_isolation(&self) {
-        let isolation = Arc::clone(&self.maker.isolation);
-        match tokio::task::spawn_blocking(move || isolation.start()).await {
+        let isolation = Arc::clone(&self.isolation);
+        match tokio::task::spawn_blocking(move || isolation.client.start()).await {
             Ok(Ok(())) => {}
             // It is wanted again with the next statistics.
             Ok(Err(error)) => {
@@ -81,23 +81,26 @@ impl Producer {
 
     /// Replaces what has failed for good.
     fn replace(&self) -> KafkaResult<()> {
-        if self.fatal_error().is_some() {
-            let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-            let next = self.maker.client(generation)?;
-            self.maker.metrics.producer_rebuilt();
-            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-            let previous = std::mem::replace(&mut *current, next);
-            drop(current);
-            self.retire(previous);
+        if self.main.fatal_error().is_some() {
+            let previous = self.replace_main()?;
+            self.common.metrics.producer_rebuilt();
+            previous.into_iter().for_each(|client| self.retire(client));
         }
-        if self.maker.isolation.fatal_error().is_some() {
-            let previous = self.maker.isolation.replace()?;
-            self.maker.metrics.producer_rebuilt();
-            if let Some(previous) = previous {
-                self.retire(previous);
-            }
+        let isolated = &self.isolation.client;
+        if isolated.fatal_error().is_some() {
+            let previous = isolated.replace(isolated.make(0)?);
+            self.common.metrics.producer_rebuilt();
+            previous.into_iter().for_each(|client| self.retire(client));
         }
         Ok(())
+    }
+
+    /// Makes another main client, and has readiness follow it; returns the previous one.
+    pub(super) fn replace_main(&self) -> KafkaResult<Option<Arc<Client>>> {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let next = self.main.make(generation)?;
+        self.common.health.follow(generation);
+        Ok(self.main.replace(next))
     }
 
     /// Replaces all clients, so that topics that nobody writes any more make room for others. What the old ones have is still
@@ -107,12 +110,8 @@ impl Producer {
         if !self.names.can_forget(now) {
             return Ok(());
         }
-        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        let next = self.maker.client(generation)?;
-        let previous =
-            std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
-        let isolated = self.maker.isolation.take();
-        for client in [Some(previous), isolated, self.leader.take()].into_iter().flatten() {
+        let clients = [self.replace_main()?, self.isolation.client.take(), self.leader.take()];
+        for client in clients.into_iter().flatten() {
             self.retire_within(client, self.kept);
         }
         let topics = self.names.forget(now);
@@ -224,9 +223,8 @@ mod tests {
             request_id: None,
         };
         let mut delivery = producer.enqueue(&record, Observers::default()).unwrap();
-        let next = producer.maker.client(2).unwrap();
-        let previous = std::mem::replace(&mut *producer.current.write().unwrap(), next);
-        producer.retire(previous);
+        let previous = producer.replace_main().unwrap();
+        producer.retire(previous.unwrap());
         assert!(delivery.try_recv().is_err(), "it has an answer already");
         assert_eq!(producer.flush(Duration::ZERO), 1);
         // It is counted until it has its answer, and no longer.
