@@ -40,7 +40,7 @@ use idempotency::{Memory, MemoryError, Waits};
 use limits::SharedLimits;
 use metrics::Exposition;
 use reload::{Reloads, Running};
-use server::{Connections, Listener, Served, Settings, TooManyConnections};
+use server::{Connections, Listener, TooManyConnections};
 use spool::{DirectoryLock, FoundSpools, SpoolError};
 use telemetry::{Telemetry, TelemetryError};
 
@@ -187,11 +187,7 @@ pub async fn run(
         telemetry: telemetry.clone(),
         topics: reload::topics(&config),
     };
-    let (mut running, served) = Running::new(config, shared, reloads_counted, |config, shared| Served {
-        router: http::router(shared),
-        settings: Settings::new(&config.server.reloadable),
-        tls,
-    });
+    let (mut running, served) = Running::new(config, shared, reloads_counted, tls);
 
     let stop = async {
         stop.await;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kafka_bridge::config::{self, Config, Failure, Loaded, LogFormat, SpoolRefused};
+use kafka_bridge::config::{self, Command, Config, Failure, Loaded, LogFormat, SpoolCommand};
 use kafka_bridge::embedded::EmbeddedBroker;
 use kafka_bridge::reload::Reloads;
 use kafka_bridge::server::{self, Listen, Listener};
@@ -20,6 +20,10 @@ use tracing_subscriber::EnvFilter;
 const INVALID_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
+    if let Some(shell) = config::completions(std::env::args_os()) {
+        clap_complete::generate(shell, &mut config::command(), "kafka-bridge", &mut stdout());
+        return ExitCode::SUCCESS;
+    }
     let loaded = match load() {
         Ok(loaded) => loaded,
         Err(Failure::Usage(error)) => error.exit(),
@@ -32,14 +36,13 @@ fn main() -> ExitCode {
         }
     };
     let config = &loaded.config;
-    let started = match (&config.spool.spool_dir, config.spool_refused) {
-        _ if config.check_config => check(config),
-        (Some(directory), Some(what)) => refused_records(directory, what),
-        (Some(directory), None) if config.spool_check => check_spool(directory),
-        (Some(directory), None) if config.spool_salvage => {
-            salvage_spool(directory, config.spool.spool_segment_bytes)
+    let started = match (&config.command, &config.spool.spool_dir) {
+        (Some(Command::Check), _) => check(config),
+        (Some(Command::Spool(command)), Some(directory)) => {
+            spools(*command, directory, config.spool.spool_segment_bytes)
         }
-        _ => start(loaded),
+        // Without a directory the configuration is refused, and completions take none.
+        (None | Some(Command::Serve | Command::Spool(_) | Command::Completions { .. }), _) => start(loaded),
     };
     match started {
         Ok(code) => code,
@@ -76,43 +79,29 @@ fn reloads(mut hangups: Signal, log: LogControl) -> Reloads {
     Reloads { configurations, set_log: log }
 }
 
-/// Shows the records that Kafka has refused, or has them tried again by the next bridge.
-fn refused_records(directory: &Path, what: SpoolRefused) -> Result<ExitCode, Box<dyn Error>> {
+/// Does what is to be done with each of the spools in `directory`.
+fn spools(command: SpoolCommand, directory: &Path, segment_bytes: u64) -> Result<ExitCode, Box<dyn Error>> {
     let (_lock, clusters) = spools_in(directory)?;
-    for cluster in clusters {
-        let directory = directory.join(&cluster);
-        match what {
-            SpoolRefused::List => {
-                spool::list_refused(&directory, &mut stdout().lock())?;
-            }
-            SpoolRefused::Retry => {
-                writeln!(stdout(), "cluster {cluster}: {}", spool::retry_refused(&directory)?)?;
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Says how the files of the spool are.
-fn check_spool(directory: &Path) -> Result<ExitCode, Box<dyn Error>> {
-    let (_lock, clusters) = spools_in(directory)?;
+    let mut out = stdout().lock();
     let mut code = ExitCode::SUCCESS;
     for cluster in clusters {
-        if !spool::check(&directory.join(&cluster), &mut stdout().lock())? {
-            code = ExitCode::FAILURE;
+        let directory = directory.join(&cluster);
+        match command {
+            SpoolCommand::Check if spool::check(&directory, &mut out)? => {}
+            SpoolCommand::Check => code = ExitCode::FAILURE,
+            SpoolCommand::Salvage => {
+                writeln!(out, "cluster {cluster}: {}", spool::salvage(&directory, segment_bytes)?)?;
+            }
+            SpoolCommand::List => {
+                spool::list_refused(&directory, &mut out)?;
+            }
+            SpoolCommand::Retry => writeln!(out, "cluster {cluster}: {}", spool::retry_refused(&directory)?)?,
+            SpoolCommand::Drop => {
+                writeln!(out, "cluster {cluster}: {} records are deleted", spool::drop_refused(&directory)?)?;
+            }
         }
     }
     Ok(code)
-}
-
-/// Makes of a damaged spool one that a bridge starts with.
-fn salvage_spool(directory: &Path, segment_bytes: u64) -> Result<ExitCode, Box<dyn Error>> {
-    let (_lock, clusters) = spools_in(directory)?;
-    for cluster in clusters {
-        let salvaged = spool::salvage(&directory.join(&cluster), segment_bytes)?;
-        writeln!(stdout(), "cluster {cluster}: {salvaged}")?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Keeps other bridges from a directory, and says of which clusters it has spools: there has to be one.
@@ -171,14 +160,16 @@ async fn serve(loaded: Loaded, bootstrap_servers: &str, log: LogControl) -> Resu
     let config = &loaded.config;
     let mut signals = Signals::install()?;
     let reloads = reloads(shutdown::hangups()?, log);
-    let mut listeners = Vec::with_capacity(config.server.listen.len());
-    for listen in &config.server.listen {
+    let mut listeners = Vec::new();
+    let admin = config.server.admin_listen();
+    for listen in config.server.listen.iter().chain(admin) {
+        let flag = if Some(listen) == admin { "--admin-listen" } else { "--listen" };
         let listener = Listener::bind(listen, config.server.unix_socket_mode).await.map_err(|error| {
             let thing = if matches!(listen, Listen::Unix(_)) { "path" } else { "port" };
-            format!("--listen {listen}: {error}; free the {thing} or choose another with --listen")
+            format!("{flag} {listen}: {error}; free the {thing} or choose another with {flag}")
         })?;
         tracing::info!(listen = %listener.at(), "listening");
-        listeners.push(listener);
+        listeners.push(if Some(listen) == admin { listener.for_operators() } else { listener });
     }
     for warning in config.warnings(&loaded.guard) {
         tracing::warn!("{warning}");

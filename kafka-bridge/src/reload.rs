@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, Loaded, changed};
-use crate::http::{self, Limits, Shared};
+use crate::http::{self, Audience, Limits, Shared};
 use crate::producer::DEFAULT_CLUSTER;
-use crate::server::{Served, Settings};
+use crate::server::{Served, Settings, Tls};
 use crate::topics::Topics;
 pub use metrics::Metrics;
 
@@ -57,6 +57,20 @@ fn lost_topics(old: &Config, new: &Config) -> Option<String> {
         .map(|(old, _)| format!("clusters.{}.allowed_topics", old.name))
 }
 
+/// What connections are served by.
+pub(crate) fn served(config: &Config, shared: &Arc<Shared>, tls: Option<Tls>) -> Served {
+    let callers = match config.server.admin_listen() {
+        Some(_) => Audience::Callers,
+        None => Audience::Everybody,
+    };
+    Served {
+        router: http::router(Arc::clone(shared), callers),
+        admin: http::router(Arc::clone(shared), Audience::Operators),
+        settings: Settings::new(&config.server.reloadable),
+        tls,
+    }
+}
+
 /// The configuration that holds.
 pub(crate) struct Running {
     config: Config,
@@ -71,11 +85,11 @@ impl Running {
         config: Config,
         shared: Shared,
         metrics: Metrics,
-        served: impl FnOnce(&Config, Arc<Shared>) -> Served,
+        tls: Option<Tls>,
     ) -> (Self, watch::Receiver<Served>) {
         let shared = Arc::new(shared);
         metrics.applied();
-        let (served, serving) = watch::channel(served(&config, Arc::clone(&shared)));
+        let (served, serving) = watch::channel(served(&config, &shared, tls));
         (Self { config, shared, metrics, served }, serving)
     }
 
@@ -129,8 +143,7 @@ impl Running {
             guard,
             topics(&config),
         ));
-        let router = http::router(Arc::clone(&self.shared));
-        self.served.send_replace(Served { router, settings: Settings::new(&config.server.reloadable), tls });
+        self.served.send_replace(served(&config, &self.shared, tls));
         let changes = changed(&self.config, &config).and_then(|now| Ok((now, changed(&config, &new)?)));
         let (now, restart) = changes.unwrap_or_else(|error| {
             tracing::warn!(%error, "which settings have changed cannot be said");

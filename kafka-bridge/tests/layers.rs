@@ -8,11 +8,19 @@ use std::path::Path;
 /// All modules from the ground up. A module may use those of the lines above its own.
 const FLOORS: &[&[&str]] = &[
     &[
-        "delivery", "embedded", "files", "metrics", "problem", "shutdown", "sparse", "stats", "topics",
+        "delivery",
+        "embedded",
+        "metrics",
+        "problem",
+        "redis_link",
+        "shutdown",
+        "sparse",
+        "stats",
+        "topics",
         "values",
     ],
-    &["body_memory", "breaker", "hop", "idempotency", "telemetry"],
-    &["health", "limits", "server"],
+    &["body_memory", "breaker", "hop", "redis_link", "telemetry"],
+    &["health", "idempotency", "limits", "server"],
     &["producer"],
     &["spool", "watch"],
     &["clusters"],

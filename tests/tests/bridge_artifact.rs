@@ -24,7 +24,7 @@ fn it_has_tls_every_mechanism_of_sasl_and_openid_connect() {
         [&OIDC[..], &["sasl.oauthbearer.client.secret=a-secret"]].concat(),
     ] {
         let mut check = Command::new(artefacts::bridge());
-        check.args(["--check-config", "--bootstrap-servers", "kafka.example.com:9093"]);
+        check.args(["check", "--bootstrap-servers", "kafka.example.com:9093"]);
         for option in &options {
             check.args(["--librdkafka", option]);
         }

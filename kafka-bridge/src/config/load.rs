@@ -6,6 +6,7 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _};
+use clap_complete::Shell;
 
 use super::file::{self, Setting};
 use super::{Config, Mode, cluster};
@@ -62,8 +63,22 @@ impl Loaded {
 }
 
 /// Settings that no file can have.
-const NOT_IN_FILES: [&str; 6] =
-    ["config", "check_config", "librdkafka", "spool_refused", "spool_check", "spool_salvage"];
+const NOT_IN_FILES: [&str; 2] = ["config", "librdkafka"];
+
+/// The command line: each flag may come before a command and after it.
+pub fn command() -> Command {
+    Config::command().mut_args(|argument| argument.global(true))
+}
+
+/// The shell for which the command line asks for completions, which takes no configuration.
+pub fn completions(arguments: impl IntoIterator<Item = OsString>) -> Option<Shell> {
+    let matches = command()
+        .mut_args(|argument| argument.env(Resettable::Reset))
+        .try_get_matches_from(arguments)
+        .ok()?;
+    let matches = matches.subcommand_matches("completions")?;
+    matches.get_one::<Shell>("shell").copied()
+}
 
 /// Reads the configuration, and the files that it names. `arguments` start with the name of the program;
 /// `environment` looks up a variable.
@@ -75,7 +90,7 @@ pub fn load(
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Loaded, Failure> {
     // Variables are looked up here, so that each of them that is wrong is told.
-    let command = Config::command().mut_args(|argument| argument.env(Resettable::Reset));
+    let command = command().mut_args(|argument| argument.env(Resettable::Reset));
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let given = command.clone().try_get_matches_from(&arguments).map_err(Failure::Usage)?;
     let known = Config::command();

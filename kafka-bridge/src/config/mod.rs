@@ -3,6 +3,7 @@
 
 mod changes;
 mod cluster;
+mod command;
 mod file;
 mod load;
 
@@ -18,23 +19,23 @@ use crate::producer::{ClusterOptions, DEFAULT_CLUSTER, warnings};
 use crate::values::{log_filter, positive_duration};
 use crate::{clusters, hop, http, idempotency, limits, producer, server, spool, telemetry};
 pub(crate) use changes::changed;
-pub use load::{Failure, Loaded, load};
+pub use command::{Command, SpoolCommand};
+pub use load::{Failure, Loaded, command, completions, load};
 
 /// Takes CloudEvents over HTTP and answers once Kafka has them.
 #[derive(Clone, Debug, PartialEq, Parser, Serialize)]
 #[command(name = "kafka-bridge", version, about)]
 pub struct Config {
+    /// What the program is asked to do.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
+
     /// A configuration file (TOML): each flag that takes a value under its name with _ for -, and a table
     /// named librdkafka. Flags and environment variables come before it.
     #[arg(long, env = "BRIDGE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-
-    /// Check the configuration, all of it and the files that it names, say what is wrong with it, and end. Nothing
-    /// is connected to.
-    #[arg(long)]
-    #[serde(skip)]
-    pub check_config: bool,
 
     /// What the bridge is run for. In production it does not start without a proof that callers have to bring, and
     /// not with a broker that forgets.
@@ -86,24 +87,6 @@ pub struct Config {
     #[serde(flatten)]
     pub spool: spool::Options,
 
-    /// Show the spooled records that Kafka has refused, or put them back to be tried again, and end. No bridge may be
-    /// running with the spool.
-    #[arg(long, value_name = "WHAT")]
-    #[serde(skip)]
-    pub spool_refused: Option<SpoolRefused>,
-
-    /// Say how the files of the spool are, what is in each and what is wrong where, and end; the exit code is 1 if a bridge
-    /// would not start with them. Nothing is changed. No bridge may be running with the spool.
-    #[arg(long, conflicts_with = "spool_refused")]
-    #[serde(skip)]
-    pub spool_check: bool,
-
-    /// Make of a damaged spool one that a bridge starts with: what can be read is written anew, what was there is moved to a
-    /// directory of its own. No bridge may be running with the spool.
-    #[arg(long, conflicts_with_all = ["spool_refused", "spool_check"])]
-    #[serde(skip)]
-    pub spool_salvage: bool,
-
     /// Spans.
     #[command(flatten)]
     #[serde(flatten)]
@@ -139,15 +122,6 @@ pub enum Mode {
     Development,
     /// Data that somebody relies on.
     Production,
-}
-
-/// What is done with records that Kafka has refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SpoolRefused {
-    /// Each is written to stdout as a line of JSON.
-    List,
-    /// They go back into the spool, behind all that is there.
-    Retry,
 }
 
 /// How log lines look.
@@ -202,15 +176,14 @@ impl Config {
         self.idempotency.check(&mut errors);
         if self.spool.spool_dir.is_none() {
             // The directory may be in the file, so clap cannot tell.
-            let of_spool = [
-                ("--spool-refused", self.spool_refused.is_some()),
-                ("--spool-check", self.spool_check),
-                ("--spool-salvage", self.spool_salvage),
-                ("--ready-when spooling", self.readiness.ready_when == ReadyWhen::Spooling),
-            ];
-            let said = of_spool.into_iter().filter(|(_, said)| *said);
+            let command = match self.command {
+                Some(Command::Spool(command)) => Some(command.name()),
+                _ => None,
+            };
+            let spooling = self.readiness.ready_when == ReadyWhen::Spooling;
+            let takes_one = command.into_iter().chain(spooling.then_some("--ready-when spooling"));
             errors
-                .extend(said.map(|(flag, _)| format!("{flag}: takes --spool-dir, or spool_dir in the file")));
+                .extend(takes_one.map(|what| format!("{what}: takes --spool-dir, or spool_dir in the file")));
         }
         self.telemetry.check(&mut errors);
         self.spool.check(&self.clusters, self.kafka.max_record_bytes, &mut errors);

@@ -212,11 +212,28 @@ const ROUTES: [Route; 7] = [
     },
 ];
 
-/// All routes.
-pub fn router(shared: Arc<Shared>) -> Router {
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Callers and operators.
+    Everybody,
+    /// Callers alone, where operators have a listener of their own.
+    Callers,
+    /// Operators alone.
+    Operators,
+}
+
+/// The routes for these.
+pub fn router(shared: Arc<Shared>, audience: Audience) -> Router {
     let proof = || middleware::from_fn_with_state(Arc::clone(&shared), admission::require_proof);
+    let is_served = |route: &&Route| match audience {
+        Audience::Everybody => true,
+        Audience::Callers => route.guarded,
+        Audience::Operators => !route.guarded,
+    };
     ROUTES
         .iter()
+        .filter(is_served)
         .fold(Router::new(), |router, route| {
             let handler = (route.handler)();
             router.route(route.path, if route.guarded { handler.route_layer(proof()) } else { handler })

@@ -95,7 +95,7 @@ impl Life {
 /// Serves a connection to its end. `stop` becomes true when the bridge stops.
 pub(super) async fn serve<S>(
     connection: &Arc<Connection>,
-    stream: S,
+    (stream, admin): (S, bool),
     presented: Option<Arc<Presented>>,
     served: watch::Receiver<Served>,
     mut stop: watch::Receiver<bool>,
@@ -112,7 +112,10 @@ pub(super) async fn serve<S>(
             }
             request.extensions_mut().insert(Arc::clone(&connection));
             let mut in_flight = connection.begin();
-            let router = served.borrow().router.clone();
+            let router = {
+                let served = served.borrow();
+                if admin { served.admin.clone() } else { served.router.clone() }
+            };
             let early = (request.version() < Version::HTTP_2).then(|| early.clone());
             let request = request.map(|body| Watched::new(body, early));
             let answering = TowerToHyperService::new(router).call(request);

@@ -24,6 +24,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub struct Listener {
     socket: Socket,
     at: Listen,
+    /// Whether it is for those who run the bridge, and not for its callers.
+    pub(super) admin: bool,
 }
 
 #[derive(Debug)]
@@ -49,22 +51,29 @@ impl Listener {
     /// When the operating system refuses; when the path is that of something else than a socket, or of a socket on
     /// which somebody answers.
     pub async fn bind(at: &Listen, mode: u32) -> io::Result<Self> {
+        let admin = false;
         match at {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
                 let at = Listen::Tcp(listener.local_addr()?);
-                Ok(Self { socket: Socket::Tcp(listener), at })
+                Ok(Self { socket: Socket::Tcp(listener), at, admin })
             }
             Listen::Tls(address) => {
                 let listener = TcpListener::bind(address).await?;
                 let at = Listen::Tls(listener.local_addr()?);
-                Ok(Self { socket: Socket::Tls(listener), at })
+                Ok(Self { socket: Socket::Tls(listener), at, admin })
             }
             Listen::Unix(path) => {
                 let (listener, file) = bind_unix(path, mode).await?;
-                Ok(Self { socket: Socket::Unix { listener, _file: file }, at: at.clone() })
+                Ok(Self { socket: Socket::Unix { listener, _file: file }, at: at.clone(), admin })
             }
         }
+    }
+
+    /// Has it serve those who run the bridge, and not its callers.
+    #[must_use]
+    pub fn for_operators(self) -> Self {
+        Self { admin: true, ..self }
     }
 
     /// Where it listens, with the port that it has.

@@ -106,8 +106,10 @@ impl Settings {
 /// What connections are served by.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// What answers requests.
+    /// What answers callers, and operators too where they have no listener of their own.
     pub router: Router,
+    /// What answers on the listener of operators.
+    pub admin: Router,
     /// What new connections are held to.
     pub settings: Settings,
     /// What new connections with TLS shake hands with.
@@ -137,12 +139,12 @@ pub(crate) async fn serve(
             accepted = accepting => accepted,
         };
         match accepted {
-            Ok(accepted) => {
+            Ok((accepted, admin)) => {
                 if std::mem::take(&mut fails) {
                     tracing::info!("connections can be accepted again");
                 }
                 let place = connections.enter();
-                tokio::spawn(serve_one(place, accepted, served.clone(), stopped.clone()));
+                tokio::spawn(serve_one(place, (accepted, admin), served.clone(), stopped.clone()));
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -164,7 +166,7 @@ pub(crate) async fn serve(
 /// Serves a connection that has come in.
 async fn serve_one(
     place: Place,
-    accepted: Accepted,
+    (accepted, admin): (Accepted, bool),
     served: watch::Receiver<Served>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -172,9 +174,9 @@ async fn serve_one(
     match accepted {
         Accepted::Tcp(stream) => {
             no_delay(&stream);
-            connection::serve(connection, stream, None, served, stopped).await;
+            connection::serve(connection, (stream, admin), None, served, stopped).await;
         }
-        Accepted::Unix(stream) => connection::serve(connection, stream, None, served, stopped).await,
+        Accepted::Unix(stream) => connection::serve(connection, (stream, admin), None, served, stopped).await,
         Accepted::Tls(stream) => {
             no_delay(&stream);
             let Some(tls) = served.borrow().tls.clone() else { return };
@@ -186,7 +188,7 @@ async fn serve_one(
             };
             match shaken {
                 Ok((stream, presented)) => {
-                    connection::serve(connection, stream, presented, served, stopped).await;
+                    connection::serve(connection, (stream, admin), presented, served, stopped).await;
                 }
                 Err(error) => tracing::debug!(%error, "no TLS"),
             }
@@ -201,14 +203,18 @@ fn no_delay(stream: &TcpStream) {
     }
 }
 
-/// The next connection on any of them; whose `turn` it is comes first, so that a busy one does not keep out the others.
-fn poll_accept(listeners: &[Listener], turn: &mut usize, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+/// The next connection on any of them, and whether it is one of operators; whose `turn` it is comes first, so that a busy one does not keep out the others.
+fn poll_accept(
+    listeners: &[Listener],
+    turn: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(Accepted, bool)>> {
     let first = *turn % listeners.len().max(1);
     let (later, sooner) = listeners.split_at(first);
     for listener in sooner.iter().chain(later) {
         if let Poll::Ready(accepted) = listener.poll_accept(cx) {
             *turn = first + 1;
-            return Poll::Ready(accepted);
+            return Poll::Ready(accepted.map(|accepted| (accepted, listener.admin)));
         }
     }
     Poll::Pending

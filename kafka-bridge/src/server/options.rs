@@ -24,6 +24,11 @@ pub struct Options {
     )]
     pub listen: Vec<Listen>,
 
+    /// Where /livez, /readyz, /metrics and /openapi.json are served, in one of the forms of --listen. One of the places of
+    /// --listen is for them and for requests alike, as is each of those without this setting.
+    #[arg(long, env = "BRIDGE_ADMIN_LISTEN", value_name = "WHERE")]
+    pub admin_listen: Option<Listen>,
+
     /// Who may connect to Unix domain sockets, as octal permission bits; connecting takes the permission to write.
     #[arg(long, env = "BRIDGE_UNIX_SOCKET_MODE", default_value = "660", value_name = "MODE", value_parser = permission_bits)]
     pub unix_socket_mode: u32,
@@ -77,6 +82,11 @@ impl Options {
                 errors.push(format!("--listen {listen}: it is there twice"));
             }
         }
+        if let Some(admin) = self.admin_listen()
+            && self.listen.iter().any(|other| admin.is_taken_by(other))
+        {
+            errors.push(format!("--admin-listen {admin}: --listen has it in another form"));
+        }
         let Reloadable { tls_certificate_file, tls_key_file, .. } = &self.reloadable;
         if let Some(listen) = self.tls_listener() {
             if tls_certificate_file.is_none() || tls_key_file.is_none() {
@@ -93,8 +103,13 @@ impl Options {
         }
     }
 
+    /// The place that is for operators alone, if there is one.
+    pub fn admin_listen(&self) -> Option<&Listen> {
+        self.admin_listen.as_ref().filter(|admin| !self.listen.contains(admin))
+    }
+
     /// The first listener with TLS.
     pub(crate) fn tls_listener(&self) -> Option<&Listen> {
-        self.listen.iter().find(|listen| matches!(listen, Listen::Tls(_)))
+        self.listen.iter().chain(self.admin_listen()).find(|listen| matches!(listen, Listen::Tls(_)))
     }
 }

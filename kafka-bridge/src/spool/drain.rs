@@ -305,7 +305,7 @@ impl Drainer {
             tracing::error!(
                 path = %path.display(), offset, error = what,
                 "the spool is damaged here: nothing behind it is drained, and no record is spooled any more; end the bridge, and put \
-                 the file back or go on with what is whole by --spool-salvage, see docs/spool.md"
+                 the file back or go on with what is whole by kafka-bridge spool salvage, see docs/spool.md"
             );
         }
     }

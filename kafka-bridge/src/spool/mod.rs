@@ -35,7 +35,7 @@ use clock::now_millis;
 use drain::{Drainer, Event};
 use metrics::Counts;
 pub use metrics::Metrics;
-pub use operate::{Retried, Salvaged, check, list_refused, retry_refused, salvage};
+pub use operate::{Retried, Salvaged, check, drop_refused, list_refused, retry_refused, salvage};
 pub use options::Options;
 use record::Entry;
 use state::{Pending, Shared, State};
@@ -59,7 +59,7 @@ pub struct SpoolError {
 impl From<LogError> for SpoolError {
     fn from(LogError { directory, mut what, salvage_helps }: LogError) -> Self {
         if salvage_helps {
-            what.push_str(" (--spool-salvage, see docs/spool.md)");
+            what.push_str(" (kafka-bridge spool salvage, see docs/spool.md)");
         }
         Self { directory, what }
     }

@@ -1,5 +1,5 @@
 //! What an operator does with a spool while no bridge runs with it: checks and salvages it, looks at dead letters, and has
-//! them tried again.
+//! them tried again or deletes them.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -148,4 +148,30 @@ pub fn retry_refused(directory: &Path) -> Result<Retried, SpoolError> {
         Ok(Entry { reason: None, ..decode(payload)? }.encode())
     })?;
     Ok(Retried(put_back))
+}
+
+/// Deletes all records that Kafka refused; returns how many there were. The caller has locked the directory.
+///
+/// # Errors
+/// If that cannot be done, such as because a file is damaged. All of it is read first, and nothing is deleted then.
+pub fn drop_refused(directory: &Path) -> Result<u64, SpoolError> {
+    let drop = || -> io::Result<u64> {
+        let files = dead_letters::list(directory)?;
+        let mut count = 0;
+        for (path, newest) in &files {
+            dead_letters::read(path, *newest, |_| {
+                count += 1;
+                Ok(())
+            })?;
+        }
+        let disk = Disk::default();
+        for (path, _) in &files {
+            disk.remove(path)?;
+        }
+        if !files.is_empty() {
+            disk.sync_directory(&dead_letters::directory(directory))?;
+        }
+        Ok(count)
+    };
+    drop().map_err(|error| SpoolError::io(directory, &error))
 }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::common::{Answer, Bridge, EVENT, cluster, count, event};
+use crate::common::{Answer, Bridge, Client, EVENT, cluster, count, event};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
@@ -153,4 +154,25 @@ async fn of_many_that_start_at_once_one_gets_the_socket() {
     }
     assert_eq!(won.len(), 1);
     UnixStream::connect(&path).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_for_operators_can_have_a_listener_of_its_own() {
+    let cluster = cluster();
+    let flags = ["--admin-listen", "127.0.0.1:0"];
+    let bridge = Bridge::start(&cluster.bootstrap_servers(), &flags).await;
+    let &Listen::Tcp(address) = &bridge.listening[0] else { unreachable!() };
+    let operators = Client::new(address);
+    operators.until_ready(true, Duration::from_secs(10)).await;
+    for path in ["/livez", "/readyz", "/metrics", "/openapi.json"] {
+        assert_eq!(operators.get(path).await.status, 200, "{path}");
+        bridge.client.get(path).await.assert_problem(404, "not-found");
+    }
+    assert_eq!(bridge.client.event("t", event("1", 10)).await.status, 202);
+    operators.event("t", event("2", 10)).await.assert_problem(404, "not-found");
+    assert_eq!(
+        operators.metric(r#"kafka_bridge_records_total{cluster="default",outcome="acknowledged"}"#).await,
+        1
+    );
+    assert!(bridge.stop().await.is_none());
 }

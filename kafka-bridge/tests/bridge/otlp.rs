@@ -596,7 +596,7 @@ async fn spans_go_over_tls_to_a_collector_that_is_recognised() {
 
     let junk = folder.join("junk");
     std::fs::write(&junk, "hunter2").unwrap();
-    let flags = ["--embedded-broker", "--check-config", "--otlp-endpoint", "https://localhost:1"];
+    let flags = ["--embedded-broker", "check", "--otlp-endpoint", "https://localhost:1"];
     let output =
         command(&[&flags[..], &["--otlp-ca-file", junk.to_str().unwrap()]].concat()).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();

@@ -176,13 +176,41 @@ fn what_cannot_work_is_refused_in_a_sentence() {
 #[test]
 fn a_configuration_can_be_checked_without_running_it() {
     // Nothing listens on either port, and nothing would be told of it.
-    let flags = ["--check-config", "--bootstrap-servers", "127.0.0.1:1", "--listen", "127.0.0.1:1"];
+    let flags = ["check", "--bootstrap-servers", "127.0.0.1:1", "--listen", "127.0.0.1:1"];
     let output = command(&flags).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(output.stdout, b"the configuration is valid\n");
     assert!(output.stderr.is_empty(), "{output:?}");
-    let output = command(&["--check-config"]).env("BRIDGE_LISTEN", "x").output().unwrap();
+    let output = command(&["check"]).env("BRIDGE_LISTEN", "x").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.starts_with("kafka-bridge: BRIDGE_LISTEN: "), "{text}");
+}
+
+#[test]
+fn shells_get_completions_of_commands_and_flags() {
+    let output = command(&["completions", "bash"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let script = String::from_utf8(output.stdout).unwrap();
+    for wanted in ["kafka-bridge", "salvage", "--admin-listen"] {
+        assert!(script.contains(wanted), "{wanted}");
+    }
+}
+
+#[test]
+fn flags_may_come_before_a_command_and_after_it() {
+    let listen = ["--listen", "127.0.0.1:1"];
+    let servers = ["--bootstrap-servers", "127.0.0.1:1"];
+    for arguments in [
+        [&listen[..], &servers, &["check"]].concat(),
+        [&listen[..], &["check"], &servers].concat(),
+        [&["check"], &listen[..], &servers].concat(),
+    ] {
+        let output = command(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+    }
+    let output = command(&["check", "--listen", "x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let output = command(&["--check-config"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

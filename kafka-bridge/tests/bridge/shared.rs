@@ -711,14 +711,13 @@ fn what_is_wrong_with_the_way_to_redis_is_told_all_at_once_and_without_the_passw
             &["ca-file: wanted --idempotency-redis with it", "password-file: wanted --idempotency-redis"],
         ),
     ] {
-        let output = command(&[&["--embedded-broker", "--check-config"], flags].concat()).output().unwrap();
+        let output = command(&[&["--embedded-broker", "check"], flags].concat()).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(wanted.iter().all(|wanted| text.contains(wanted)), "{flags:?}: {text}");
         assert!(!text.contains("hunter"), "{text}");
     }
-    let good =
-        command(&["--embedded-broker", "--check-config", redis, "rediss://localhost:1"]).output().unwrap();
+    let good = command(&["--embedded-broker", "check", redis, "rediss://localhost:1"]).output().unwrap();
     assert!(good.status.success(), "{good:?}");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -218,19 +218,34 @@ async fn what_kafka_refuses_is_set_aside_and_can_be_tried_again() {
 
     let servers = cluster.bootstrap_servers();
     let flags = ["--bootstrap-servers", &servers, "--spool-dir", directory.path()];
-    let list = Process::output(&[&flags[..], &["--spool-refused", "list"]].concat());
+    let list = Process::output(&[&flags[..], &["spool", "list"]].concat());
     let lines: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let topics: Vec<_> = lines.iter().map(|line| line["topic"].as_str().unwrap()).collect();
     assert_eq!(topics, ["t", "v"], "{list}");
     assert_eq!(lines[0]["value"], event("1", 20));
     assert!(lines[0]["reason"].as_str().unwrap().to_lowercase().contains("authorization"), "{list}");
-    let retried = Process::output(&[&flags[..], &["--spool-refused", "retry"]].concat());
+    let retried = Process::output(&[&flags[..], &["spool", "retry"]].concat());
     assert!(retried.contains("2 records"), "{retried}");
+    assert_eq!(Process::output(&[&flags[..], &["spool", "list"]].concat()), "");
     let bridge = Bridge::ready(&cluster, &flags[2..]).await;
     until(async || bridge.client.metric("kafka_bridge_spool_drained_total").await == 2).await;
     assert_eq!(by_key(&cluster, "t")[&b"k"[..]], ["0", "1"]);
     assert_eq!(by_key(&cluster, "v")[&b"k"[..]], ["4"]);
     assert_eq!(bridge.client.metric("kafka_bridge_spool_refused_records").await, 0);
+
+    // Or it is given up.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[denied]);
+    spooled(&bridge.client, &[record("t", "k", "5")]).await;
+    until(async || bridge.client.metric("kafka_bridge_spool_refused_records").await == 1).await;
+    until(async || bridge.client.metric("kafka_bridge_spool_records").await == 0).await;
+    assert!(bridge.stop().await.is_none());
+    let dropped = Process::output(&[&flags[..], &["spool", "drop"]].concat());
+    assert_eq!(dropped, "cluster default: 1 records are deleted\n");
+    assert_eq!(Process::output(&[&flags[..], &["spool", "list"]].concat()), "");
+    let bridge = Bridge::ready(&cluster, &flags[2..]).await;
+    assert_eq!(bridge.client.metric("kafka_bridge_spool_refused_records").await, 0);
+    assert_eq!(by_key(&cluster, "t")[&b"k"[..]], ["0", "1"]);
+    assert!(bridge.stop().await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -432,7 +447,7 @@ async fn a_damaged_spool_keeps_all_from_being_drained_until_it_is_salvaged() {
     process.signal("-TERM");
     assert_eq!(process.ended(Duration::from_secs(15)).await.code(), Some(0));
     mend(&cluster);
-    let output = with(&["--spool-check"]);
+    let output = with(&["spool", "check"]);
     assert!(output.status.success(), "{output:?}");
     let segment = directory.0.join("other").join(format!("{:020}.segment", 1));
     let mut bytes = std::fs::read(&segment).unwrap();
@@ -445,15 +460,15 @@ async fn a_damaged_spool_keeps_all_from_being_drained_until_it_is_salvaged() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("is damaged at byte") && text.contains(segment.to_str().unwrap()), "{text}");
     assert_eq!((count(&cluster, "t"), count(&cluster, "u")), (0, 0));
-    let output = with(&["--spool-check"]);
+    let output = with(&["spool", "check"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("records 1 to 1 before it, 1 whole ones after it"), "{text}");
-    let text = Process::output(&[&flags[..], &["--spool-salvage"]].concat());
+    let text = Process::output(&[&flags[..], &["spool", "salvage"]].concat());
     assert!(text.contains("cluster default: nothing is wrong with its spool\n"), "{text}");
     assert!(text.contains("cluster other: 2 records are saved"), "{text}");
     assert!(text.contains("record 2 is missing; what was there is in "), "{text}");
-    assert!(with(&["--spool-check"]).status.success());
+    assert!(with(&["spool", "check"]).status.success());
 
     let process = Process::start(&flags);
     until(async || count(&cluster, "t") == 1 && count(&cluster, "u") == 2).await;
@@ -463,7 +478,7 @@ async fn a_damaged_spool_keeps_all_from_being_drained_until_it_is_salvaged() {
         [("/nowhere", "there is no such directory"), (config.path(), "there is no spool in it")]
     {
         let output =
-            command(&[&flags[..], &["--spool-dir", path, "--spool-check"]].concat()).output().unwrap();
+            command(&[&flags[..], &["--spool-dir", path, "spool", "check"]].concat()).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(1) && text.contains(wanted), "{text}");
     }

@@ -79,7 +79,7 @@ impl Drainer {
                 request_id = entry.request_id,
                 reason,
                 records = self.refused_since_log,
-                "Kafka refuses spooled records; they are set aside, see --spool-refused"
+                "Kafka refuses spooled records; they are set aside, see kafka-bridge spool list"
             );
             (self.refused_logged, self.refused_since_log) = (Some(Instant::now()), 0);
         }

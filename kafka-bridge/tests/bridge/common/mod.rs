@@ -64,6 +64,9 @@ impl Bridge {
         for listen in loaded.config.server.listen.iter().filter(|_| flags.contains(&"--listen")) {
             listeners.push(Listener::bind(listen, loaded.config.server.unix_socket_mode).await.unwrap());
         }
+        if let Some(listen) = loaded.config.server.admin_listen() {
+            listeners.push(Listener::bind(listen, 0o600).await.unwrap().for_operators());
+        }
         let listening = listeners.iter().skip(1).map(|listener| listener.at().clone()).collect();
         let (stop, stopped) = oneshot::channel();
         let bootstrap_servers = bootstrap_servers.to_owned();

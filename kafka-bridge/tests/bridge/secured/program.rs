@@ -97,10 +97,10 @@ impl Program {
         Self { what: what.to_owned(), directory, child, log, client: Client::new(address) }
     }
 
-    /// Its exit code with `--check-config`, and what it printed.
+    /// Its exit code with `check`, and what it printed.
     pub fn check(what: &str, options: &str) -> (Option<i32>, String) {
         let directory = configure("localhost:1", options);
-        let output = command(&directory).arg("--check-config").output().unwrap();
+        let output = command(&directory).arg("check").output().unwrap();
         fs::remove_dir_all(&directory).unwrap();
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         assert!(!text.contains("panicked"), "{what}: {text}");
