@@ -50,6 +50,14 @@ fn with_tls(configuration: &str, server: &Identity, authority: &Authority) -> St
     configuration.replacen(before, &transport_socket, 1)
 }
 
+/// Makes Envoy hand on what the proxy before it says of a certificate.
+fn with_forwarded_header(configuration: &str) -> String {
+    let before = "          stat_prefix: gateway\n";
+    assert!(configuration.contains(before), "{configuration}");
+    let forward = format!("{before}          forward_client_cert_details: ALWAYS_FORWARD_ONLY\n");
+    configuration.replacen(before, &forward, 1)
+}
+
 impl Scene {
     async fn start(name: &str, trust_forwarded_header: bool, tls: bool) -> Self {
         let folder = artefacts::run_dir().join(format!("certificates-{name}"));
@@ -85,9 +93,10 @@ impl Scene {
             .push(json!({"name": "partner", "certificates": [{"uri": "spiffe://example.org/partners/*"}]}));
         consumers.push(json!({"name": "device", "certificates": [{"dns": "device.example.org"}]}));
         consumers.push(json!({"name": "named", "certificates": [{"subject": "CN=by-subject"}]}));
-        let alter = |configuration: String| match tls {
-            true => with_tls(&configuration, &server, &authority),
-            false => configuration,
+        let alter = |configuration: String| match (tls, trust_forwarded_header) {
+            (true, _) => with_tls(&configuration, &server, &authority),
+            (false, true) => with_forwarded_header(&configuration),
+            (false, false) => configuration,
         };
         let rig = Rig::start_altered(document, &[("certified", 1, MAX_RECORD_BYTES)], &alter).await;
         Self { rig, authority, stranger }
@@ -191,4 +200,36 @@ async fn without_tls_nobody_has_a_certificate() {
         assert_eq!(raw_http::status(&answer), 401);
     }
     scene.rig.assert_nothing_happened().await;
+}
+
+#[tokio::test]
+async fn the_last_hop_of_a_header_counts_where_it_is_trusted() {
+    let scene = Scene::start("forwarded", true, false).await;
+    let post = async |path: &str, header: &str| {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: g\r\nconnection: close\r\ncontent-length: 1\r\n{header}\r\nx"
+        );
+        raw_http::status(&raw_http::exchange(scene.rig.gateway.envoy.address(), request).await)
+    };
+    let acme = "URI=spiffe://example.org/partners/acme";
+    for header in [
+        String::new(),
+        "x-forwarded-client-cert: URI=spiffe://example.org/strangers/acme\r\n".to_owned(),
+        // What stands before the last hop is what callers say.
+        format!("x-forwarded-client-cert: {acme},URI=spiffe://example.org/strangers/x\r\n"),
+        format!("x-forwarded-client-cert: {acme}\r\nx-forwarded-client-cert: Hash=00\r\n"),
+        format!("x-forwarded-client-cert: {acme};URI=\"\r\n"),
+    ] {
+        for path in ["/partners", "/behind"] {
+            assert_eq!(post(path, &header).await, 401, "{header}");
+        }
+    }
+    scene.rig.assert_nothing_happened().await;
+    let header = format!("x-forwarded-client-cert: URI=spiffe://example.org/strangers/x,{acme}\r\n");
+    assert_eq!(post("/partners", &header).await, 202);
+    assert_eq!(post("/behind", &header).await, 200);
+    assert_eq!(scene.rig.topic("certified").record().await.event()["authid"], "acme");
+    for seen in scene.rig.gateway.upstream.seen() {
+        assert!(!seen.headers.contains_key("x-forwarded-client-cert"), "{:?}", seen.headers);
+    }
 }

@@ -477,7 +477,7 @@ async fn a_redis_that_is_frozen_killed_and_back_under_load_holds_nobody_up_and_t
         assert_eq!(accepted + limited + unavailable, all.len());
         assert!(slowest < TIMEOUT + seconds(1), "{slowest:?}");
         for recovered in [thawed, restarted] {
-            assert!(recovered.is_some_and(|after| after < Duration::from_millis(2_500)), "{recovered:?}");
+            assert!(recovered.is_some_and(|after| after < Duration::from_secs(6)), "{recovered:?}");
         }
         // While Redis is away, after those that it was last asked by.
         for (from, to) in [(seconds(3), seconds(4)), (seconds(8), seconds(9))] {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use wicketgate_tests::authority::{Authority, Behaviour, IssuerKey, key_set};
 use wicketgate_tests::envoy::WORKERS;
 use wicketgate_tests::http_client::{Answer, full};
+use wicketgate_tests::kafka::MAX_RECORD_BYTES;
 use wicketgate_tests::wait::until;
 
 use crate::expect;
@@ -17,6 +18,11 @@ const ISSUER: &str = "https://issuer.example";
 
 /// A rig with three routes for whoever has the scope `write`: records, a copy, and a way to the service behind.
 async fn rig(method: Value) -> Rig {
+    rig_altered(method, &|configuration| configuration).await
+}
+
+/// The same, with an Envoy whose configuration the test changes.
+async fn rig_altered(method: Value, alter: &dyn Fn(String) -> String) -> Rig {
     let route = |name: &str, action: &str| {
         let mut route = json!({
             "name": name,
@@ -34,7 +40,7 @@ async fn rig(method: Value) -> Rig {
     let mut document =
         document(json!([route("produce", "produce"), route("tee", "tee"), route("pass", "pass")]));
     document["authentication"]["tokens"] = method;
-    Rig::start(document, &["tokens"]).await
+    Rig::start_altered(document, &[("tokens", 1, MAX_RECORD_BYTES)], alter).await
 }
 
 fn jwt(issuer: &Authority) -> Value {
@@ -119,6 +125,12 @@ async fn what_is_not_a_good_token_reaches_nothing() {
     let (header, payload) = signed.split_once('.').unwrap();
     let renamed = key.token_with(&json!({"alg": "EdDSA", "kid": "k1", "typ": "JWT"}), &json!({}));
     let renamed = renamed.split_once('.').unwrap().0;
+    let with = |member: &Value| {
+        let mut header = json!({"alg": "EdDSA", "kid": "k1"});
+        header.as_object_mut().unwrap().extend(member.as_object().unwrap().clone());
+        header
+    };
+    let elsewhere = format!("http://{}.example/keys", issuer.upstream());
     let bad = [
         (
             "altered",
@@ -133,6 +145,13 @@ async fn what_is_not_a_good_token_reaches_nothing() {
             "critical",
             key.token_with(&json!({"alg": "EdDSA", "kid": "k1", "crit": ["x"], "x": 1}), &claims(&json!({}))),
         ),
+        // What signs is the key that the token brings along, or one that it says where to fetch.
+        ("with a key", other.token_with(&with(&json!({"jwk": other.jwk()})), &claims(&json!({})))),
+        ("with an address", other.token_with(&with(&json!({"jku": elsewhere})), &claims(&json!({})))),
+        ("with a certificate", other.token_with(&with(&json!({"x5c": ["AA=="]})), &claims(&json!({})))),
+        ("unencoded", key.token_with(&with(&json!({"b64": false, "crit": ["b64"]})), &claims(&json!({})))),
+        ("encrypted", format!("{header}.AA.AA.AA.AA")),
+        ("in JSON", json!({"protected": header, "payload": payload, "signature": signature}).to_string()),
         ("expired", key.token(&claims(&json!({"exp": now() - 1})))),
         ("not yet", key.token(&claims(&json!({"nbf": now() + 60})))),
         ("without an end", key.token(&claims(&json!({"exp": null})))),
@@ -159,6 +178,59 @@ async fn what_is_not_a_good_token_reaches_nothing() {
         expect::problem(&rig.client.send(twice.body(full("x")).unwrap()).await, 401, "unauthenticated");
     }
     rig.assert_nothing_happened().await;
+}
+
+/// Puts Envoy's own filter for tokens before this one. `/tee` is left out of its rules.
+fn with_jwt_authn(configuration: &str, keys: &Value) -> String {
+    let before = "          - name: wicketgate\n";
+    assert!(configuration.contains(before), "{configuration}");
+    let filter = format!(
+        "          - name: envoy.filters.http.jwt_authn
+            typed_config:
+              \"@type\": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
+              providers:
+                issuer:
+                  issuer: {ISSUER}
+                  audiences: [orders]
+                  local_jwks: {{ inline_string: '{keys}' }}
+                  payload_in_metadata: claims
+              rules:
+              - match: {{ path: /tee }}
+              - match: {{ prefix: / }}
+                requires: {{ requires_any: {{ requirements: [{{ provider_name: issuer }}, {{ allow_missing: {{}} }}] }} }}
+{before}"
+    );
+    configuration.replacen(before, &filter, 1)
+}
+
+#[tokio::test]
+async fn what_envoys_own_filter_has_verified_counts_and_nothing_else() {
+    let (key, other) = (IssuerKey::new("k1", 1), IssuerKey::new("k1", 2));
+    let keys = key_set(&[&key]);
+    let method = json!({"type": "envoy_jwt_authn", "payload_in_metadata": "claims"});
+    let rig = rig_altered(method, &|configuration| with_jwt_authn(&configuration, &keys)).await;
+    let good = key.token(&claims(&json!({})));
+    for path in ["/produce", "/pass"] {
+        // That filter's own answers.
+        assert_eq!(post(&rig, path, &other.token(&claims(&json!({})))).await.status, 401);
+        assert_eq!(post(&rig, path, &key.token(&claims(&json!({"exp": now() - 120})))).await.status, 401);
+        assert_eq!(post(&rig, path, &key.token(&claims(&json!({"aud": "billing"})))).await.status, 403);
+        // This one's.
+        let lacking = post(&rig, path, &key.token(&claims(&json!({"scope": "read"})))).await;
+        expect::problem(&lacking, 403, "forbidden");
+        let none = rig.client.request(Method::POST, path).body(full("x")).unwrap();
+        expect::problem(&rig.client.send(none).await, 401, "unauthenticated");
+    }
+    // A token that nobody has verified is none, however good it looks.
+    expect::problem(&post(&rig, "/tee", &good).await, 401, "unauthenticated");
+    rig.assert_nothing_happened().await;
+
+    expect::accepted(&post(&rig, "/produce", &good).await);
+    assert_eq!(post(&rig, "/pass", &good).await.status, 200);
+    let record = rig.topic("tokens").record().await;
+    let event = record.event();
+    assert_eq!((&event["authtype"], &event["authid"]), (&json!("app_user"), &json!("user-1")));
+    assert_eq!(record.key.as_deref(), Some(&b"acme"[..]));
 }
 
 #[tokio::test]
