@@ -6,10 +6,10 @@
 
 mod clock;
 mod drain;
-mod held;
 mod metrics;
 mod operate;
 mod options;
+mod parked;
 mod record;
 mod state;
 mod writer;

@@ -1,6 +1,5 @@
-//! Topics whose records wait, while those of others go on: because Kafka does not have the topic, or because it gave up on
-//! one of its records with an error that may pass or not. What is known of each, and what is to be done next; nothing here
-//! talks to Kafka.
+//! Parked topics: their records wait while those of others go on, because Kafka does not have the topic, or because it gave
+//! up on one of its records with an error that may pass or not. A state machine whose every input comes with its time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ struct Wait {
     attempts: u32,
 }
 
-/// A topic that is waited for.
+/// A topic that is parked.
 #[derive(Debug)]
 struct Topic {
     waiting: BTreeMap<u64, Wait>,
@@ -56,35 +55,36 @@ pub(super) enum Step {
 pub(super) struct Verdict {
     /// They go to Kafka, with others, in this order.
     pub(super) released: Vec<u64>,
-    /// They are set aside, for this reason.
-    pub(super) given_up: Vec<(u64, String)>,
+    /// They become dead letters, for this reason.
+    pub(super) dead: Vec<(u64, String)>,
 }
 
-/// All topics that are waited for.
+/// All topics that are parked.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct ParkedTopics {
     topics: BTreeMap<Arc<str>, Topic>,
     patience: Patience,
     ask_not_before: Instant,
 }
 
-impl Held {
+impl ParkedTopics {
     pub(super) fn new(patience: Patience, now: Instant) -> Self {
         Self { topics: BTreeMap::new(), patience, ask_not_before: now }
     }
 
     /// Whether further records of the topic have to wait too.
-    pub(super) fn holds(&self, topic: &str) -> bool {
+    pub(super) fn is_parked(&self, topic: &str) -> bool {
         self.topics.get(topic).is_some_and(|topic| !topic.waiting.is_empty())
     }
 
     /// Whether this record of the topic waits.
+    #[cfg(test)]
     pub(super) fn has(&self, topic: &str, sequence: u64) -> bool {
         self.topics.get(topic).is_some_and(|topic| topic.waiting.contains_key(&sequence))
     }
 
     /// A record waits behind others of its topic. `alone`: to be sent by itself.
-    pub(super) fn wait(&mut self, topic: &Arc<str>, sequence: u64, alone: bool, now: Instant) {
+    pub(super) fn park(&mut self, topic: &Arc<str>, sequence: u64, alone: bool, now: Instant) {
         self.topic(topic, now).waiting.entry(sequence).or_default().alone |= alone;
     }
 
@@ -126,7 +126,7 @@ impl Held {
             }
             topic.waiting.remove(&sequence);
             topic.resume(patience, now);
-            return Verdict { given_up: vec![(sequence, reason)], released: topic.release() };
+            return Verdict { dead: vec![(sequence, reason)], released: topic.release() };
         }
         topic.delay(patience, now);
         Verdict::default()
@@ -164,7 +164,7 @@ impl Held {
         topic.release()
     }
 
-    /// Kafka still does not have the topic. Returns what is given up.
+    /// Kafka still does not have the topic. Returns what becomes dead letters.
     pub(super) fn absent(&mut self, topic: &str, now: Instant) -> Vec<(u64, String)> {
         let patience = self.patience;
         let Some(topic) = self.topics.get_mut(topic) else { return Vec::new() };
@@ -174,13 +174,13 @@ impl Held {
         if !over && !topic.is_spent(patience, now) {
             return Vec::new();
         }
-        let given_up = topic.waiting.keys().map(|sequence| (*sequence, reason.clone())).collect::<Vec<_>>();
+        let dead = topic.waiting.keys().map(|sequence| (*sequence, reason.clone())).collect::<Vec<_>>();
         topic.waiting.clear();
         if over {
             topic.spent = Some(now);
         }
         (topic.missing, topic.ask) = (None, false);
-        given_up
+        dead
     }
 
     /// Kafka does not say whether it has a topic.
@@ -227,7 +227,7 @@ impl Held {
         });
     }
 
-    /// Whether any record waits.
+    /// Whether no record waits.
     pub(super) fn is_empty(&self) -> bool {
         self.topics.values().all(|topic| topic.waiting.is_empty())
     }
@@ -292,113 +292,113 @@ mod tests {
     }
 
     #[test]
-    fn what_kafka_gives_up_on_is_tried_by_itself_with_growing_pauses_and_then_given_up() {
+    fn what_kafka_gives_up_on_is_tried_by_itself_with_growing_pauses_and_then_dead() {
         let start = Instant::now();
-        let (mut held, topic): (_, Arc<str>) = (Held::new(PATIENCE, start), "t".into());
+        let (mut parked, topic): (_, Arc<str>) = (ParkedTopics::new(PATIENCE, start), "t".into());
         for sequence in [3, 4] {
-            assert_eq!(held.failed(&topic, sequence, false, "why".into(), start), Verdict::default());
+            assert_eq!(parked.failed(&topic, sequence, false, "why".into(), start), Verdict::default());
         }
-        held.wait(&topic, 7, false, start);
-        assert!(held.holds("t") && !held.holds("u"));
+        parked.park(&topic, 7, false, start);
+        assert!(parked.is_parked("t") && !parked.is_parked("u"));
         let mut now = start;
         for pause in [1, 2, 4, 8] {
-            assert_eq!(held.next(now), Some(Step::Send(Arc::clone(&topic), 3)));
-            held.sent(&topic, 3);
-            assert_eq!(held.next(now), None);
-            assert_eq!(held.failed(&topic, 3, true, "why".into(), now), Verdict::default());
-            assert_eq!(held.next(now + seconds(pause) - Duration::from_millis(1)), None);
+            assert_eq!(parked.next(now), Some(Step::Send(Arc::clone(&topic), 3)));
+            parked.sent(&topic, 3);
+            assert_eq!(parked.next(now), None);
+            assert_eq!(parked.failed(&topic, 3, true, "why".into(), now), Verdict::default());
+            assert_eq!(parked.next(now + seconds(pause) - Duration::from_millis(1)), None);
             now += seconds(pause);
         }
-        held.sent(&topic, 3);
-        let verdict = held.failed(&topic, 3, true, "why".into(), now);
-        assert_eq!((verdict.given_up, verdict.released), (vec![(3, "why".to_owned())], vec![]));
+        parked.sent(&topic, 3);
+        let verdict = parked.failed(&topic, 3, true, "why".into(), now);
+        assert_eq!((verdict.dead, verdict.released), (vec![(3, "why".to_owned())], vec![]));
         // The next is tried by itself too, at once, and the one that had only waited for it goes with others.
-        assert_eq!(held.next(now), Some(Step::Send(Arc::clone(&topic), 4)));
-        held.sent(&topic, 4);
-        assert_eq!(held.settled("t", 4, now), [7]);
-        assert!(!held.holds("t") && held.is_empty());
+        assert_eq!(parked.next(now), Some(Step::Send(Arc::clone(&topic), 4)));
+        parked.sent(&topic, 4);
+        assert_eq!(parked.settled("t", 4, now), [7]);
+        assert!(!parked.is_parked("t") && parked.is_empty());
         // The topic is not waited for as long again.
-        let _ = held.failed(&topic, 9, false, "why".into(), now);
-        held.sent(&topic, 9);
-        assert_eq!(held.failed(&topic, 9, true, "why".into(), now).given_up.len(), 1);
-        held.forget(now + seconds(299));
-        let _ = held.failed(&topic, 10, false, "why".into(), now + seconds(300));
-        let verdict = held.failed(&topic, 10, true, "why".into(), now + seconds(300));
+        let _ = parked.failed(&topic, 9, false, "why".into(), now);
+        parked.sent(&topic, 9);
+        assert_eq!(parked.failed(&topic, 9, true, "why".into(), now).dead.len(), 1);
+        parked.forget(now + seconds(299));
+        let _ = parked.failed(&topic, 10, false, "why".into(), now + seconds(300));
+        let verdict = parked.failed(&topic, 10, true, "why".into(), now + seconds(300));
         assert_eq!(verdict, Verdict::default());
     }
 
     #[test]
     fn an_outage_counts_for_nothing() {
         let start = Instant::now();
-        let (mut held, topic): (_, Arc<str>) = (Held::new(PATIENCE, start), "t".into());
-        let _ = held.failed(&topic, 1, false, "why".into(), start);
+        let (mut parked, topic): (_, Arc<str>) = (ParkedTopics::new(PATIENCE, start), "t".into());
+        let _ = parked.failed(&topic, 1, false, "why".into(), start);
         let mut now = start;
         for _ in 0..100 {
-            assert_eq!(held.next(now), Some(Step::Send(Arc::clone(&topic), 1)));
-            held.sent(&topic, 1);
-            held.unanswered(&topic, 1, now);
+            assert_eq!(parked.next(now), Some(Step::Send(Arc::clone(&topic), 1)));
+            parked.sent(&topic, 1);
+            parked.unanswered(&topic, 1, now);
             now += seconds(8);
         }
-        held.sent(&topic, 1);
-        assert_eq!(held.settled("t", 1, now), Vec::<u64>::new());
-        assert!(held.is_empty());
+        parked.sent(&topic, 1);
+        assert_eq!(parked.settled("t", 1, now), Vec::<u64>::new());
+        assert!(parked.is_empty());
     }
 
     #[test]
     fn a_topic_that_is_missing_has_its_time_to_come_back_and_then_goes_out_in_order() {
         let start = Instant::now();
-        let (mut held, topic): (_, Arc<str>) = (Held::new(PATIENCE, start), "t".into());
-        held.missing(&topic, 2, "gone".into(), start);
-        held.wait(&topic, 5, false, start);
-        held.missing(&topic, 1, "gone".into(), start);
+        let (mut parked, topic): (_, Arc<str>) = (ParkedTopics::new(PATIENCE, start), "t".into());
+        parked.missing(&topic, 2, "gone".into(), start);
+        parked.park(&topic, 5, false, start);
+        parked.missing(&topic, 1, "gone".into(), start);
         let mut now = start;
         while now < start + seconds(29) {
-            assert_eq!(held.next(now), Some(Step::Ask(Arc::clone(&topic))));
-            assert_eq!(held.absent("t", now), []);
-            assert_eq!(held.next(now), None);
+            assert_eq!(parked.next(now), Some(Step::Ask(Arc::clone(&topic))));
+            assert_eq!(parked.absent("t", now), []);
+            assert_eq!(parked.next(now), None);
             now += seconds(1);
         }
-        assert_eq!(held.there("t", now), [1, 2, 5]);
+        assert_eq!(parked.there("t", now), [1, 2, 5]);
         // It was not, for the producer: its time is not over again, and it is not asked at once.
-        held.missing(&topic, 1, "gone".into(), now);
-        assert_eq!(held.next(now), None);
-        assert_eq!(held.absent("t", now + seconds(1)), [(1, "gone".to_owned())]);
+        parked.missing(&topic, 1, "gone".into(), now);
+        assert_eq!(parked.next(now), None);
+        assert_eq!(parked.absent("t", now + seconds(1)), [(1, "gone".to_owned())]);
         // Later ones have no time.
-        held.missing(&topic, 8, "gone".into(), now + seconds(2));
-        assert_eq!(held.absent("t", now + seconds(2)).len(), 1);
+        parked.missing(&topic, 8, "gone".into(), now + seconds(2));
+        assert_eq!(parked.absent("t", now + seconds(2)).len(), 1);
         // Nobody knows.
-        held.missing(&topic, 9, "gone".into(), now + seconds(3));
-        held.unknown(now + seconds(3));
-        assert_eq!(held.next(now + seconds(7)), None);
-        assert_eq!(held.next(now + seconds(8)), Some(Step::Ask(Arc::clone(&topic))));
+        parked.missing(&topic, 9, "gone".into(), now + seconds(3));
+        parked.unknown(now + seconds(3));
+        assert_eq!(parked.next(now + seconds(7)), None);
+        assert_eq!(parked.next(now + seconds(8)), Some(Step::Ask(Arc::clone(&topic))));
     }
 
     #[test]
     fn a_topic_that_has_a_record_settled_has_all_its_time_once_more() {
         let start = Instant::now();
-        let (mut held, topic): (_, Arc<str>) = (Held::new(PATIENCE, start), "t".into());
-        held.missing(&topic, 1, "gone".into(), start);
-        assert_eq!(held.there("t", start + seconds(1)), [1]);
-        let _ = held.settled("t", 1, start + seconds(2));
-        held.missing(&topic, 2, "gone".into(), start + seconds(40));
-        assert_eq!(held.absent("t", start + seconds(60)), []);
-        assert_eq!(held.absent("t", start + seconds(70)).len(), 1);
+        let (mut parked, topic): (_, Arc<str>) = (ParkedTopics::new(PATIENCE, start), "t".into());
+        parked.missing(&topic, 1, "gone".into(), start);
+        assert_eq!(parked.there("t", start + seconds(1)), [1]);
+        let _ = parked.settled("t", 1, start + seconds(2));
+        parked.missing(&topic, 2, "gone".into(), start + seconds(40));
+        assert_eq!(parked.absent("t", start + seconds(60)), []);
+        assert_eq!(parked.absent("t", start + seconds(70)).len(), 1);
     }
 
     #[test]
     fn each_of_many_topics_has_its_turn() {
         let start = Instant::now();
-        let mut held = Held::new(PATIENCE, start);
+        let mut parked = ParkedTopics::new(PATIENCE, start);
         let topics: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
         for (sequence, topic) in (1..).zip(&topics) {
-            held.missing(topic, sequence, "gone".into(), start);
+            parked.missing(topic, sequence, "gone".into(), start);
         }
         // Each answer takes so long that the first topic is due again before the last has been asked for.
         let mut now = start;
         for topic in topics.iter().cycle().take(9) {
-            assert_eq!(held.next(now), Some(Step::Ask(Arc::clone(topic))));
+            assert_eq!(parked.next(now), Some(Step::Ask(Arc::clone(topic))));
             now += seconds(1);
-            assert_eq!(held.absent(topic, now), []);
+            assert_eq!(parked.absent(topic, now), []);
             now += seconds(1);
         }
     }
