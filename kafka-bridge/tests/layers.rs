@@ -7,18 +7,7 @@ use std::path::Path;
 
 /// All modules from the ground up. A module may use those of the lines above its own.
 const FLOORS: &[&[&str]] = &[
-    &[
-        "delivery",
-        "embedded",
-        "metrics",
-        "problem",
-        "redis_link",
-        "shutdown",
-        "sparse",
-        "stats",
-        "topics",
-        "values",
-    ],
+    &["delivery", "embedded", "metrics", "problem", "shutdown", "sparse", "stats", "topics", "values"],
     &["body_memory", "breaker", "hop", "redis_link", "telemetry"],
     &["health", "idempotency", "limits", "server"],
     &["producer"],
