@@ -1,4 +1,4 @@
-//! Keeps a cluster's [`Health`](crate::health::Health) and breaker informed, also while there is no traffic.
+//! Keeps a cluster's [`Health`] and breaker informed, also while there is no traffic.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
