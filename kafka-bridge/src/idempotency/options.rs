@@ -31,17 +31,15 @@ pub struct Options {
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub idempotency_redis_password_file: Option<PathBuf>,
 
-    /// The authorities of which one has to have signed the certificate of a rediss:// Redis, in PEM; those of the
-    /// operating system if not set.
+    /// CA certificates (PEM) for Redis over TLS; those of the operating system by default.
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_CA_FILE", value_name = "FILE")]
     pub idempotency_redis_ca_file: Option<PathBuf>,
 
-    /// The certificate, in PEM, that the bridge shows to a rediss:// Redis that asks for one, those that lead to its
-    /// authority behind it.
+    /// The bridge's client certificate (PEM) for Redis over TLS, followed by intermediate certificates.
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_CERTIFICATE_FILE", value_name = "FILE")]
     pub idempotency_redis_certificate_file: Option<PathBuf>,
 
-    /// The private key to it, in PEM.
+    /// The private key of that certificate (PEM).
     #[arg(long, env = "BRIDGE_IDEMPOTENCY_REDIS_KEY_FILE", value_name = "FILE")]
     pub idempotency_redis_key_file: Option<PathBuf>,
 

@@ -27,16 +27,15 @@ pub struct Options {
     #[arg(long, env = "BRIDGE_LIMITS_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub limits_redis_password_file: Option<PathBuf>,
 
-    /// The authorities of which one has to have signed its certificate, in PEM; those of the operating system if not
-    /// set.
+    /// CA certificates (PEM) for this Redis over TLS; those of the operating system by default.
     #[arg(long, env = "BRIDGE_LIMITS_REDIS_CA_FILE", value_name = "FILE")]
     pub limits_redis_ca_file: Option<PathBuf>,
 
-    /// The certificate, in PEM, that the bridge shows to it if it asks for one.
+    /// The bridge's client certificate (PEM) for this Redis over TLS.
     #[arg(long, env = "BRIDGE_LIMITS_REDIS_CERTIFICATE_FILE", value_name = "FILE")]
     pub limits_redis_certificate_file: Option<PathBuf>,
 
-    /// The private key to it, in PEM.
+    /// The private key of that certificate (PEM).
     #[arg(long, env = "BRIDGE_LIMITS_REDIS_KEY_FILE", value_name = "FILE")]
     pub limits_redis_key_file: Option<PathBuf>,
 

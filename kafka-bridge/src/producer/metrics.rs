@@ -56,7 +56,7 @@ impl Metrics {
             records: register(
                 registry,
                 "records",
-                "Records by what became of them, as far as the bridge ever learned, whether or not a caller still waited",
+                "Records by final outcome, including those whose caller had disconnected",
                 Family::default(),
             ),
             late: register(

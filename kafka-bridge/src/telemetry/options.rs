@@ -17,8 +17,7 @@ pub struct Options {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = otlp_endpoint)]
     pub otlp_endpoint: Option<String>,
 
-    /// The authorities of which one has to have signed the certificate of an https:// collector, in PEM; those of the
-    /// operating system if not set.
+    /// CA certificates (PEM) for an https:// collector; those of the operating system by default.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE")]
     pub otlp_ca_file: Option<PathBuf>,
 }
