@@ -210,7 +210,8 @@ fn what_kafka_has_is_not_restored_as_spooled() {
 
 #[test]
 fn as_many_spooled_events_as_are_remembered_are_known_after_a_start() {
-    let directory = std::env::temp_dir().join(format!("idempotency-drained-{}", std::process::id()));
+    let directory =
+        std::env::temp_dir().join(format!("idempotency-known-after-a-start-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&directory);
     let metadata =
         |name: u8| RecordMetadata { partition: 0, offset: name.into(), timestamp: Timestamp::from_millis(1) };
