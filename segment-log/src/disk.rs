@@ -18,12 +18,19 @@ pub(crate) fn private() -> OpenOptions {
 /// The disk. In tests it may have faults.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
+    unsynced: bool,
     #[cfg(any(test, feature = "faults"))]
     /// Its faults.
     pub faults: std::sync::Arc<faults::Faults>,
 }
 
 impl Disk {
+    /// Has nothing synced from here on: what is written outlives the process, and need not outlive the machine.
+    #[must_use]
+    pub fn unsynced(self) -> Self {
+        Self { unsynced: true, ..self }
+    }
+
     /// Makes a directory, and those above it that are not there, which nobody else may look into. Waits until their names
     /// are durable.
     pub fn create_directory(&self, path: &Path) -> io::Result<()> {
@@ -63,7 +70,7 @@ impl Disk {
         let _step = self.faults.step();
         #[cfg(any(test, feature = "faults"))]
         self.faults.sync()?;
-        file.sync_data()
+        if self.unsynced { Ok(()) } else { file.sync_data() }
     }
 
     /// Cuts a file off, and waits until that is durable.
@@ -73,14 +80,14 @@ impl Disk {
         #[cfg(any(test, feature = "faults"))]
         self.faults.truncate()?;
         file.set_len(len)?;
-        file.sync_all()
+        if self.unsynced { Ok(()) } else { file.sync_all() }
     }
 
     /// Waits until the names in a directory are durable.
     pub fn sync_directory(&self, path: &Path) -> io::Result<()> {
         #[cfg(any(test, feature = "faults"))]
         self.faults.sync_directory(path)?;
-        File::open(path)?.sync_all()
+        if self.unsynced { Ok(()) } else { File::open(path)?.sync_all() }
     }
 
     /// Writes a file anew, so that after a crash there is the old one, or none if there was none, or the new one, whole.

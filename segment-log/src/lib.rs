@@ -58,8 +58,8 @@ pub use salvage::{Salvaged, salvage, salvage_on};
 #[cfg(any(test, feature = "faults"))]
 pub use segment::in_memory;
 pub use segment::{
-    End, Found, Open, Segment, Survey, list as list_segments, path as segment_path, scan, survey,
-    whole_frames,
+    AppendError, End, Found, Open, Segment, Survey, list as list_segments, path as segment_path, scan,
+    survey, whole_frames,
 };
 pub use writer::{Appended, NotAppended, Writer};
 

@@ -1,18 +1,16 @@
 //! Which events have been written lately, on disk: what a bridge that was killed knows again when it is started.
 //!
-//! A journal is a file of entries of one length, appended to and never changed. Each has a checksum, so that the torn
-//! end of a file, or a part that the disk has lost, costs what it held and nothing else. A start writes what is
-//! still of use into a new file and appends to that one; once it has as many events as are remembered, or its first
-//! is older than the window, another is begun. An earlier one goes once the later ones have as many events as are
-//! remembered, or its last is older than the window. So about twice as many events are on disk at most as are remembered
-//! in memory.
+//! Entries are the records of segments of a [`segment_log`], so that the torn end of a file, or a part that the disk has
+//! lost, costs what it held and nothing else. A start writes what is still of use into a new segment; once one has as many
+//! events as are remembered, or its first is older than the window, another is begun. An earlier one goes once the later
+//! ones have as many events as are remembered, or its last is older than the window. So about twice as many events are on
+//! disk at most as are remembered in memory.
 //!
 //! A spooled event has a second entry once Kafka has it, which says so and counts for nothing else: it is never in an
 //! earlier file than the first, and has the first one's time, so that of the events none is remembered longer for it, or in
 //! place of a younger one.
 //!
-//! What has been written in part is cut off again, and if that cannot be done, or the next entries cannot be written
-//! either, they go into another file.
+//! Behind what could not be written nothing is written: the next entries go into another segment.
 //!
 //! Entries are written, not synced: they outlive the process, and a crash of the machine may lose the last of them.
 //!
@@ -20,30 +18,28 @@
 //! nobody who is in Kafka.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use segment_log::{
+    AppendError, DirectoryLock, Disk, End, LockError, Open, SEGMENT_HEADER, UnsealedFrame, files,
+    list_segments, survey, whole_frames,
+};
 use wicketgate_envelope::hop::Ack;
 use wicketgate_envelope::timestamp::Timestamp;
 
 use super::{Identity, Then};
 use crate::delivery::{Outcome, RecordMetadata};
 use crate::idempotency::Metrics;
-use segment_log::files;
-
-/// What a journal starts with: its name and the version of its format.
-const MAGIC: [u8; 8] = *b"wgidem\0\x01";
 
 /// Bytes of an entry: identity (32), time (8), acknowledgement and whether the place is known (2), partition (4),
-/// offset (8), timestamp (8), CRC-32C of these (4). Numbers are big-endian.
-const ENTRY: usize = 66;
-const CHECKED: usize = ENTRY - 4;
+/// offset (8), timestamp (8). Numbers are big-endian.
+const ENTRY: usize = 62;
 
 /// The most entries that are written at once.
 const BATCH: usize = 1024;
@@ -99,7 +95,7 @@ struct Appended {
 /// Entries that are written at once.
 #[derive(Debug, Default)]
 struct Batch {
-    bytes: Vec<u8>,
+    frames: Vec<UnsealedFrame>,
     /// How many of them are the first of their event.
     events: usize,
 }
@@ -124,7 +120,7 @@ impl Journal {
         bounds: Bounds,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Vec<Known>), JournalError> {
-        let (files, known) = Files::open(directory, bounds, now())
+        let (files, known) = Files::open(directory, &Disk::default(), bounds, now())
             .map_err(|error| JournalError { directory: directory.display().to_string(), error })?;
         let journal = Self::start(files, metrics)
             .map_err(|error| JournalError { directory: directory.display().to_string(), error })?;
@@ -136,7 +132,7 @@ impl Journal {
         let (done, written) = mpsc::channel();
         thread::Builder::new().name("journal".to_owned()).spawn(move || {
             while let Ok(batch) = to_write.recv() {
-                if done.send(files.append(&batch.bytes, batch.events)).is_err() {
+                if done.send(files.append(&batch.frames, batch.events)).is_err() {
                     break;
                 }
             }
@@ -226,7 +222,7 @@ impl Writer {
                     continue;
                 };
                 thens.push(then);
-                batch.bytes.extend_from_slice(&entry.to_bytes());
+                batch.frames.push(UnsealedFrame::of(&entry.to_bytes()));
                 batch.events += usize::from(first);
             }
             self.write(batch);
@@ -239,7 +235,7 @@ impl Writer {
 
     /// Has a batch written, unless the disk is still at an earlier one.
     fn write(&mut self, batch: Batch) {
-        let entries = batch.bytes.len() / ENTRY;
+        let entries = batch.frames.len();
         if entries == 0 {
             return;
         }
@@ -298,67 +294,51 @@ impl Writer {
     }
 }
 
-/// How an attempt to append leaves a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Append {
-    /// With all that was to be appended.
-    Whole,
-    /// As it was before.
-    CutOff,
-    /// Perhaps with a part of an entry at its end, or it was cut off twice in a row: nothing more is to be appended.
-    Torn,
+/// A segment that entries are appended to.
+struct Current {
+    open: Open,
+    /// How many entries in it are the first of their event.
+    events: usize,
+    /// When it was begun, in milliseconds since 1970.
+    begun: u64,
 }
 
-/// A file that nothing is appended to any more.
-#[derive(Clone, Copy, Debug)]
+/// A segment that nothing is appended to any more.
+#[derive(Debug)]
 struct Earlier {
-    number: u64,
-    /// Whether there is an entry in it.
-    used: bool,
+    path: PathBuf,
     /// How many entries in it are the first of their event.
     events: usize,
     /// When the next one was begun, in milliseconds since 1970: no entry is younger.
     ended: u64,
 }
 
-/// The files of a journal.
+/// The segments of a journal.
 struct Files {
     directory: PathBuf,
     bounds: Bounds,
-    current: File,
-    /// The number in the name of the current file.
-    number: u64,
-    /// How many entries the current file has.
-    entries: usize,
-    /// How many of these are the first of their event.
-    events: usize,
-    /// When the current file was begun, in milliseconds since 1970.
-    begun: u64,
-    /// How the last attempt to append left the current file.
-    state: Append,
-    /// Those before the current file that are still of use, the oldest first.
+    /// What entries are appended on.
+    disk: Disk,
+    current: Option<Current>,
+    /// The number of the next entry.
+    next: u64,
+    /// Those before the current one that are still of use, the oldest first.
     earlier: Vec<Earlier>,
-    /// Kept open, and with it locked, for as long as the journal is.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 impl Files {
-    fn open(directory: &Path, bounds: Bounds, now: u64) -> io::Result<(Self, Vec<Known>)> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let lock = files::open_with(
-            OpenOptions::new().create(true).append(true).mode(0o600),
-            &directory.join("lock"),
-        )?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another bridge is using it; give each its own"),
-            TryLockError::Error(error) => error,
+    fn open(directory: &Path, disk: &Disk, bounds: Bounds, now: u64) -> io::Result<(Self, Vec<Known>)> {
+        let lock = DirectoryLock::take(directory).map_err(|error| match error {
+            LockError::Taken => io::Error::other("another bridge is using it; give each its own"),
+            LockError::Io(error) => error,
         })?;
-        let numbers = numbers(directory)?;
-        let number = numbers.last().map_or(Ok(1), |last| next(*last))?;
-        let mut entries = Vec::new();
-        for number in &numbers {
-            let path = directory.join(name(*number));
-            read(&path, &mut entries).map_err(|error| of_file(&path, &error))?;
+        let old = list_segments(directory)?;
+        let (mut entries, mut next) = (Vec::new(), 1);
+        for (first, path) in &old {
+            let last = read(path, &mut entries)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            next = next.max(first.saturating_add(1)).max(last.saturating_add(1));
         }
         let window = u64::try_from(bounds.window.as_millis()).unwrap_or(u64::MAX);
         entries.retain(|entry| now.saturating_sub(entry.at) < window);
@@ -366,118 +346,116 @@ impl Files {
         // What was known of an event later says nothing of which are the youngest.
         entries.sort_by_key(|entry| entry.at);
         entries.drain(..entries.len().saturating_sub(bounds.entries));
-        let current = begin(directory, number, &entries)?;
-        for old in numbers {
-            remove(directory, old);
+        let mut files = Self {
+            directory: directory.to_owned(),
+            bounds,
+            disk: disk.clone(),
+            current: None,
+            next,
+            earlier: Vec::new(),
+            _lock: lock,
+        };
+        if !entries.is_empty() {
+            let frames: Vec<_> = entries.iter().map(|entry| UnsealedFrame::of(&entry.to_bytes())).collect();
+            // Synced, because those that had them before are removed then.
+            files.begin(entries.first().map_or(now, |entry| entry.at))?;
+            files.write(&frames, frames.len())?;
         }
-        let begun = entries.first().map_or(now, |entry| entry.at);
-        let known = entries
-            .iter()
-            .map(|entry| Known {
-                identity: entry.identity,
-                outcome: Outcome::Acknowledged { ack: entry.ack, metadata: entry.metadata },
-                age: Duration::from_millis(now.saturating_sub(entry.at)),
-            })
-            .collect();
-        let entries = entries.len();
-        let directory = directory.to_owned();
-        Ok((
-            Self {
-                directory,
-                bounds,
-                current,
-                number,
-                entries,
-                events: entries,
-                begun,
-                state: Append::Whole,
-                earlier: Vec::new(),
-                _lock: lock,
-            },
-            known,
-        ))
+        files.disk = disk.clone().unsynced();
+        old.iter().for_each(|(_, path)| remove(path));
+        remove_unreadable(directory)?;
+        let known = entries.iter().map(|entry| Known {
+            identity: entry.identity,
+            outcome: Outcome::Acknowledged { ack: entry.ack, metadata: entry.metadata },
+            age: Duration::from_millis(now.saturating_sub(entry.at)),
+        });
+        let known = known.collect();
+        Ok((files, known))
     }
 
-    /// Appends whole entries, so many of which are the first of their event.
-    fn append(&mut self, bytes: &[u8], events: usize) -> io::Result<()> {
+    /// Appends entries, so many of which are the first of their event.
+    fn append(&mut self, frames: &[UnsealedFrame], events: usize) -> io::Result<()> {
         let now = now();
-        let aged = u128::from(now.saturating_sub(self.begun)) >= self.bounds.window.as_millis();
-        if self.state == Append::Torn || self.events >= self.bounds.entries || (aged && self.entries > 0) {
-            self.rotate(now)?;
+        if let Some(current) = &self.current {
+            let aged = u128::from(now.saturating_sub(current.begun)) >= self.bounds.window.as_millis();
+            if aged || current.events >= self.bounds.entries {
+                self.end_current(now);
+            }
         }
-        if let Err(error) = self.current.write_all(bytes) {
-            // Whatever part of it is there would put all later ones out of step.
-            let first = self.state == Append::Whole;
-            self.state = if first && self.cut_off().is_ok() { Append::CutOff } else { Append::Torn };
-            return Err(error);
+        if self.current.is_none() {
+            self.begin(now)?;
         }
-        self.entries += bytes.len() / ENTRY;
-        self.events += events;
-        self.state = Append::Whole;
+        self.write(frames, events).inspect_err(|_| self.end_current(now))
+    }
+
+    fn begin(&mut self, begun: u64) -> io::Result<()> {
+        let open = Open::create(&self.disk, &self.directory, self.next)?;
+        self.current = Some(Current { open, events: 0, begun });
         Ok(())
     }
 
-    /// Leaves the current file with the entries that are known to be whole.
-    fn cut_off(&mut self) -> io::Result<()> {
-        let bytes = u64::try_from(MAGIC.len() + self.entries * ENTRY).map_err(io::Error::other)?;
-        self.current.set_len(bytes)?;
-        self.current.seek(SeekFrom::Start(bytes)).map(|_| ())
+    fn write(&mut self, frames: &[UnsealedFrame], events: usize) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        let mut bytes = Vec::with_capacity(frames.iter().map(UnsealedFrame::len).sum());
+        for frame in frames {
+            current.open.seal(frame, self.next, &mut bytes);
+            // Also where it is not written: another segment has another number.
+            self.next += 1;
+        }
+        current
+            .open
+            .append(&self.disk, &bytes)
+            .map_err(|(AppendError::Write(error) | AppendError::Sync(error))| error)?;
+        current.events += events;
+        Ok(())
     }
 
-    /// Begins another file, and removes those that are of no use any more.
-    fn rotate(&mut self, now: u64) -> io::Result<()> {
-        let number = next(self.number)?;
-        self.current = begin(&self.directory, number, &[])?;
-        let (used, events) = (self.entries > 0, self.events);
-        self.earlier.push(Earlier { number: self.number, used, events, ended: now });
-        (self.number, self.entries, self.events) = (number, 0, 0);
-        (self.begun, self.state) = (now, Append::Whole);
-        let mut later = 0;
-        let mut is_of_use = |file: &Earlier| {
-            let young = u128::from(now.saturating_sub(file.ended)) < self.bounds.window.as_millis();
-            let of_use = file.used && later < self.bounds.entries && young;
-            later += file.events;
+    /// Has the next entries go into another segment, and removes those that are of no use any more.
+    fn end_current(&mut self, now: u64) {
+        let Some(Current { open, events, .. }) = self.current.take() else { return };
+        if open.len() > SEGMENT_HEADER as u64 {
+            self.earlier.push(Earlier { path: open.path().to_owned(), events, ended: now });
+        } else {
+            remove(open.path());
+        }
+        let (mut later, bounds) = (0, self.bounds);
+        let mut is_of_use = |segment: &Earlier| {
+            let young = u128::from(now.saturating_sub(segment.ended)) < bounds.window.as_millis();
+            let of_use = later < bounds.entries && young;
+            later += segment.events;
             of_use
         };
-        self.earlier.reverse();
-        self.earlier.retain(&mut is_of_use);
-        self.earlier.reverse();
-        match numbers(&self.directory) {
-            Ok(numbers) => {
-                let of_use = |old: u64| old == number || self.earlier.iter().any(|file| file.number == old);
-                numbers.into_iter().filter(|old| !of_use(*old)).for_each(|old| remove(&self.directory, old));
-            }
-            Err(error) => {
-                tracing::warn!(directory = %self.directory.display(), %error, "old idempotency journals may be left");
+        let mut kept: Vec<_> = Vec::new();
+        for segment in self.earlier.drain(..).rev() {
+            if is_of_use(&segment) {
+                kept.push(segment);
+            } else {
+                remove(&segment.path);
             }
         }
-        Ok(())
+        kept.reverse();
+        self.earlier = kept;
     }
-}
-
-fn name(number: u64) -> String {
-    format!("{number:020}.journal")
-}
-
-/// The number of the file that comes after this one.
-fn next(number: u64) -> io::Result<u64> {
-    number.checked_add(1).ok_or_else(|| {
-        io::Error::other(format!("no file can come after {}: move it out of the directory", name(number)))
-    })
-}
-
-/// An error that says which file it is about.
-fn of_file(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Removes a file that is of no use any more. Where that fails it takes room, and does no other harm: what is in it is
 /// known from later files too, or is too old.
-fn remove(directory: &Path, number: u64) {
-    let path = directory.join(name(number));
-    if let Err(error) = fs::remove_file(&path) {
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
         tracing::warn!(file = %path.display(), %error, "an old idempotency journal cannot be removed");
     }
+}
+
+/// Removes journals of an earlier version.
+fn remove_unreadable(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "journal") {
+            tracing::warn!(file = %path.display(), "not an idempotency journal that this version can read; left out");
+            remove(&path);
+        }
+    }
+    Ok(())
 }
 
 /// Leaves the last entry of each name. An id may be used again once it is forgotten, and then means what it meant last.
@@ -488,59 +466,25 @@ fn keep_last(entries: &mut Vec<Written>) {
     entries.reverse();
 }
 
-/// The numbers of the files that are there, in order. A file with another name than [`name`] gives it is not looked at.
-fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let digits = name.to_str().and_then(|name| name.strip_suffix(".journal"));
-        let digits =
-            digits.filter(|digits| digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()));
-        numbers.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// Makes a file with these entries. It has its name only when all of them are in it and on disk, because those that
-/// had them before are removed then.
-fn begin(directory: &Path, number: u64, entries: &[Written]) -> io::Result<File> {
-    let (path, unfinished) = (directory.join(name(number)), directory.join("unfinished"));
-    let mut bytes = MAGIC.to_vec();
-    entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.to_bytes()));
-    // Whatever has its name is not written to, be it a link or a FIFO.
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(&unfinished, &error)),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    file.write_all(&bytes)?;
-    if !entries.is_empty() {
-        file.sync_all()?;
-    }
-    fs::rename(&unfinished, &path)?;
-    Ok(file)
-}
-
-/// Reads what can be read of a file.
-fn read(path: &Path, entries: &mut Vec<Written>) -> io::Result<()> {
+/// Reads what can be read of a segment; returns the number of its last entry.
+fn read(path: &Path, entries: &mut Vec<Written>) -> io::Result<u64> {
     let bytes = files::read(path)?;
-    let Some(rest) = bytes.strip_prefix(&MAGIC[..]) else {
-        tracing::warn!(file = %path.display(), "not an idempotency journal that this version can read; left out");
-        return Ok(());
-    };
-    let (mut lost, before) = (0_usize, entries.len());
-    for chunk in rest.chunks(ENTRY) {
-        match Written::from_bytes(chunk) {
-            Some(entry) => entries.push(entry),
-            None => lost += 1,
+    let (mut last, before) = (0, entries.len());
+    for found in whole_frames(&bytes, SEGMENT_HEADER) {
+        last = last.max(found.frame.sequence);
+        entries.extend(Written::from_bytes(found.frame.payload));
+    }
+    let read = entries.len() - before;
+    match survey(&bytes, true).end {
+        End::Clean => {}
+        End::OtherVersion(_) => {
+            tracing::warn!(file = %path.display(), "not an idempotency journal that this version can read; left out");
+        }
+        End::Torn { .. } | End::Damaged { .. } => {
+            tracing::warn!(file = %path.display(), read, "the idempotency journal is damaged, as by a crash in the middle of writing");
         }
     }
-    if lost > 0 {
-        let read = entries.len() - before;
-        tracing::warn!(file = %path.display(), read, lost, "the idempotency journal is damaged, as by a crash in the middle of writing");
-    }
-    Ok(())
+    Ok(last)
 }
 
 impl Written {
@@ -562,20 +506,14 @@ impl Written {
             &offset.to_be_bytes(),
             &timestamp.to_be_bytes(),
         ];
-        let checked = parts.concat();
-        let checksum = crc32c::crc32c(&checked).to_be_bytes();
         let mut bytes = [0; ENTRY];
-        bytes.iter_mut().zip(checked.into_iter().chain(checksum)).for_each(|(to, from)| *to = from);
+        bytes.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
         bytes
     }
 
     /// `None` if it is not what was written.
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (checked, checksum) = bytes.split_at_checked(CHECKED)?;
-        if crc32c::crc32c(checked).to_be_bytes() != checksum {
-            return None;
-        }
-        let (identity, rest) = checked.split_first_chunk::<32>()?;
+        let (identity, rest) = bytes.split_first_chunk::<32>()?;
         let (at, rest) = rest.split_first_chunk::<8>()?;
         let (&[ack, placed], rest) = rest.split_first_chunk::<2>()?;
         let (partition, rest) = rest.split_first_chunk::<4>()?;

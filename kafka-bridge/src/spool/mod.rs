@@ -449,9 +449,11 @@ pub fn clusters_in(directory: &Path) -> Result<Vec<String>, SpoolError> {
         let mut names = Vec::new();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            // Others are nobody's, such as the lost+found of a file system.
-            if segment_log::is_log(&entry.path())? {
-                names.push(entry.file_name().to_string_lossy().into_owned());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Others are nobody's, such as the lost+found of a file system, and no cluster's name begins with a plus, as that
+            // of the idempotency journal does.
+            if !name.starts_with('+') && segment_log::is_log(&entry.path())? {
+                names.push(name);
             }
         }
         names.sort_unstable();

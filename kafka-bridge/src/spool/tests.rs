@@ -329,7 +329,14 @@ fn what_is_left_of_a_spool_tells_of_its_cluster() {
     for path in ["lost+found", "+idempotency", "a/refused", "d/salvage"] {
         fs::create_dir_all(directory.0.join(path)).unwrap();
     }
-    for path in ["lock", "lost+found/x", "b/checkpoint", "c/no-number.segment", "d/salvage/checkpoint"] {
+    for path in [
+        "lock",
+        "lost+found/x",
+        "+idempotency/1.segment",
+        "b/checkpoint",
+        "c/no-number.segment",
+        "d/salvage/checkpoint",
+    ] {
         let path = directory.0.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, b"").unwrap();

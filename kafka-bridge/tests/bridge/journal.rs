@@ -75,7 +75,7 @@ async fn a_receipt_outlives_kill_9() {
         process.ended(Duration::from_secs(10)).await;
         let files = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
         let journal =
-            files.filter(|path| path.extension().is_some_and(|end| end == "journal")).max().unwrap();
+            files.filter(|path| path.extension().is_some_and(|end| end == "segment")).max().unwrap();
         let mut bytes = fs::read(&journal).unwrap();
         bytes.extend_from_slice(&[0x55; 30]);
         fs::write(&journal, bytes).unwrap();
@@ -242,20 +242,20 @@ async fn only_files_are_opened_and_nobody_else_may_read_them() {
     fs::create_dir_all(&directory.0).unwrap();
     let elsewhere = directory.0.join("elsewhere");
     fs::write(&elsewhere, "as it was").unwrap();
-    symlink(&elsewhere, directory.0.join("unfinished")).unwrap();
+    symlink(&elsewhere, directory.0.join("00000000000000000001.segment.new")).unwrap();
     let mut process = start(&cluster, &[&directory.flag()]).await;
     assert_eq!(process.client.event("t", event("1", 10)).await.status, 202);
     process.signal("-TERM");
     assert!(process.ended(Duration::from_secs(10)).await.success());
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "as it was");
-    for name in ["lock", "00000000000000000001.journal"] {
+    for name in ["lock", "00000000000000000001.segment"] {
         let mode = fs::metadata(directory.0.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 
-    let (fifo, device) = (directory.0.join("00000000000000000007.journal"), directory.0.join("lock"));
+    let (fifo, device) = (directory.0.join("00000000000000000007.segment"), directory.0.join("lock"));
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    not_started(&cluster, &directory.flag(), "00000000000000000007.journal: wanted a regular file").await;
+    not_started(&cluster, &directory.flag(), "00000000000000000007.segment: wanted a regular file").await;
     fs::remove_file(&fifo).unwrap();
     fs::remove_file(&device).unwrap();
     symlink("/dev/zero", &device).unwrap();
@@ -289,9 +289,10 @@ async fn a_stop_is_heard_while_the_journal_is_read() {
     let cluster = cluster();
     let directory = Directory::new("journal-long");
     let mut process = start(&cluster, &[&directory.flag()]).await;
+    assert_eq!(process.client.event("t", event("1", 10)).await.status, 202);
     process.signal("-TERM");
     assert!(process.ended(Duration::from_secs(10)).await.success());
-    let journal = fs::OpenOptions::new().write(true).open(directory.0.join("00000000000000000001.journal"));
+    let journal = fs::OpenOptions::new().write(true).open(directory.0.join("00000000000000000001.segment"));
     journal.unwrap().set_len(512 << 20).unwrap();
     let servers = cluster.bootstrap_servers();
     let mut process = Process::start(&["--bootstrap-servers", &servers, &directory.flag()]);
@@ -300,7 +301,7 @@ async fn a_stop_is_heard_while_the_journal_is_read() {
     let status = process.ended(Duration::from_secs(60)).await;
     assert!(status.success(), "{status}");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    assert!(!directory.0.join("00000000000000000002.journal").exists(), "all was read by then");
+    assert!(!directory.0.join("00000000000000000002.segment").exists(), "all was read by then");
 }
 
 #[tokio::test(flavor = "multi_thread")]
