@@ -217,7 +217,8 @@ pub fn explain(config: Config, mut message: Message, options: &Options) -> Expla
     let mut env = FixedEnv::new(options);
     let max_body_bytes = config.max_body_bytes;
     let request_id = fresh_id(&mut env);
-    let handed_over = options.envoy.hand_over(&mut message, &request_id);
+    let handed_over =
+        options.envoy.hand_over(&mut message, &request_id, config.trusts_forwarded_certificates());
     let mut exchange = Exchange::traced(Rc::new(config)).with_used(options.used.clone());
     let mut head = message.head();
     head.set_client_address(options.envoy.client.to_string());

@@ -40,11 +40,17 @@ const fn refuse(status: u16, because: &'static str) -> Result<(), Refused> {
 }
 
 impl Envoy {
-    /// Changes a request to what the filter sees. `request_id` is the one that Envoy gives it.
+    /// Changes a request to what the filter sees. `request_id` is the one that Envoy gives it;
+    /// `forwards_certificates` tells whether it hands on what the proxy in front says of certificates.
     ///
     /// # Errors
     /// [`Refused`], where the filter sees nothing of it.
-    pub fn hand_over(&self, message: &mut Message, request_id: &str) -> Result<(), Refused> {
+    pub fn hand_over(
+        &self,
+        message: &mut Message,
+        request_id: &str,
+        forwards_certificates: bool,
+    ) -> Result<(), Refused> {
         self.check(message)?;
         if !message.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             // Envoy answers 400, but every client sends one: it was left out where the request was written down.
@@ -62,7 +68,9 @@ impl Envoy {
         let trailers = |value: &[u8]| value.eq_ignore_ascii_case(b"trailers");
         message.fields.retain(|(name, value)| {
             let dropped = name.contains('_') && self.underscores == Underscores::Drop;
+            let handed_on = forwards_certificates && name == "x-forwarded-client-cert";
             let own = TAKEN_OUT.contains(&name.as_str()) || REPLACED.contains(&name.as_str());
+            let own = own && !handed_on;
             let hop = if name == "te" { !trailers(value) } else { named_by_connection.contains(name) };
             !(dropped || own || hop)
         });
@@ -146,7 +154,7 @@ mod tests {
     /// What the filter sees of a request with these lines, or the status of Envoy's own answer.
     fn handed_over(envoy: &Envoy, lines: &str) -> Result<Vec<String>, u16> {
         let mut message = Message::parse(format!("{lines}\n\n").as_bytes()).unwrap();
-        envoy.hand_over(&mut message, "id").map_err(|refused| refused.status)?;
+        envoy.hand_over(&mut message, "id", false).map_err(|refused| refused.status)?;
         let mut fields: Vec<String> = message
             .fields
             .iter()

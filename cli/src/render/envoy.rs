@@ -172,6 +172,8 @@ struct Needs {
     body_bytes: u64,
     /// Whether anything goes on to the service behind the gateway.
     passes: bool,
+    /// Whether what the proxy in front says of certificates counts.
+    forwarded_certificates: bool,
 }
 
 /// Renders a complete Envoy configuration around a document.
@@ -184,7 +186,11 @@ pub fn envoy(document: &str, options: &EnvoyOptions) -> Result<String, RenderErr
     if let Some(name) = config.authorities.iter().find(|name| !known(name)) {
         return Err(RenderError::UnknownAuthority(name.clone()));
     }
-    let needs = Needs { body_bytes: config.max_body_bytes as u64, passes: config.lets_pass() };
+    let needs = Needs {
+        body_bytes: config.max_body_bytes as u64,
+        passes: config.lets_pass(),
+        forwarded_certificates: config.trusts_forwarded_certificates(),
+    };
     render(document, &needs, options)
 }
 
@@ -193,7 +199,7 @@ pub fn envoy(document: &str, options: &EnvoyOptions) -> Result<String, RenderErr
 /// # Errors
 /// [`RenderError::Text`].
 pub fn envoy_unchecked(document: &str, options: &EnvoyOptions) -> Result<String, RenderError> {
-    render(document, &Needs { body_bytes: MEBIBYTE, passes: false }, options)
+    render(document, &Needs { body_bytes: MEBIBYTE, passes: false, forwarded_certificates: false }, options)
 }
 
 fn render(document: &str, needs: &Needs, options: &EnvoyOptions) -> Result<String, RenderError> {
@@ -235,6 +241,10 @@ fn placeholders(needs: &Needs, options: &EnvoyOptions) -> Vec<(&'static str, Str
         ("@HTTP10@", options.http10.to_string()),
         ("@IGNORED_UPGRADES@", ignored.to_owned()),
         ("@UPGRADES@\n", upgrades.to_owned()),
+        (
+            "@CERTIFICATES@",
+            if needs.forwarded_certificates { "ALWAYS_FORWARD_ONLY" } else { "SANITIZE" }.to_owned(),
+        ),
         ("@UNDERSCORES@", underscores.to_owned()),
         ("@MAX_HEAP_BYTES@", options.max_heap.to_string()),
         ("@MAX_CONNECTIONS@", options.max_connections.to_string()),

@@ -82,6 +82,11 @@ impl Mtls {
         Checked::Known(Principal::consumer(Rc::clone(name), "service_account", Rc::clone(consumer)))
     }
 
+    /// Whether the proxy in front of this one is who tells of the certificate.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        self.source == Source::Forwarded
+    }
+
     /// The header that must not get to anybody else, who might believe it.
     pub(super) fn place(&self) -> Option<Place> {
         (self.source == Source::Forwarded).then(|| Place::Header(FORWARDED.to_owned()))

@@ -17,7 +17,7 @@ use self::error::Mistakes;
 pub use self::error::{ConfigError, ConfigErrors};
 use self::json::Json;
 pub use self::warning::Warning;
-use crate::auth::CredentialPlaces;
+use crate::auth::{CredentialPlaces, Method, NamedMethod};
 use crate::limit::address::ClientAddress;
 use crate::limit::fields::LimitFields;
 use crate::route::{Action, Routes};
@@ -66,6 +66,13 @@ impl Config {
     pub fn lets_pass(&self) -> bool {
         let produces = |action: &Action| matches!(action, Action::Produce { .. });
         self.unmatched == Unmatched::Pass || self.routes.iter().any(|route| !produces(&route.action))
+    }
+
+    /// Whether a route believes what the proxy in front says of a client's certificate.
+    pub fn trusts_forwarded_certificates(&self) -> bool {
+        let trusts =
+            |named: &NamedMethod| matches!(&named.method, Method::Mtls(method) if method.is_forwarded());
+        self.routes.iter().any(|route| route.requirement.methods().iter().any(trusts))
     }
 
     /// Parses, checks and compiles a document.

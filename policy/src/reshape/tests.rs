@@ -159,15 +159,17 @@ fn senders_events_without_what_most_have_are_taken() {
         assert_eq!(record["event"]["id"], "0b989ba4");
     }
     let stripe = include_str!("../../../envoy/examples/stripe-webhook.json");
-    let head =
-        "POST /webhooks/stripe HTTP/1.1\nHost: h\nStripe-Signature: t=1\nContent-Type: application/json\n\n";
+    let head = "POST /webhooks/stripe HTTP/1.1\nHost: h\nContent-Type: application/json\nStripe-Signature: t=1795353386,v1=";
     for (object, wanted) in [
         (r#"{"id":"pi_1","customer":"cus_1"}"#, json!("pi_1")),
         (r#"{"object":"invoice","customer":"cus_test_1"}"#, json!("cus_test_1")),
         (r#"{"object":"balance"}"#, Value::Null),
     ] {
         let body = format!(r#"{{"id":"evt_1","type":"invoice.upcoming","data":{{"object":{object}}}}}"#);
-        let [record] = outcome(stripe, &format!("{head}{body}")).unwrap().try_into().unwrap();
+        let [record] = outcome(stripe, &format!("{head}{}\n\n{body}", sign(&format!("1795353386.{body}"))))
+            .unwrap()
+            .try_into()
+            .unwrap();
         assert_eq!(record["event"].get("partitionkey").unwrap_or(&Value::Null), &wanted, "{object}");
     }
 }

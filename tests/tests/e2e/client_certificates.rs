@@ -50,14 +50,6 @@ fn with_tls(configuration: &str, server: &Identity, authority: &Authority) -> St
     configuration.replacen(before, &transport_socket, 1)
 }
 
-/// Makes Envoy hand on what the proxy before it says of a certificate.
-fn with_forwarded_header(configuration: &str) -> String {
-    let before = "          stat_prefix: gateway\n";
-    assert!(configuration.contains(before), "{configuration}");
-    let forward = format!("{before}          forward_client_cert_details: ALWAYS_FORWARD_ONLY\n");
-    configuration.replacen(before, &forward, 1)
-}
-
 impl Scene {
     async fn start(name: &str, trust_forwarded_header: bool, tls: bool) -> Self {
         let folder = artefacts::run_dir().join(format!("certificates-{name}"));
@@ -93,10 +85,9 @@ impl Scene {
             .push(json!({"name": "partner", "certificates": [{"uri": "spiffe://example.org/partners/*"}]}));
         consumers.push(json!({"name": "device", "certificates": [{"dns": "device.example.org"}]}));
         consumers.push(json!({"name": "named", "certificates": [{"subject": "CN=by-subject"}]}));
-        let alter = |configuration: String| match (tls, trust_forwarded_header) {
-            (true, _) => with_tls(&configuration, &server, &authority),
-            (false, true) => with_forwarded_header(&configuration),
-            (false, false) => configuration,
+        let alter = |configuration: String| match tls {
+            true => with_tls(&configuration, &server, &authority),
+            false => configuration,
         };
         let rig = Rig::start_altered(document, &[("certified", 1, MAX_RECORD_BYTES)], &alter).await;
         Self { rig, authority, stranger }

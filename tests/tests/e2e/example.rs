@@ -3,13 +3,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+use serde_json::{Value, json};
 use wicketgate_tests::artefacts;
+use wicketgate_tests::authority::{Authority, Behaviour};
 use wicketgate_tests::http_client::{Answer, full};
 use wicketgate_tests::kafka::MAX_RECORD_BYTES;
 
-use crate::explained::{assert_answered, assert_recorded, explanation};
+use crate::explained::{TOKEN_IS_ACTIVE, assert_answered, assert_recorded, explanation};
 use crate::rig::Rig;
+use crate::webhooks::hmac;
 
 /// What is known of an example beside its files.
 pub(crate) struct Plan {
@@ -31,17 +36,23 @@ const fn plan(
 const NO_KEY: (&str, &str, u16) = ("X-Api-Key: demo-key\n", "", 401);
 
 /// Every example.
-pub(crate) const PLANS: [Plan; 11] = [
+pub(crate) const PLANS: [Plan; 13] = [
     plan("audit-tee", &["audit"], ("demo-key", "wrong-key", 401)),
     plan("clickstream", &["clicks"], ("[{", "[{\"visitor\": ", 400)),
     plan("cloudevents-relay", &["events"], NO_KEY),
     plan("github-webhook", &["github-webhooks"], ("sha256=", "sha256=00", 401)),
+    plan("machines", &["stock"], ("Authorization: Bearer opaque-demo-token\n", "", 401)),
     plan("multi-tenant", &["tenant.acme.events", "tenant.globex.events", "eu.metrics", "us.metrics"], NO_KEY),
     plan("orders", &["orders"], NO_KEY),
+    plan(
+        "partner-mtls",
+        &["shipments"],
+        ("URI=spiffe://partners.example.com/acme", "URI=spiffe://x.example/acme", 401),
+    ),
     plan("payments", &["payments"], NO_KEY),
     plan("profiles", &["profiles"], NO_KEY),
     plan("single-page-app", &["page-events"], ("Bearer e", "Bearer f", 401)),
-    plan("stripe-webhook", &["stripe-events"], ("Stripe-Signature: ", "X-Signature: ", 404)),
+    plan("stripe-webhook", &["stripe-events"], (",v1=", ",v1=00", 401)),
     plan("telemetry", &["telemetry"], ("X-Device-Key: demo-key\n", "", 401)),
 ];
 
@@ -70,10 +81,14 @@ impl Example {
     pub(crate) async fn start(name: &str) -> Self {
         let Plan { topics, denied: (from, to, denied), .. } =
             PLANS.into_iter().find(|plan| plan.name == name).unwrap();
-        let document = serde_json::from_str(&read(&format!("{name}.json"))).unwrap();
+        let mut document: Value = serde_json::from_str(&read(&format!("{name}.json"))).unwrap();
+        if name == "machines" {
+            let server = Authority::start(Behaviour::Answer(200, Bytes::from_static(TOKEN_IS_ACTIVE)));
+            document["authentication"]["tokens"]["upstream"] = json!(server.upstream());
+        }
         let topics: Vec<_> = topics.iter().map(|topic| (*topic, 1, MAX_RECORD_BYTES)).collect();
         let rig = Rig::start_with(document, &topics).await;
-        let request = read(&format!("{name}.http"));
+        let request = signed_now(read(&format!("{name}.http")));
 
         let variant = request.replacen(from, to, 1);
         assert_ne!(variant, request, "{from:?} is not in {name}.http");
@@ -95,6 +110,16 @@ impl Example {
         assert!(self.request.contains(from), "{from:?} is not in {}", self.request);
         self.request.replacen(from, to, 1)
     }
+}
+
+/// The request as Stripe would sign it now, if it is one of Stripe's: what was signed long ago is refused.
+pub(crate) fn signed_now(request: String) -> String {
+    let Some((before, _)) = request.split_once("Stripe-Signature: ") else { return request };
+    let (_, after) = request[before.len()..].split_once('\n').unwrap();
+    let (_, body) = request.split_once("\n\n").unwrap();
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let signature = hmac("demo-webhook-secret", format!("{at}.{body}").as_bytes());
+    format!("{before}Stripe-Signature: t={at},v1={signature}\n{after}")
 }
 
 /// Sends a request as a file has it.

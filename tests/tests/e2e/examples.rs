@@ -10,7 +10,7 @@ use wicketgate_tests::http_client::{Answer, full};
 use wicketgate_tests::topic::Record;
 
 use crate::compressed::gzip;
-use crate::example::{Example, PLANS, agrees, folder, read, send};
+use crate::example::{Example, PLANS, agrees, folder, read, send, signed_now};
 use crate::expect;
 use crate::explained::{assert_answered, explanation};
 use crate::webhooks::hmac;
@@ -173,22 +173,57 @@ async fn stripe_webhook() {
     assert_eq!((key(&record), &event["id"]), ("pi_3MtwBwLkdIwHu7ix28a3tqPa", &json!(event_id)));
     assert_eq!(
         (&event["subject"], &event["authtype"]),
-        (&json!("payment_intent.succeeded"), &json!("unauthenticated"))
+        (&json!("payment_intent.succeeded"), &json!("service_account"))
     );
     let body = example.request.split_once("\n\n").unwrap().1.trim_end();
     assert_eq!(String::from_utf8(expect::json_data(&record)).unwrap(), body);
-    assert_eq!(record.header("stripe-signature").len(), 1);
+    assert!(record.header("stripe-signature").is_empty());
+    // One that was sent long ago is not taken again, and neither is another body under its signature.
+    for late in [read("stripe-webhook.http"), example.changed("2000", "2001")] {
+        expect::problem(&send(&example.rig, &late, None).await, 401, "unauthenticated");
+    }
 
     // An invoice that is to come has no id yet.
     let (head, _) = example.request.split_once("\n\n").unwrap();
     let upcoming = r#"{"id": "evt_test_0001", "object": "event", "created": 1772344799, "type": "invoice.upcoming",
         "data": {"object": {"object": "invoice", "customer": "cus_test_1", "amount_due": 4000}}}"#;
-    assert_eq!(agrees(&example.rig, &format!("{head}\n\n{upcoming}")).await.status, 200);
+    let request = signed_now(format!("{head}\n\n{upcoming}"));
+    assert_eq!(agrees(&example.rig, &request).await.status, 200);
     let records = example.rig.topic("stripe-events").records().await;
     assert_eq!(
         (key(&records[1]), &records[1].event()["subject"]),
         ("cus_test_1", &json!("invoice.upcoming"))
     );
+}
+
+#[tokio::test]
+async fn partner_mtls() {
+    let example = Example::start("partner-mtls").await;
+    assert_eq!(example.answer.status, 202);
+    let record = example.rig.topic("shipments").record().await;
+    let event = record.event();
+    assert_eq!(
+        (key(&record), &event["subject"], &event["authid"]),
+        ("S-1007", &json!("acme"), &json!("acme"))
+    );
+    let answer = denied_alike(&example, "/partners/acme/", "/partners/globex/").await;
+    expect::problem(&answer, 403, "forbidden");
+    let answer = denied_alike(&example, ";URI=spiffe://partners.example.com/acme", ",By=spiffe://x").await;
+    expect::problem(&answer, 401, "unauthenticated");
+    assert_eq!(example.rig.topic("shipments").records().await.len(), 1);
+}
+
+#[tokio::test]
+async fn machines() {
+    let example = Example::start("machines").await;
+    assert_eq!(example.answer.status, 202);
+    let record = example.rig.topic("stock").record().await;
+    let event = record.event();
+    assert_eq!(
+        (key(&record), &event["subject"], &event["authid"]),
+        ("A-100", &json!("A-100"), &json!("warehouse-7"))
+    );
+    assert!(!event.to_string().contains("opaque-demo-token"));
 }
 
 #[tokio::test]

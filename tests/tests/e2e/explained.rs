@@ -16,10 +16,15 @@ use wicketgate_tests::topic::Record;
 /// What only the gateway can know, or what is another each time.
 const PASSING: [&str; 4] = ["id", "time", "wgclientip", "wgrequestid"];
 
+/// What an authorisation server says of the token in `envoy/examples/machines.http`.
+pub(crate) const TOKEN_IS_ACTIVE: &[u8] =
+    br#"{"active": true, "client_id": "warehouse-7", "scope": "stock:write", "aud": "stock"}"#;
+
 /// What `wicketgate explain` says.
 pub(crate) fn explanation(document: &str, request: &[u8]) -> Explanation {
     let config = Config::from_json(document.as_bytes()).unwrap();
-    explain(config, Message::parse(request).unwrap(), &Options::default())
+    let introspection = Some(TOKEN_IS_ACTIVE.to_vec());
+    explain(config, Message::parse(request).unwrap(), &Options { introspection, ..Options::default() })
 }
 
 /// Panics unless an answer is the one that was explained.
