@@ -84,7 +84,8 @@ fn check_outcomes(answer: Option<&RecordsResponse>, body: &[u8]) {
         (503, false, count),
         (504, false, count),
     ] {
-        let (outcomes, _) = outcomes(Some(Response { status, from_bridge, body, ..Response::default() }), count);
+        let (outcomes, _) =
+            outcomes(Some(Response { status, from_bridge, body, ..Response::default() }), count);
         assert_eq!(outcomes.len(), count);
         let acknowledged = outcomes
             .iter()
