@@ -42,7 +42,11 @@ fn routes() -> Value {
 }
 
 async fn rig() -> Rig {
-    let mut document = document(routes());
+    rig_with(routes()).await
+}
+
+async fn rig_with(routes: Value) -> Rig {
+    let mut document = document(routes);
     for provider in ["github", "stripe", "slack"] {
         document["authentication"][provider] =
             json!({"type": "webhook", "provider": provider, "secrets": [SECRET, SUCCESSOR]});
@@ -164,6 +168,29 @@ async fn slack_is_answered_its_challenge_and_kafka_sees_nothing() {
         let unsigned = post(&client, "/slack", &Fields::new(), full(&body[..])).await;
         expect::problem(&unsigned, 401, "unauthenticated");
     }
+    rig.assert_nothing_happened().await;
+}
+
+#[tokio::test]
+async fn a_sender_that_may_send_is_told_so_and_is_not_let_in_by_it() {
+    let mut routes = routes();
+    routes[0]["webhook_handshake"] = json!({"origins": ["eventemitter.example.com"], "rate": 120});
+    let rig = rig_with(routes).await;
+    let ask = async |origin: &str, path: &str| {
+        let request = rig.client.request(Method::OPTIONS, path).header("webhook-request-origin", origin);
+        rig.client.send(request.header("webhook-request-rate", "200").body(full("")).unwrap()).await
+    };
+    let allowed = ask("eventemitter.example.com", "/github").await;
+    assert_eq!(allowed.status, 200, "{allowed:?}");
+    let told = ["webhook-allowed-origin", "webhook-allowed-rate", "allow"].map(|name| allowed.header(name));
+    assert_eq!(told, ["eventemitter.example.com", "120", "POST"]);
+    // Another sender, and a route that has no handshake.
+    for (origin, path) in [("other.example.com", "/github"), ("eventemitter.example.com", "/stripe")] {
+        expect::problem(&ask(origin, path).await, 405, "method-not-allowed");
+    }
+    let unsigned = [("webhook-request-origin", "eventemitter.example.com".to_owned())];
+    let unsigned = post(&rig.client, "/github", &unsigned.to_vec(), full("{}")).await;
+    expect::problem(&unsigned, 401, "unauthenticated");
     rig.assert_nothing_happened().await;
 }
 
