@@ -107,13 +107,15 @@ impl Lease {
     }
 
     fn read(&self, env: &mut dyn Env) -> Result<Others, TableError> {
-        let (owner, now) = (Local::owner(env), env.now());
-        // A time that is further ahead than a lease was written before the clock was set back.
-        let latest = self.until(now);
+        let owner = Local::owner(env);
         let (bytes, version) = match env.shared().get(&self.place.shared_key)? {
             Some((bytes, version)) => (bytes, Some(version)),
             None => (Vec::new(), None),
         };
+        // A time that is further ahead than a lease was written before the clock was set back; or by another worker since, if
+        // this one had looked at the clock first.
+        let now = env.now();
+        let latest = self.until(now);
         let live = bytes
             .chunks_exact(ENTRY)
             .take(MAX_ENTRIES)

@@ -433,8 +433,10 @@ impl Charge {
     }
 
     fn ask(&self, env: &mut dyn Env) -> Result<Asked, TableError> {
-        let at = env.now();
         let set = self.place.read(env.shared())?;
+        // After the set: by an earlier time, what another worker has written meanwhile would look as if the clock had
+        // been set back.
+        let at = env.now();
         let decision = self.rate.decide(self.place.tat(&set, at)?, at, self.least());
         let asked = Asked { set, decision, at };
         if let (false, Some(_)) = (decision.allowed, decision.write) {
@@ -475,8 +477,8 @@ impl Charge {
     /// Gives back what was counted. Returns what is left then, or `None` if it could not be given back.
     fn give_back(&self, spent_at: Timestamp, env: &mut dyn Env) -> Option<Decision> {
         for _ in 0..=MAX_RETRIES {
-            let at = env.now();
             let set = self.place.read(env.shared()).ok()?;
+            let at = env.now();
             let tat = self.place.tat(&set, at).ok()?;
             let tat = self.rate.refund(tat, spent_at, at, self.cost?);
             let decision = Decision { write: Some(tat), ..self.rate.decide(tat, at, 0) };

@@ -313,3 +313,85 @@ fn what_cannot_be_counted_goes_as_the_limit_says() {
         assert_eq!(result, Err(Refusal::Unavailable { policy: "f".to_owned() }));
     }
 }
+
+/// A worker that is held up while it asks for shared data, and another that is not.
+struct HeldUp {
+    env: TestEnv,
+    store: Busy,
+}
+
+/// Shared data that another worker uses first, once it is told of what.
+struct Busy {
+    now: Rc<std::cell::Cell<Timestamp>>,
+    shared: crate::env::LocalStore,
+    others: Vec<RouteLimit>,
+}
+
+impl Busy {
+    /// Two seconds later, another worker lets through what it may.
+    fn use_up(&mut self) {
+        let others = std::mem::take(&mut self.others);
+        if others.is_empty() {
+            return;
+        }
+        self.now.set(Timestamp::from_nanos(self.now.get().as_nanos() + 2_000_000_000));
+        let shared = std::mem::take(&mut self.shared);
+        let mut env = TestEnv { now: self.now.get(), shared, ..TestEnv::default() };
+        while ask(&others, &mut env).0.is_ok() {}
+        self.shared = env.shared;
+    }
+}
+
+impl SharedStore for Busy {
+    fn get(&mut self, key: &str) -> Result<Option<(Vec<u8>, Version)>, SharedError> {
+        self.use_up();
+        self.shared.get(key)
+    }
+
+    fn create(&mut self, key: &str, value: &[u8]) -> Result<bool, SharedError> {
+        self.shared.create(key, value)
+    }
+
+    fn compare_and_swap(&mut self, key: &str, value: &[u8], version: Version) -> Result<bool, SharedError> {
+        self.shared.compare_and_swap(key, value, version)
+    }
+}
+
+impl Env for HeldUp {
+    fn now(&self) -> Timestamp {
+        self.store.now.get()
+    }
+
+    fn fill_random(&mut self, buffer: &mut [u8]) {
+        self.env.fill_random(buffer);
+    }
+
+    fn memory(&mut self) -> &mut crate::auth::Memory {
+        self.env.memory()
+    }
+
+    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn shared(&mut self) -> &mut dyn SharedStore {
+        &mut self.store
+    }
+}
+
+#[test]
+fn a_worker_that_is_held_up_takes_another_s_work_for_no_step_of_the_clock() {
+    let limits = [limit("a", 10, 10, |_, _| {})];
+    let env = TestEnv::default();
+    let now = Rc::new(std::cell::Cell::new(env.now));
+    let store = Busy { now, shared: crate::env::LocalStore::default(), others: Vec::new() };
+    let mut env = HeldUp { env, store };
+    for _ in 0..5 {
+        assert_eq!(ask(&limits, &mut env).0, Ok(()));
+    }
+    env.store.others = limits.to_vec();
+    // Five before, two seconds, and seven by the other worker: nothing is left, for either of them.
+    for _ in 0..2 {
+        assert!(matches!(ask(&limits, &mut env).0, Err(Refusal::Exceeded { .. })));
+    }
+}
