@@ -187,6 +187,17 @@ impl Config {
         }
         self.telemetry.check(&mut errors);
         self.spool.check(&self.clusters, self.kafka.max_record_bytes, &mut errors);
+        // Below it, each directory whose name has no plus in front is a cluster's spool.
+        if let (Some(journal), Some(spool)) = (&self.idempotency.idempotency_dir, &self.spool.spool_dir)
+            && journal.starts_with(spool)
+            && journal != &spool.join("+idempotency")
+        {
+            errors.push(format!(
+                "--idempotency-dir: wanted a directory that is not in --spool-dir {}, or none, which is +idempotency in it; got {}",
+                spool.display(),
+                journal.display()
+            ));
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 

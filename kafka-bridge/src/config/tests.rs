@@ -451,3 +451,20 @@ fn records_are_not_kept_waiting_for_longer_than_the_delivery_timeout() {
         "{errors:?}"
     );
 }
+
+#[test]
+fn a_journal_is_not_put_where_spools_are() {
+    let with_dirs = |journal: &str| {
+        with(&["--embedded-broker", "--spool-dir", "/data", "--idempotency-dir", journal], &[], None)
+    };
+    for journal in ["/data", "/data/", "/data/default", "/data/idempotency", "/data/default/x"] {
+        let errors = with_dirs(journal).unwrap_err();
+        assert!(
+            errors.iter().any(|error| error.starts_with("--idempotency-dir: wanted ")),
+            "{journal}: {errors:?}"
+        );
+    }
+    for journal in ["/data/+idempotency", "/database", "/journal"] {
+        assert!(with_dirs(journal).is_ok(), "{journal}");
+    }
+}

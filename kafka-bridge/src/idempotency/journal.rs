@@ -472,7 +472,14 @@ fn read(path: &Path, entries: &mut Vec<Written>) -> io::Result<u64> {
     let (mut last, before) = (0, entries.len());
     for found in whole_frames(&bytes, SEGMENT_HEADER) {
         last = last.max(found.frame.sequence);
-        entries.extend(Written::from_bytes(found.frame.payload));
+        // Whole, and not an entry: it is somebody else's, such as a spool's, and what is read here is removed.
+        let Some(entry) = Written::from_bytes(found.frame.payload) else {
+            return Err(io::Error::other(
+                "it holds what no idempotency journal has, such as the records of a spool; give the journal a directory of its \
+                 own (nothing was changed)",
+            ));
+        };
+        entries.push(entry);
     }
     let read = entries.len() - before;
     match survey(&bytes, true).end {

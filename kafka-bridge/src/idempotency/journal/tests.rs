@@ -318,3 +318,18 @@ fn what_takes_two_entries_is_one_event() {
 fn in_kafka(number: u8, now: u64) -> Written {
     entry(number, now - 100 + u64::from(number))
 }
+
+#[test]
+fn what_a_spool_holds_is_refused_and_stays() {
+    let directory = Directory::new("of-a-spool");
+    let (mut files, _) = directory.open(1_000);
+    files.begin(1_000).unwrap();
+    files.write(&[UnsealedFrame::of(b"a record that is nobody's entry")], 1).unwrap();
+    drop(files);
+    let before: Vec<_> = directory.files().into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    assert!(!before.is_empty());
+    let error = Files::open(&directory.0, &Disk::default(), BOUNDS, 1_001).err().unwrap().to_string();
+    assert!(error.contains("no idempotency journal has"), "{error}");
+    let after: Vec<_> = directory.files().into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    assert_eq!(after, before);
+}
